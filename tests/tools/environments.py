@@ -223,8 +223,8 @@ def lock(upgrade: bool) -> None:
     for name, (lock_name, versions) in ENVIRONMENTS.items():
         oldest = min(versions, key=lambda version: int(version.split(".")[1]))
         uv(
-            *("pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate", "--python-version"),
-            *(oldest, "--group", name, "--output-file", f"requirements/{lock_name}"),
+            *("pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate"),
+            *("--python-version", oldest, "--group", name, "--output-file", f"requirements/{lock_name}"),
             *(["--upgrade"] if upgrade else []),
         )
         path = ROOT / "requirements" / lock_name

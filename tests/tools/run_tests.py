@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run parts of the test suite, all of them whatever fails, and end with one line: N passed, N failed.
+
+    run_tests.py [PART ...]    default: every part that `make test` runs
+
+A part is a list of steps. A step counts what its JUnit files say or, without any, one: its exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import environments
+import lint
+
+ROOT = environments.ROOT
+RESULTS = ROOT / "build/test"
+
+
+@dataclass
+class Step:
+    """One command; `junit` is the file or the folder where it leaves its counts."""
+
+    name: str
+    command: list[str | Path]
+    junit: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Count:
+    """How many tests passed, failed and were skipped, and the seconds they took."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Count) -> Count:
+        """Return the sum, number by number."""
+        return Count(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def __str__(self) -> str:
+        """Return the closing line."""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def linting() -> Iterator[Step]:
+    """One step per linter."""
+    for name, command in lint.tools().items():
+        yield Step(name, command)
+
+
+def sanity() -> Iterator[Step]:
+    """One step; ansible-test leaves a JUnit file per sanity test."""
+    yield Step("ansible-test sanity", [sys.executable, ROOT / "tests/tools/sanity.py"], ROOT / "build/sanity/junit")
+
+
+def pytest(name: str, folder: str, environment: str) -> Step:
+    """Return the step that runs pytest on a folder with that environment's Python."""
+    home = environments.ensure(environment)
+    junit = RESULTS / f"{name.replace(' ', '-')}.xml"
+    # The environment's own tools come first, so that tests which call ansible-playbook get its ansible-core.
+    path = f"{home}/bin{os.pathsep}{os.environ['PATH']}"
+    return Step(name, [home / "bin/python", "-m", "pytest", folder, f"--junitxml={junit}"], junit, {"PATH": path})
+
+
+def unit() -> Iterator[Step]:
+    """The unit tests, on every ansible-core."""
+    for environment in environments.ENVIRONMENTS:
+        yield pytest(f"unit {environment}", "tests/unit", environment)
+
+
+def packaging() -> Iterator[Step]:
+    """The tests of the house: metadata, archive, importer, AWX's way of running it."""
+    yield pytest("packaging", "tests/packaging", "dev")
+
+
+def molecule(*scenarios: str) -> Callable[[], Iterator[Step]]:
+    """Return a part that tests those scenarios, each on a cluster of its own making."""
+
+    def steps() -> Iterator[Step]:
+        for scenario in scenarios:
+            yield Step(scenario, ["molecule", "test", "--scenario-name", scenario])
+
+    return steps
+
+
+PARTS = {
+    "lint": linting,
+    "sanity": sanity,
+    "unit": unit,
+    "packaging": packaging,
+    "molecule": molecule("kvm"),
+}
+
+
+def read_junit(path: Path) -> Count:
+    """Add up the JUnit file, or the files of the folder."""
+    count = Count()
+    for file in sorted(path.glob("*.xml")) if path.is_dir() else [path] if path.exists() else []:
+        for case in ET.parse(file).iter("testcase"):  # noqa: S314 - our own tools wrote it
+            skipped = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                count.failed += 1
+            elif skipped is None:
+                count.passed += 1
+            # ansible-test's word for a test of a file type that we have none of.
+            elif "No tests applicable" not in "".join(skipped.itertext()):
+                count.skipped += 1
+    return count
+
+
+def run(part: str, step: Step) -> Count:
+    """Run one step with its output on ours, and count."""
+    print(f"\n==> {part}: {step.name}", flush=True)
+    if step.junit and step.junit.is_file():
+        step.junit.unlink()
+    started = time.monotonic()
+    command = [str(word) for word in step.command]
+    try:
+        code = subprocess.run(command, cwd=ROOT, env={**os.environ, **step.environment}, check=False).returncode
+    except FileNotFoundError as error:
+        print(error, flush=True)
+        code = 127
+    count = read_junit(step.junit) if step.junit else Count(passed=int(code == 0))
+    if code != 0 and not count.failed:
+        count.failed = 1  # it broke before it could count, or ran no test at all
+    count.seconds = time.monotonic() - started
+    return count
+
+
+def main() -> int:
+    """Run the parts, print the table and the closing line; return 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
+    parts = parser.parse_args().parts or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+
+    venv = environments.ensure("dev")
+    os.environ["PATH"] = f"{venv}/bin{os.pathsep}{os.environ['PATH']}"
+    # Where Ansible keeps what it needs between two runs; the user's home stays as it is.
+    os.environ["ANSIBLE_HOME"] = str(ROOT / "build/ansible")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+
+    rows = [(part, step.name, run(part, step)) for part in parts for step in PARTS[part]()]
+    total = sum((count for _, _, count in rows), Count())
+    width = max(len(name) for _, name, _ in rows)
+    print(f"\n{'part':<10} {'step':<{width}} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
+    for part, name, count in [*rows, ("all", "", total)]:
+        print(
+            f"{part:<10} {name:<{width}} {count.passed:>6} {count.failed:>6} {count.skipped:>7} {count.seconds:>8.1f}"
+        )
+    print(f"\n{total}")
+    return int(total.failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
