@@ -1,0 +1,101 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is there room for Istio? Sums over nodes and pods; pure.
+
+The guide recommends 8 GB of memory and 4 CPUs free. Below that a run goes on with a warning: the figures are a
+recommendation. It stops only when a pod that is about to be created fits on no node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+try:
+    from kubernetes.utils.quantity import parse_quantity
+except ImportError:  # kube.Cluster says so
+    parse_quantity = None  # type: ignore[assignment]
+
+MIB = Decimal(1024**2)
+
+
+@dataclass(frozen=True)
+class Room:
+    """Processor time in cores and memory in bytes."""
+
+    cpu: Decimal = Decimal(0)
+    memory: Decimal = Decimal(0)
+
+    def __add__(self, other: Room) -> Room:
+        return Room(self.cpu + other.cpu, self.memory + other.memory)
+
+    def __sub__(self, other: Room) -> Room:
+        return Room(self.cpu - other.cpu, self.memory - other.memory)
+
+    def holds(self, other: Room) -> bool:
+        """Whether the other fits in this one."""
+        return self.cpu >= other.cpu and self.memory >= other.memory
+
+    def __str__(self) -> str:
+        return f"{self.cpu.normalize():f} CPU, {self.memory / MIB:.0f} MiB"
+
+
+def room(resources: dict[str, Any] | None) -> Room:
+    """Of a map with the quantities ``cpu`` and ``memory``; what is missing is 0."""
+    resources = resources or {}
+    return Room(parse_quantity(resources.get("cpu") or 0), parse_quantity(resources.get("memory") or 0))
+
+
+def _requests(container: dict[str, Any]) -> Room:
+    return room((container.get("resources") or {}).get("requests"))
+
+
+def pod_requests(spec: dict[str, Any]) -> Room:
+    """What the scheduler reserves for a pod: containers and sidecars together, or its largest init container."""
+    running = sum((_requests(container) for container in spec.get("containers") or []), Room())
+    peak = Room()
+    for container in spec.get("initContainers") or []:
+        if container.get("restartPolicy") == "Always":
+            running += _requests(container)
+        else:
+            wanted = _requests(container)
+            peak = Room(max(peak.cpu, wanted.cpu), max(peak.memory, wanted.memory))
+    return Room(max(running.cpu, peak.cpu), max(running.memory, peak.memory)) + room(spec.get("overhead"))
+
+
+def schedulable(node: dict[str, Any]) -> bool:
+    """Whether ordinary pods may be put on a node: ready, not cordoned, no taint that keeps them off."""
+    spec = node.get("spec") or {}
+    ready = any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in node.get("status", {}).get("conditions") or []
+    )
+    kept_off = any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in spec.get("taints") or [])
+    return ready and not spec.get("unschedulable") and not kept_off
+
+
+def free_by_node(nodes: Iterable[dict[str, Any]], pods: Iterable[dict[str, Any]]) -> dict[str, Room]:
+    """Allocatable room of every schedulable node minus the requests of the pods on it that have not ended."""
+    free = {node["metadata"]["name"]: room(node["status"].get("allocatable")) for node in nodes if schedulable(node)}
+    for pod in pods:
+        name = pod["spec"].get("nodeName")
+        if name in free and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            free[name] -= pod_requests(pod["spec"])
+    return free
+
+
+def unplaceable(wanted: dict[str, Room], free: dict[str, Room]) -> list[str]:
+    """Names of the pods that find no node, largest first into the fullest node that takes it."""
+    left = dict(free)
+    without = []
+    for name, request in sorted(wanted.items(), key=lambda item: (item[1].memory, item[1].cpu), reverse=True):
+        fitting = [node for node, room_left in left.items() if room_left.holds(request)]
+        if not fitting:
+            without.append(name)
+            continue
+        node = min(fitting, key=lambda node: (left[node].memory, left[node].cpu))
+        left[node] -= request
+    return without

@@ -1,0 +1,167 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Istio's charts: found on disk or fetched once, read as files, rendered by helm.
+
+What is derived from a chart's content (rendered definitions, the names of a release's objects) is kept in a cache whose
+keys are digests of all that went in, so that a second run neither renders nor parses again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+
+try:
+    import yaml
+
+    # libyaml's loader reads Istio's 900 KiB of definitions in a second, the pure one in ten.
+    LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+except ImportError:  # kube.Cluster says so: kubernetes needs yaml too
+    yaml = None  # type: ignore[assignment]
+
+
+class Chart:
+    """A chart on disk.
+
+    :arg Path path: its directory or .tgz
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        """Its files by their path inside the chart."""
+        if self.path.is_dir():
+            return {
+                str(path.relative_to(self.path)): path.read_bytes()
+                for path in sorted(self.path.rglob("*"))
+                if path.is_file()
+            }
+        try:
+            with tarfile.open(self.path) as archive:
+                members = [member for member in archive.getmembers() if member.isfile()]
+                # Every path in a packaged chart begins with the chart's name.
+                return {
+                    member.name.partition("/")[2]: archive.extractfile(member).read()  # type: ignore[union-attr]
+                    for member in members
+                }
+        except tarfile.TarError as error:
+            raise JobError(f"{self.path} is not a packaged chart: {error}.") from error
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """``Chart.yaml``."""
+        return yaml.load(self.files["Chart.yaml"], LOADER)
+
+    @cached_property
+    def default_values(self) -> dict[str, Any]:
+        """``values.yaml``."""
+        return yaml.load(self.files.get("values.yaml", b"{}"), LOADER) or {}
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all its files."""
+        total = hashlib.sha256()
+        for name, data in sorted(self.files.items()):
+            total.update(f"{name}\0{len(data)}\0".encode())
+            total.update(data)
+        return total.hexdigest()
+
+
+def cache_directory() -> Path:
+    """Where fetched charts and what is derived from charts are kept: ``$XDG_CACHE_HOME/meshops-istio/charts``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    path = (Path(base) if base else Path.home() / ".cache") / "meshops-istio" / "charts"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # a read-only home: slower, not broken
+        path = Path(tempfile.gettempdir()) / f"meshops-istio-cache-{os.getuid()}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        if path.lstat().st_uid != os.getuid():
+            raise JobError(f"{path} belongs to somebody else. Set XDG_CACHE_HOME to a directory of your own.") from None
+    return path
+
+
+def locate(helm: Callable[[], Helm], repository: str, name: str, version: str) -> Chart:
+    """Find a chart in a directory, or fetch it from an HTTP or OCI repository into the cache.
+
+    A directory holds charts as ``NAME/`` or ``NAME-VERSION.tgz``.
+
+    :arg helm: called only when something must be fetched
+    :raises JobError: the chart is not there, or is of another version
+    """
+    if repository.startswith(("http://", "https://", "oci://")):
+        folder = cache_directory() / hashlib.sha256(repository.encode()).hexdigest()[:16]
+        folder.mkdir(mode=0o700, exist_ok=True)
+        archive = folder / f"{name}-{version}.tgz"
+        if not archive.exists():
+            with tempfile.TemporaryDirectory(dir=folder) as fresh:
+                helm().pull(repository, name, version, Path(fresh))
+                (Path(fresh) / archive.name).replace(archive)
+        return Chart(archive)
+    folder = Path(repository).expanduser()
+    archive = folder / f"{name}-{version}.tgz"
+    if archive.is_file():
+        return Chart(archive)
+    if not (folder / name / "Chart.yaml").is_file():
+        raise JobError(f"chart_repository: neither {name}/ nor {archive.name} is in {folder}.")
+    chart = Chart(folder / name)
+    if str(chart.metadata["version"]) != version:
+        raise JobError(
+            f"chart_version: {chart.path} is version {chart.metadata['version']}, and {version} is wanted. "
+            "Change istio_helm_chart_version or the chart."
+        )
+    return chart
+
+
+def cached(key_parts: list[str], compute: Callable[[], Any]) -> Any:
+    """JSON data that depends on nothing but the key: from the cache, else computed and kept."""
+    key = hashlib.sha256("\0".join(key_parts).encode()).hexdigest()
+    path = cache_directory() / f"{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_bytes())
+    data = compute()
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
+        json.dump(data, stream)
+        stream.close()
+        Path(stream.name).replace(path)
+    return data
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """The objects of a rendered manifest."""
+    return [document for document in yaml.load_all(text, LOADER) if document]
+
+
+def rendered(
+    helm: Helm,
+    chart: Chart,
+    name: str,
+    namespace: str,
+    values: dict[str, Any],
+    kube_version: str,
+    kinds: tuple[str, ...],
+) -> list[dict[str, Any]]:
+    """The objects of some kinds that a chart renders to, from the cache when nothing changed."""
+    inputs = [helm.version, chart.digest, name, namespace, json.dumps(values, sort_keys=True), kube_version, *kinds]
+    return cached(
+        ["rendered", *inputs],
+        lambda: [
+            document
+            for document in documents(helm.template(name, namespace, chart.path, values, kube_version))
+            if document["kind"] in kinds
+        ],
+    )

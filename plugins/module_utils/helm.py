@@ -1,0 +1,200 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The helm program: found, run with the credentials of a cluster, and its errors made readable.
+
+Credentials never stand on a command line: helm gets them by its own environment, or in a kubeconfig of mode 0600 in a
+directory of mode 0700 that lives as long as the task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+
+_DIRECTORY = "meshops-istio-{pid}-"
+_DIRECTORY_OF = re.compile(r"^meshops-istio-(\d+)-")
+
+
+class Helm:
+    """A helm binary.
+
+    :arg binary: its path; None or "" to look on PATH
+    :raises JobError: there is none, or it cannot be run
+    """
+
+    def __init__(self, binary: str | None = None) -> None:
+        found = shutil.which(binary or "helm")
+        if not found:
+            raise JobError(
+                f"helm is not at {binary}."
+                if binary
+                else "helm is not on PATH. Install it, name it by the variable istio_helm_helm_binary, or let role "
+                "preflight fetch it with preflight_fetch_tools: true."
+            )
+        self.binary = found
+        self._version: str | None = None
+
+    @property
+    def version(self) -> str:
+        """Its version without the ``v``, as ``4.3.1``. :raises JobError: it cannot say"""
+        if self._version is None:
+            printed = self._run(["version", "--template", "{{.Version}}"], dict(os.environ), 30).strip()
+            match = re.match(r"v?(\d+\.\d+\.\d+\S*)", printed)
+            if not match:
+                raise JobError(f"{self.binary} does not say which version of helm it is: {printed[:200]!r}.")
+            self._version = match[1]
+        return self._version
+
+    @property
+    def major(self) -> int:
+        """3 or 4."""
+        return int(self.version.split(".")[0])
+
+    def _run(self, arguments: list[str], environment: dict[str, str], timeout: float) -> str:
+        try:
+            done = subprocess.run(
+                [self.binary, *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise JobError(f"helm {arguments[0]} took longer than {timeout:.0f} s.") from error
+        except OSError as error:
+            raise JobError(f"{self.binary} cannot be run: {error}.") from error
+        if done.returncode:
+            words = done.stderr.strip() or done.stdout.strip()
+            # Helm 4 logs to stderr beside its error; the error is what counts.
+            errors = [line for line in words.splitlines() if line.startswith("Error:")]
+            raise JobError(f"helm {' '.join(arguments[:3])} failed: {(errors or [words])[-1][:2000]}")
+        return done.stdout
+
+    def template(self, name: str, namespace: str, chart: Path, values: dict[str, Any], kube_version: str) -> str:
+        """Render a chart without a cluster. :returns: YAML documents"""
+        with values_file(values) as path:
+            arguments = ["template", name, str(chart), "--namespace", namespace, "--values", path]
+            return self._run([*arguments, "--kube-version", kube_version], dict(os.environ), 120)
+
+    def pull(self, repository: str, chart: str, version: str, into: Path) -> None:
+        """Fetch a chart from an HTTP or OCI repository as ``into/CHART-VERSION.tgz``."""
+        source = (
+            [f"{repository.rstrip('/')}/{chart}"] if repository.startswith("oci://") else [chart, "--repo", repository]
+        )
+        self._run(["pull", *source, "--version", version, "--destination", str(into)], dict(os.environ), 300)
+
+    def upgrade(
+        self,
+        name: str,
+        namespace: str,
+        chart: Path,
+        values: dict[str, Any],
+        environment: dict[str, str],
+        timeout: float,
+    ) -> None:
+        """Install or upgrade a release with exactly these values; waiting for its objects is not helm's task here."""
+        with values_file(values) as path:
+            arguments = ["upgrade", name, str(chart), "--install", "--namespace", namespace, "--reset-values"]
+            self._run([*arguments, "--values", path, "--timeout", f"{timeout:.0f}s"], environment, timeout + 10)
+
+
+@contextlib.contextmanager
+def private_directory() -> Iterator[Path]:
+    """A directory of mode 0700 that is removed at the end, and by a later run when this one is killed."""
+    _sweep()
+    path = Path(tempfile.mkdtemp(prefix=_DIRECTORY.format(pid=os.getpid())))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove the directories of runs that were killed: ours by name and owner, and their process is gone."""
+    for path in Path(tempfile.gettempdir()).glob("meshops-istio-*"):
+        match = _DIRECTORY_OF.match(path.name)
+        with contextlib.suppress(OSError):
+            if match and path.lstat().st_uid == os.getuid() and not Path(f"/proc/{match[1]}").exists():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def values_file(values: dict[str, Any]) -> Iterator[str]:
+    """A private file with Helm values. JSON is YAML to helm."""
+    with private_directory() as directory:
+        path = directory / "values.json"
+        _write_private(path, json.dumps(values))
+        yield str(path)
+
+
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+
+
+@contextlib.contextmanager
+def credentials(cluster: Cluster, params: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """The environment that gives helm the cluster and the credentials of a task.
+
+    A kubeconfig that the task names is used as it is, so that its exec plugins go on renewing tokens. A bare token goes
+    by HELM_KUBE*; client certificates, proxies and impersonation have no variable there and get a kubeconfig.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HELM_KUBE")}
+    named = params.get("kubeconfig") or os.environ.get("K8S_AUTH_KUBECONFIG")
+    overridden = any(params.get(option) for option in ("host", "api_key", "client_cert", "proxy", "impersonate_user"))
+    if isinstance(named, str) and not overridden and params.get("validate_certs") is None:
+        environment["KUBECONFIG"] = str(Path(named).expanduser())
+        context = params.get("context") or os.environ.get("K8S_AUTH_CONTEXT")
+        if context:
+            environment["HELM_KUBECONTEXT"] = context
+        yield environment
+        return
+    with private_directory() as directory:
+        path = directory / "kubeconfig"
+        _write_private(path, json.dumps(_kubeconfig(cluster)))
+        environment["KUBECONFIG"] = str(path)
+        yield environment
+
+
+def _kubeconfig(cluster: Cluster) -> dict[str, Any]:
+    configuration = cluster.configuration
+    server: dict[str, Any] = {"server": cluster.host}
+    if not configuration.verify_ssl:
+        server["insecure-skip-tls-verify"] = True
+    elif configuration.ssl_ca_cert:
+        server["certificate-authority"] = str(configuration.ssl_ca_cert)
+    if getattr(configuration, "tls_server_name", None):
+        server["tls-server-name"] = configuration.tls_server_name
+    if configuration.proxy:
+        server["proxy-url"] = configuration.proxy
+    user: dict[str, Any] = {}
+    headers = cluster.auth_headers()
+    for value in headers.values():
+        if value.lower().startswith("bearer "):
+            user["token"] = value[7:]
+    if configuration.cert_file and configuration.key_file:
+        user.update({"client-certificate": str(configuration.cert_file), "client-key": str(configuration.key_file)})
+    if headers.get("Impersonate-User"):
+        user["as"] = headers["Impersonate-User"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "cluster", "cluster": server}],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": "context", "context": {"cluster": "cluster", "user": "user"}}],
+        "current-context": "context",
+    }

@@ -1,0 +1,73 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a job meets Ansible: the same function runs in a module on a target and in an action plugin on the controller.
+
+A job is a module of ``module_utils/jobs`` with an ``ARGUMENT_SPEC`` and a function ``run(task)`` that takes a ``Task``,
+returns the result and raises ``JobError``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
+
+try:
+    from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (
+        AUTH_ARG_SPEC,
+        extract_sensitive_values_from_kubeconfig,
+    )
+except ImportError:  # kube.Cluster says so
+    AUTH_ARG_SPEC = {}
+
+    def extract_sensitive_values_from_kubeconfig(kubeconfig_data: Any) -> set[str]:
+        """Stand-in while kubernetes.core is missing: nothing will be done, so there is nothing to hide."""
+        return set()
+
+
+@dataclass
+class Task:
+    """What a job knows of the Ansible task that it is.
+
+    :ivar dict params: validated options
+    :ivar say: shows a line of progress; modules cannot, so there it does nothing
+    :ivar list warnings: for the user; both ways of running hand them to Ansible
+    """
+
+    params: dict[str, Any]
+    check_mode: bool = False
+    diff: bool = False
+    say: Callable[[str], None] = lambda line: None
+    warnings: list[str] = field(default_factory=list)
+
+
+def argument_spec(own: dict[str, Any]) -> dict[str, Any]:
+    """A job's own options beside kubernetes.core's authentication options."""
+    return {**copy.deepcopy(AUTH_ARG_SPEC), **copy.deepcopy(own)}
+
+
+def secrets_of(params: dict[str, Any]) -> set[str]:
+    """Strings that must not be printed beyond those of ``no_log`` options: a kubeconfig given as a dictionary holds some."""
+    kubeconfig = params.get("kubeconfig")
+    return extract_sensitive_values_from_kubeconfig(kubeconfig) if isinstance(kubeconfig, dict) else set()
+
+
+def perform(job: Any, task: Task) -> dict[str, Any]:
+    """Run a job and turn its errors into a failed result.
+
+    :arg job: a module of ``module_utils/jobs``
+    :returns: the task's result, with ``failed`` and ``msg`` where it failed
+    """
+    try:
+        result = job.run(task)
+    except JobError as error:
+        result = {"failed": True, "msg": error.message, **error.details}
+    except ApiError as error:
+        result = {"failed": True, "msg": f"The API server answered {error.status}: {error.message or error.reason}"}
+    result.setdefault("changed", False)
+    return result

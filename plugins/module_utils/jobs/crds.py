@@ -1,0 +1,87 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job of module istio_crds: Istio's definitions, just as the base chart would create them.
+
+They carry Helm's ownership and are applied under Helm's own field manager, so that the base release adopts them without
+conflict, by Helm 3 or 4 (istio#43204, istio#59630).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, manifests, mesh
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
+
+KIND = "CustomResourceDefinition"
+#: The manager under which Helm 4 applies; Helm 3 patches without one that could conflict.
+HELM_MANAGER = "helm"
+RELEASE = "istio-base"
+
+ARGUMENT_SPEC = argument_spec(
+    {
+        **{
+            key: mesh.MESH_ARGUMENT_SPEC[key]
+            for key in ("namespace", "chart_repository", "chart_version", "helm_binary")
+        },
+        "values": {"type": "dict", "default": {}},
+        "wait_timeout": {"type": "int", "default": 120},
+    }
+)
+
+
+def owned_by_helm(crd: dict[str, Any], release: str, namespace: str) -> dict[str, Any]:
+    """The definition with the label and annotations by which Helm knows its own objects."""
+    meta = crd["metadata"]
+    labels = {**(meta.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
+    annotations = {
+        **(meta.get("annotations") or {}),
+        "meta.helm.sh/release-name": release,
+        "meta.helm.sh/release-namespace": namespace,
+    }
+    return {**crd, "metadata": {**meta, "labels": labels, "annotations": annotations}}
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Apply the definitions that differ and wait until the API server serves them.
+
+    :raises JobError: the chart cannot be had, holds no definition, or the server refuses one
+    """
+    params = task.params
+    helm = Helm(params["helm_binary"])
+    chart = charts.locate(lambda: helm, params["chart_repository"], "base", params["chart_version"])
+    values = mesh.merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
+    cluster = Cluster(params)
+    kube_version = cluster.version()["gitVersion"]
+    wanted = [
+        owned_by_helm(crd, RELEASE, params["namespace"])
+        for crd in charts.rendered(helm, chart, RELEASE, params["namespace"], values, kube_version, (KIND,))
+    ]
+    if not wanted:
+        raise JobError(
+            f"The base chart {chart.path} renders no {KIND} with these values. Check istio_helm_values: base: "
+            "(base.enableCRDTemplates, global.resourceScope)."
+        )
+    plan = manifests.plan(cluster, wanted, HELM_MANAGER)
+    if plan.changes and not task.check_mode:
+        manifests.apply(cluster, plan.changes, HELM_MANAGER)
+    unready = [identity(obj) for obj in wanted if not is_ready(plan.live.get(identity(obj)) or {"kind": KIND})]
+    unready = list(dict.fromkeys(unready + [identity(change.wanted) for change in plan.changes]))
+    if unready and not task.check_mode:
+        Waiter(cluster, params["wait_timeout"], task.say).wait(unready)
+    result: dict[str, Any] = {
+        "changed": bool(plan.changes),
+        "crds": sorted(crd["metadata"]["name"] for crd in wanted),
+        "objects": plan.names,
+        "chart_version": str(chart.metadata["version"]),
+    }
+    if task.diff:
+        result["diff"] = [change.diff() for change in plan.changes]
+    return result

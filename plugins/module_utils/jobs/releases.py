@@ -1,0 +1,233 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job of module istio_releases: a set of Helm releases, written by helm when they must be and never otherwise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
+
+ARGUMENT_SPEC = argument_spec(
+    {
+        **mesh.MESH_ARGUMENT_SPEC,
+        "wait": {"type": "bool", "default": True},
+        "wait_timeout": {"type": "int", "default": 300},
+    }
+)
+
+#: Kinds whose readiness is part of a release's success. A Service is not: an address may need a cloud minutes, and the
+#: role that needs the address waits for it.
+WAITED_FOR = ("Deployment", "DaemonSet", "MutatingWebhookConfiguration")
+
+
+@dataclass
+class Step:
+    """What is to be done about one release, and why.
+
+    :ivar str action: ``none``, ``install``, ``upgrade``, ``restore`` or ``recover``
+    :ivar list reasons: in a few words each
+    """
+
+    release: mesh.Release
+    chart: charts.Chart
+    stored: release_state.Stored | None
+    action: str
+    reasons: list[str] = field(default_factory=list)
+
+    def result(self) -> dict[str, Any]:
+        """For the task's result."""
+        return {
+            "name": self.release.name,
+            "namespace": self.release.namespace,
+            "chart": self.release.chart,
+            "chart_version": str(self.chart.metadata["version"]),
+            "action": self.action,
+            "reasons": self.reasons,
+        }
+
+    def diff(self) -> dict[str, Any]:
+        """Chart version and values before and after."""
+        before = self.stored and {"chart_version": self.stored.chart_version, "values": self.stored.values}
+        return {
+            "before": before or "",
+            "after": {"chart_version": str(self.chart.metadata["version"]), "values": self.release.values},
+            "before_header": f"release {self.release.namespace}/{self.release.name}",
+            "after_header": f"release {self.release.namespace}/{self.release.name} ({self.action})",
+        }
+
+
+def judge(release: mesh.Release, chart: charts.Chart, stored: release_state.Stored | None) -> Step:
+    """What a release needs, from what is wanted and what Helm has stored. Pure."""
+    if stored is None or stored.status in ("uninstalled", "uninstalling"):
+        return Step(release, chart, stored, "install", ["not installed"])
+    if stored.status in release_state.PENDING:
+        return Step(release, chart, stored, "recover", [f"left in {stored.status} by a run that ended early"])
+    reasons = []
+    if stored.status != "deployed":
+        reasons.append(f"status {stored.status}")
+    differs = release_state.chart_differs(stored.chart, chart)
+    if differs:
+        reasons.append(differs)
+    if json.dumps(stored.values, sort_keys=True) != json.dumps(release.values, sort_keys=True):
+        reasons.append("values")
+    return Step(release, chart, stored, "upgrade" if reasons else "none", reasons)
+
+
+def objects_of(stored: release_state.Stored) -> list[Identity]:
+    """Identities of a stored release's objects; parsed once for each manifest and then known by its digest."""
+
+    def parse() -> list[list[str]]:
+        return [list(identity(document)) for document in charts.documents(stored.manifest)]
+
+    return [tuple(item) for item in charts.cached(["identities", stored.manifest], parse)]
+
+
+class Run:
+    """One run of the job: reads the cluster, plans, and carries the plan out."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.params = task.params
+        self.wanted = mesh.releases(task.params)
+        self.helm = Helm(task.params["helm_binary"])
+        self.charts = self._locate_charts()
+        self.cluster = Cluster(task.params)
+        self.live: dict[Identity, dict[str, Any]] = {}
+
+    def _locate_charts(self) -> dict[str, charts.Chart]:
+        names = sorted({release.chart for release in self.wanted})
+        repository, version = self.params["chart_repository"], self.params["chart_version"]
+        found = in_parallel(lambda name: charts.locate(lambda: self.helm, repository, name, version), names)
+        return dict(zip(names, found, strict=True))
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[Step]:
+        """Look at releases and their objects. Writes nothing."""
+        stored = release_state.read(self.cluster, [(release.namespace, release.name) for release in self.wanted])
+        steps = [
+            judge(release, self.charts[release.chart], stored.get((release.namespace, release.name)))
+            for release in self.wanted
+        ]
+        self._find_missing(steps)
+        return steps
+
+    def _find_missing(self, steps: list[Step]) -> None:
+        """A release whose secret is intact but whose objects are not all there is not unchanged."""
+        intact = {id(step): self._objects(step) for step in steps if step.action == "none" and step.stored}
+        self.live = self._live({key for keys in intact.values() for key in keys})
+        for step in steps:
+            missing = [key for key in intact.get(id(step), []) if key not in self.live]
+            if missing:
+                step.action = "restore"
+                step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
+
+    def _objects(self, step: Step) -> list[Identity]:
+        """A chart may leave the namespace out where it is the release's own."""
+        return [
+            (api_version, kind, namespace or self._namespace_for(api_version, kind, step.release.namespace), name)
+            for api_version, kind, namespace, name in objects_of(step.stored)
+        ]
+
+    def _namespace_for(self, api_version: str, kind: str, namespace: str) -> str:
+        return namespace if self.cluster.resource(api_version, kind).namespaced else ""
+
+    def _live(self, keys: set[Identity]) -> dict[Identity, dict[str, Any]]:
+        """Which objects are there: one list for each kind and namespace, in full where readiness is asked."""
+        groups = sorted({key[:3] for key in keys})
+
+        def fetch(group: tuple[str, str, str]) -> list[dict[str, Any]]:
+            api_version, kind, namespace = group
+            names = [key[3] for key in keys if key[:3] == group]
+            if len(names) == 1:
+                obj = self.cluster.get(api_version, kind, names[0], namespace or None)
+                return [obj] if obj else []
+            return self.cluster.list(api_version, kind, namespace or None, metadata_only=kind not in WAITED_FOR)
+
+        found = {identity(obj): obj for objs in in_parallel(fetch, groups) for obj in objs}
+        return {key: found[key] for key in keys if key in found}
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, steps: list[Step]) -> None:
+        """Bring every release of every stage where it is wanted, a stage when the one before it is ready."""
+        with credentials(self.cluster, self.params) as environment:
+            for stage in sorted({step.release.stage for step in steps}):
+                todo = [step for step in steps if step.release.stage == stage]
+                in_parallel(
+                    lambda step: self._write(step, environment), [step for step in todo if step.action != "none"]
+                )
+                if self.params["wait"]:
+                    self._wait(todo)
+
+    def _write(self, step: Step, environment: dict[str, str]) -> None:
+        release = step.release
+        if step.action == "recover":
+            # The lease is ours and the run that left this behind is gone: without its record, helm starts over from
+            # the revision before it, and objects that it had created carry Helm's ownership already.
+            self.cluster.delete(step.stored.secret)
+        self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
+        self.helm.upgrade(
+            release.name, release.namespace, step.chart.path, release.values, environment, self.params["wait_timeout"]
+        )
+
+    def _wait(self, steps: list[Step]) -> None:
+        """Wait for what a stage's releases run: all of what was written, and of the rest what was not ready before."""
+        written = [step for step in steps if step.action != "none"]
+        stored = release_state.read(self.cluster, [(step.release.namespace, step.release.name) for step in written])
+        for step in written:
+            step.stored = stored[step.release.namespace, step.release.name]
+        pending = [
+            key
+            for step in steps
+            for key in self._objects(step)
+            if key[1] in WAITED_FOR and (step in written or not is_ready(self.live[key]))
+        ]
+        if pending:
+            Waiter(self.cluster, self.params["wait_timeout"], self.task.say).wait(pending)
+
+    def wait_for_all(self, steps: list[Step]) -> None:
+        """Wait for the releases of a run that wrote nothing: somebody may have restarted them just now."""
+        for stage in sorted({step.release.stage for step in steps}):
+            self._wait([step for step in steps if step.release.stage == stage])
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Install, upgrade, restore or leave alone each release of the mesh.
+
+    :raises JobError: bad options, no helm, no chart, helm's own failure, or objects that do not become ready
+    """
+    job = Run(task)
+    steps = job.plan()
+    changed = any(step.action != "none" for step in steps)
+    if changed and not task.check_mode:
+        _ensure_namespaces(job)
+        with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say):
+            steps = job.plan()
+            job.carry_out(steps)
+    elif not task.check_mode and task.params["wait"]:
+        job.wait_for_all(steps)
+    result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps]}
+    if task.diff:
+        result["diff"] = [step.diff() for step in steps if step.action != "none"]
+    return result
+
+
+def _ensure_namespaces(job: Run) -> None:
+    """Namespaces of the releases, where role psp_rbac has not made them: helm would leave them without labels too."""
+    names = {release.namespace for release in job.wanted} | {job.params["namespace"]}
+    wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
+    live = manifests.read(job.cluster, wanted)
+    for namespace in wanted:
+        if identity(namespace) not in live:
+            job.cluster.apply(namespace)

@@ -1,0 +1,424 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One client of the Kubernetes API: get, list, watch, server-side apply, dry run, access reviews, retries.
+
+Authentication is kubernetes.core's own (same options, same K8S_AUTH_* environment, exec plugins, proxies). Requests go
+straight to known URLs through the kubernetes client's connection pool: no discovery, no model classes, JSON in and out.
+A Cluster may be used by several threads at once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
+
+try:
+    import kubernetes
+    import urllib3
+
+    # Private names, on purpose: the public get_api_client() also starts discovery, which costs two reads and a file
+    # of a predictable name in a shared directory. A unit test holds that they are there.
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import (
+        _create_auth_spec,
+        _create_configuration,
+        _create_headers,
+    )
+
+    KUBERNETES_IMPORT_ERROR: Exception | None = None
+except ImportError as error:
+    KUBERNETES_IMPORT_ERROR = error
+
+USER_AGENT = "meshops.istio"
+#: Field manager of what we apply ourselves; Helm's objects are left to Helm's own manager, ``helm``.
+FIELD_MANAGER = "meshops.istio"
+THREADS = 8
+PAGE = 500
+
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+
+
+class ApiError(Exception):
+    """An answer of the API server that is not a success.
+
+    :ivar int status: the HTTP status
+    :ivar str reason: the machine-readable reason of the ``Status`` object, such as ``NotFound``
+    :ivar str message: the server's own words
+    :ivar dict details: ``details`` of the ``Status`` object
+    """
+
+    def __init__(self, status: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.details = details or {}
+
+    @classmethod
+    def from_body(cls, status: int, body: bytes) -> ApiError:
+        """Read the ``Status`` object that the API server answers with; proxies in between answer anything."""
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            text = body.decode("utf-8", "replace").strip()
+            return cls(status, "", text[:300] or f"HTTP status {status}")
+        return cls(status, answer.get("reason") or "", answer.get("message") or "", answer.get("details"))
+
+
+class Unreachable(JobError):
+    """No connection to the API server, or none that its certificate allows."""
+
+
+class Cluster:
+    """A Kubernetes cluster, as its API server shows it to the credentials given.
+
+    :arg dict params: kubernetes.core's authentication options, by their names there
+    :arg float timeout: seconds that one request may take
+    :raises JobError: no usable credentials, or a Python library that is missing
+    """
+
+    def __init__(self, params: dict[str, Any], timeout: float = 30.0) -> None:
+        if KUBERNETES_IMPORT_ERROR is not None:
+            raise JobError(
+                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt (kubernetes) for the Python "
+                "that runs this task, and the collection kubernetes.core."
+            )
+        try:
+            self.configuration = _create_configuration(_create_auth_spec(None, **params))
+        except Exception as error:  # the kubernetes client raises a dozen kinds here, all about the same: credentials
+            raise JobError(
+                f"No usable credentials for a cluster: {error}. Set kubeconfig and context, or host and api_key, or the "
+                "K8S_AUTH_* environment variables of kubernetes.core."
+            ) from error
+        self.configuration.connection_pool_maxsize = THREADS * 2
+        self.configuration.retries = False
+        self._api = kubernetes.client.ApiClient(self.configuration)
+        self._headers = {"User-Agent": USER_AGENT, **_create_headers(None, **params)}
+        self._timeout = timeout
+        self._discovered: dict[str, dict[str, Resource]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def host(self) -> str:
+        """URL of the API server."""
+        return self.configuration.host.rstrip("/")
+
+    @property
+    def verifies_tls(self) -> bool:
+        """False when the server's certificate is not checked, and the connection is TLS."""
+        return bool(self.configuration.verify_ssl) or urlsplit(self.host).scheme != "https"
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def auth_headers(self) -> dict[str, str]:
+        """The headers that authenticate a request, impersonation included. Renews an exec plugin's token when due."""
+        settings = self.configuration.auth_settings().values()
+        tokens = {
+            setting["key"]: setting["value"] for setting in settings if setting["in"] == "header" and setting["value"]
+        }
+        return {**self._headers, **tokens}
+
+    def _send(self, method: str, path: str, query: dict[str, Any] | None, body: Any, headers: dict[str, str], **kwargs):
+        url = self.host + path + ("?" + urlencode(query) if query else "")
+        headers = {"Accept": "application/json", **self.auth_headers(), **headers}
+        data = json.dumps(body).encode() if body is not None else None
+        return self._api.rest_client.pool_manager.request(
+            method, url, body=data, headers=headers, retries=False, **kwargs
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | None = None,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        retry_for: float = 15.0,
+    ) -> Any:
+        """Send one request; try again on 429, 5xx and dropped connections.
+
+        Every request that is made here may be repeated: reads, server-side applies, deletes, and creates of objects
+        whose second creation is a conflict.
+
+        :arg float retry_for: seconds after which a fault that may pass is final
+        :returns: the decoded JSON of the answer
+        :raises ApiError: the server's answer is not a success
+        :raises Unreachable: there was no answer
+        """
+        deadline = time.monotonic() + retry_for
+        pause = 0.2
+        while True:
+            try:
+                response = self._send(
+                    method, path, query, body, headers or {}, timeout=urllib3.Timeout(connect=10, read=self._timeout)
+                )
+            except urllib3.exceptions.SSLError as error:
+                raise self._unreachable(error) from error
+            except urllib3.exceptions.HTTPError as error:
+                if time.monotonic() + pause > deadline or _certainly_down(error):
+                    raise self._unreachable(error) from error
+            else:
+                if response.status < 300:
+                    return json.loads(response.data)
+                fault = ApiError.from_body(response.status, response.data)
+                if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
+                    raise fault
+                pause = max(pause, _retry_after(response))
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, not a secret
+            pause = min(pause * 2, 3.0)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        cause = getattr(error, "reason", None) or error
+        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return Unreachable(
+                f"The certificate of the API server {self.host} is not trusted: {cause}. Give its CA by ca_cert or in the kubeconfig."
+            )
+        return Unreachable(
+            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), the network between "
+            "this machine and the cluster, and proxy settings."
+        )
+
+    # -- kinds --------------------------------------------------------------------------------------------------------
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """How a kind is served: from the table, else by one discovery request per group and version.
+
+        :raises JobError: the cluster serves no such kind
+        """
+        known = known_resource(api_version, kind)
+        if known:
+            return known
+        with self._lock:
+            if api_version not in self._discovered:
+                path = "/api/v1" if api_version == "v1" else "/apis/" + api_version
+                try:
+                    served = self.request("GET", path).get("resources", [])
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
+                    served = []
+                self._discovered[api_version] = {
+                    entry["kind"]: Resource(entry["name"], entry["namespaced"])
+                    for entry in served
+                    if "/" not in entry["name"]
+                }
+            found = self._discovered[api_version].get(kind)
+        if not found:
+            raise JobError(f"The cluster serves no kind {kind} of {api_version}.")
+        return found
+
+    def namespaced(self, obj: dict[str, Any]) -> bool:
+        """Whether an object's kind lives in namespaces."""
+        return self.resource(obj["apiVersion"], obj["kind"]).namespaced
+
+    def _path(self, obj: dict[str, Any]) -> str:
+        resource = self.resource(obj["apiVersion"], obj["kind"])
+        meta = obj["metadata"]
+        return path_of(obj["apiVersion"], resource, meta.get("namespace"), meta["name"])
+
+    # -- reads --------------------------------------------------------------------------------------------------------
+
+    def version(self) -> dict[str, str]:
+        """The server's version: ``major``, ``minor``, ``gitVersion``."""
+        return self.request("GET", "/version")
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """One object, or None when it is not there (or its kind is not)."""
+        path = path_of(api_version, self.resource(api_version, kind), namespace, name)
+        try:
+            return self.request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind, page by page. ``[]`` when the kind is not served.
+
+        :arg namespace: None for all namespaces
+        :arg bool metadata_only: fetch ``metadata`` alone; the objects then lack everything else
+        """
+        return self.list_with_version(api_version, kind, namespace, label_selector, field_selector, metadata_only)[0]
+
+    def list_with_version(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        metadata_only: bool = False,
+    ) -> tuple[list[dict[str, Any]], str]:
+        """As list, with the ``resourceVersion`` that a watch goes on from."""
+        path = path_of(api_version, self.resource(api_version, kind), namespace)
+        query = {"limit": PAGE}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        if field_selector:
+            query["fieldSelector"] = field_selector
+        headers = {"Accept": _METADATA_ONLY} if metadata_only else {}
+        items: list[dict[str, Any]] = []
+        while True:
+            try:
+                page = self.request("GET", path, query, headers=headers)
+            except ApiError as error:
+                if error.status == 404:
+                    return [], "0"
+                raise
+            items += [{**item, "apiVersion": api_version, "kind": kind} for item in page.get("items") or []]
+            meta = page.get("metadata", {})
+            if not meta.get("continue"):
+                return items, meta.get("resourceVersion", "0")
+            query["continue"] = meta["continue"]
+
+    def watch(
+        self, api_version: str, kind: str, namespace: str | None, resource_version: str, seconds: float
+    ) -> Iterator[dict[str, Any]]:
+        """Events of a kind from ``resource_version`` on, for at most ``seconds``.
+
+        The iterator simply ends when the connection does; whoever needs more lists again and watches on.
+
+        :raises ApiError: the server refuses the watch, or the version is too old (status 410)
+        """
+        path = path_of(api_version, self.resource(api_version, kind), namespace)
+        query = {"watch": "1", "resourceVersion": resource_version, "timeoutSeconds": max(1, int(seconds))}
+        try:
+            response = self._send(
+                "GET",
+                path,
+                query,
+                None,
+                {},
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=10, read=seconds + 5),
+            )
+            if response.status >= 300:
+                raise ApiError.from_body(response.status, response.read())
+            rest = b""
+            for chunk in response.stream(65536):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in filter(None, lines):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                    yield event
+        except urllib3.exceptions.HTTPError:
+            return
+
+    # -- writes -------------------------------------------------------------------------------------------------------
+
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> dict[str, Any]:
+        """Server-side apply of one object.
+
+        :arg bool force: take fields over from other managers, as declared configuration does
+        :returns: the object as the server stored it, or would
+        """
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self.request("PATCH", self._path(obj), query, obj, {"Content-Type": "application/apply-patch+yaml"})
+
+    def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
+        """Create one object. :raises ApiError: status 409 when it is there already"""
+        resource = self.resource(obj["apiVersion"], obj["kind"])
+        path = path_of(obj["apiVersion"], resource, obj["metadata"].get("namespace"))
+        query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return self.request("POST", path, query, obj, {"Content-Type": "application/json"})
+
+    def replace(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """Replace one object as read before. :raises ApiError: status 409 when it has changed since"""
+        return self.request(
+            "PUT", self._path(obj), {"fieldManager": FIELD_MANAGER}, obj, {"Content-Type": "application/json"}
+        )
+
+    def delete(self, obj: dict[str, Any]) -> bool:
+        """Delete one object; False when it was not there. Its dependents go in the background."""
+        try:
+            self.request("DELETE", self._path(obj), {"propagationPolicy": "Background"})
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    # -- rights -------------------------------------------------------------------------------------------------------
+
+    def may(self, attributes: dict[str, str]) -> bool:
+        """Whether the credentials allow something: one SelfSubjectAccessReview.
+
+        :arg dict attributes: ``resourceAttributes`` of the review: verb, group, resource, namespace
+        """
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        path = path_of("authorization.k8s.io/v1", Resource("selfsubjectaccessreviews", False))
+        return bool(
+            self.request("POST", path, None, review, {"Content-Type": "application/json"})["status"].get("allowed")
+        )
+
+
+def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Call a function on every item, a few at a time; results in order. The first exception is raised."""
+    items = list(items)
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(max_workers=min(THREADS, len(items))) as pool:
+        return list(pool.map(function, items))
+
+
+def reference(obj: dict[str, Any]) -> str:
+    """An object as people name it: ``Deployment istio-system/istiod``."""
+    meta = obj.get("metadata", {})
+    name = meta.get("name", "")
+    return "{} {}".format(obj.get("kind"), "{}/{}".format(meta["namespace"], name) if meta.get("namespace") else name)
+
+
+def group_resource(api_version: str, kind: str) -> tuple[str, str]:
+    """API group and plural of a kind in the table, as access reviews and ClusterRoles name them."""
+    resource = known_resource(api_version, kind)
+    if resource is None:
+        raise KeyError(f"{api_version} {kind}")
+    return group_of(api_version), resource.plural
+
+
+def _retry_after(response: Any) -> float:
+    try:
+        return min(float(response.headers.get("Retry-After", 0)), 10.0)
+    except ValueError:
+        return 0.0
+
+
+def _certainly_down(error: Exception) -> bool:
+    """Faults that no second try within seconds mends: a name that does not resolve, a port where nothing listens."""
+    cause = getattr(error, "reason", None) or error
+    return isinstance(cause, urllib3.exceptions.NewConnectionError)
+
+
+def _certainly_refused(fault: ApiError) -> bool:
+    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet is not ours to know."""
+    return fault.status == 500 and "denied the request" in fault.message

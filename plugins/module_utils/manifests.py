@@ -1,0 +1,139 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A set of objects brought into the cluster: read all at once, compared, and only what differs applied.
+
+A run that finds everything in place reads and writes nothing. What differs is asked of the server by a dry run first, so
+that ``changed`` and the diff are the server's own words and not a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import (
+    FIELD_MANAGER,
+    ApiError,
+    Cluster,
+    in_parallel,
+    reference,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, is_applied, masked, same
+
+#: Kinds that others live in or are instances of: applied before the rest, in this order.
+_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret")
+
+
+@dataclass
+class Change:
+    """One object that is not as it is wanted.
+
+    :ivar dict wanted: the object as given
+    :ivar dict before: the live object, or None
+    :ivar dict after: what the server would store, by its dry run; the wanted object itself where no dry run is possible
+    :ivar bool dry_run: whether the server was asked
+    """
+
+    wanted: dict[str, Any]
+    before: dict[str, Any] | None
+    after: dict[str, Any]
+    dry_run: bool = True
+
+    @property
+    def verb(self) -> str:
+        """``created`` or ``changed``."""
+        return "changed" if self.before else "created"
+
+    def diff(self) -> dict[str, Any]:
+        """The change as Ansible shows diffs; values of Secrets are masked."""
+        name = reference(self.wanted)
+        return {
+            "before": masked(self.before) if self.before else "",
+            "after": masked(self.after),
+            "before_header": name,
+            "after_header": name + ("" if self.dry_run else " (not dry-run: its namespace or kind is not there yet)"),
+        }
+
+
+@dataclass
+class Plan:
+    """What an apply of a set of objects would do.
+
+    :ivar dict live: live objects by identity, for whoever wants to look at them without a second read
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    live: dict[Identity, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The changed objects as people name them."""
+        return [reference(change.wanted) for change in self.changes]
+
+
+def read(cluster: Cluster, wanted: Iterable[dict[str, Any]]) -> dict[Identity, dict[str, Any]]:
+    """The live objects of a set: one list for each kind and namespace where that is fewer reads than one get each."""
+    groups: dict[tuple[str, str, str], list[Identity]] = {}
+    for obj in wanted:
+        key = identity(obj)
+        groups.setdefault(key[:3], []).append(key)
+
+    def fetch(group: tuple[tuple[str, str, str], list[Identity]]) -> list[dict[str, Any]]:
+        (api_version, kind, namespace), keys = group
+        if len(keys) == 1:
+            live = cluster.get(api_version, kind, keys[0][3], namespace or None)
+            return [live] if live else []
+        return cluster.list(api_version, kind, namespace or None)
+
+    found = {identity(obj): obj for objs in in_parallel(fetch, groups.items()) for obj in objs}
+    return {key: found[key] for keys in groups.values() for key in keys if key in found}
+
+
+def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MANAGER) -> Plan:
+    """Compare a set of objects with the cluster. Writes nothing.
+
+    :raises JobError: the server refuses an object; names it and says why
+    """
+    live = read(cluster, wanted)
+
+    def examine(obj: dict[str, Any]) -> Change | None:
+        before = live.get(identity(obj))
+        if before and is_applied(before, obj, manager):
+            return None
+        try:
+            after = cluster.apply(obj, dry_run=True, manager=manager)
+        except ApiError as error:
+            if error.status == 404 and not before:
+                return Change(obj, None, obj, dry_run=False)
+            raise refused(obj, error) from error
+        return None if before and same(before, after) else Change(obj, before, after)
+
+    return Plan([change for change in in_parallel(examine, wanted) if change], live)
+
+
+def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER) -> None:
+    """Apply what a plan found different, namespaces and definitions first, the rest in parallel.
+
+    :raises JobError: the server refuses an object
+    """
+    order = {kind: rank for rank, kind in enumerate(_FIRST)}
+    ranks: dict[int, list[Change]] = {}
+    for change in changes:
+        ranks.setdefault(order.get(change.wanted["kind"], len(_FIRST)), []).append(change)
+
+    def write(change: Change) -> None:
+        try:
+            change.after = cluster.apply(change.wanted, manager=manager)
+        except ApiError as error:
+            raise refused(change.wanted, error) from error
+
+    for rank in sorted(ranks):
+        in_parallel(write, ranks[rank])
+
+
+def refused(obj: dict[str, Any], error: ApiError) -> JobError:
+    """The API server's refusal of one object, as an error that names it."""
+    return JobError(f"{reference(obj)} was refused by the API server: {error.message or error.reason}")

@@ -1,0 +1,140 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests to the gateway from outside the cluster: several successes in a row, and what they prove."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
+try:
+    import urllib3
+except ImportError:  # kube.Cluster says so
+    urllib3 = None  # type: ignore[assignment]
+
+PAUSE = 0.2  # seconds between two tries
+REQUEST_TIMEOUT = 5.0  # seconds
+SPIFFE = re.compile(r"\b(By|URI)=(spiffe://[^;,\s\"]+)")
+
+
+@dataclass
+class Evidence:
+    """What came back.
+
+    :ivar list latencies_ms: of each success in the row, in milliseconds
+    :ivar int tries: requests sent until the row was complete
+    """
+
+    url: str
+    status: int = 0
+    server: str = ""
+    latencies_ms: list[float] = field(default_factory=list)
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+    milliseconds: float
+
+
+def get(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
+    """One GET over plain HTTP, on a connection of its own, past proxies and redirects.
+
+    :raises OSError: no answer
+    """
+    started = time.monotonic()
+    with urllib3.PoolManager(num_pools=1) as pool:
+        try:
+            response = pool.request(
+                "GET",
+                f"http://{endpoint.authority}{path}",
+                headers={"User-Agent": "meshops.istio", **({"Host": host} if host else {})},
+                timeout=REQUEST_TIMEOUT,
+                retries=False,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(str(error)) from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        milliseconds = (time.monotonic() - started) * 1000
+        return Answer(response.status, headers, response.data.decode("utf-8", "replace"), round(milliseconds, 1))
+
+
+def in_a_row(
+    endpoints: list[Endpoint],
+    path: str,
+    host: str | None,
+    successes: int,
+    timeout: float,
+    say: Callable[[str], None],
+    send: Callable[..., Answer] = get,
+) -> tuple[Endpoint, Evidence]:
+    """Ask until one of the endpoints has answered 200 a number of times in a row.
+
+    :arg list endpoints: tried in turn; the first that answers is kept
+    :arg float timeout: seconds for all of it
+    :returns: the endpoint that answers, and the evidence
+    :raises JobError: the deadline has passed; says what came back last from each
+    """
+    started = told = time.monotonic()
+    last: dict[Endpoint, str] = {}
+    evidence: dict[Endpoint, Evidence] = {
+        endpoint: Evidence(f"http://{endpoint.authority}{path}") for endpoint in endpoints
+    }
+    while time.monotonic() - started < timeout:
+        for endpoint in endpoints:
+            found = evidence[endpoint]
+            while len(found.latencies_ms) < successes and time.monotonic() - started < timeout:
+                found.tries += 1
+                try:
+                    answer = send(endpoint, path, host)
+                except OSError as error:
+                    last[endpoint] = str(error)
+                    found.latencies_ms.clear()
+                    break
+                found.status, found.server = answer.status, answer.headers.get("server", "")
+                if answer.status != 200:
+                    last[endpoint] = f"{answer.status} from {found.server or 'an unknown server'}"
+                    found.latencies_ms.clear()
+                    break
+                found.latencies_ms.append(answer.milliseconds)
+            else:
+                if len(found.latencies_ms) >= successes:
+                    return endpoint, found
+        if time.monotonic() - told > 15:
+            told = time.monotonic()
+            say(f"{told - started:.0f} s: no 200 yet: {_answers(evidence, last)}")
+        time.sleep(PAUSE)
+    raise JobError(f"No {successes} answers of 200 in a row within {timeout:.0f} s: {_answers(evidence, last)}.")
+
+
+def _answers(evidence: dict[Endpoint, Evidence], last: dict[Endpoint, str]) -> str:
+    return "; ".join(f"{found.url}: {last.get(endpoint, 'not tried')}" for endpoint, found in evidence.items())
+
+
+def client_certificate(body: str) -> dict[str, str]:
+    """The identities in an echoed X-Forwarded-Client-Cert header: ``by`` (the app's) and ``uri`` (the caller's)."""
+    return {key.lower(): value for key, value in SPIFFE.findall(body)}
+
+
+def as_dict(evidence: Evidence) -> dict[str, Any]:
+    """For a task's result."""
+    return {
+        "url": evidence.url,
+        "status": evidence.status,
+        "server": evidence.server,
+        "latencies_ms": evidence.latencies_ms,
+        "tries": evidence.tries,
+    }

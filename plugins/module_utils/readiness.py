@@ -1,0 +1,178 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When is an object ready, and when is it certain that it never will be?
+
+One predicate and one fail-fast rule per kind, pure: they look at decoded objects and know nothing of HTTP or time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+#: States of a waiting container that no waiting mends without somebody's help.
+_HOPELESS_WAITING = {
+    "ImagePullBackOff": "check the image's name and tag, the registry, and imagePullSecrets",
+    "ErrImageNeverPull": "the image is not on the node and its pull policy is Never",
+    "InvalidImageName": "correct the image's name",
+    "CreateContainerConfigError": "create the ConfigMap, Secret or user that the container refers to",
+}
+
+#: Restarts after which a crash loop is what it looks like; istiod and proxies may crash once or twice while others start.
+HOPELESS_RESTARTS = 4
+
+#: Refusals of a pod's creation, as conditions and events quote them, and what to do about each.
+_REFUSALS = (
+    (
+        re.compile(r"violates PodSecurity"),
+        "Pod Security Admission refuses the pod: raise the namespace's level (role psp_rbac), or use Istio CNI",
+    ),
+    (
+        re.compile(
+            r"unable to (validate against any pod security policy|admit pod)|no providers available to validate"
+        ),
+        "PodSecurityPolicy refuses the pod: bind a policy to its service account (role psp_rbac)",
+    ),
+    (re.compile(r"exceeded quota"), "the namespace's ResourceQuota is used up: raise it or lower the requests"),
+    (re.compile(r"serviceaccount \S+ not found"), "create the service account"),
+)
+
+
+def conditions(obj: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The conditions of an object's status by type."""
+    return {item["type"]: item for item in obj.get("status", {}).get("conditions") or []}
+
+
+def _is_true(obj: dict[str, Any], condition: str) -> bool:
+    return conditions(obj).get(condition, {}).get("status") == "True"
+
+
+def deployment_ready(obj: dict[str, Any]) -> bool:
+    """All wanted replicas are of the latest template and available, and none of an older one is left."""
+    status, wanted = obj.get("status", {}), obj.get("spec", {}).get("replicas", 1)
+    return (
+        status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("availableReplicas", 0) >= wanted
+        and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
+    )
+
+
+def daemon_set_ready(obj: dict[str, Any]) -> bool:
+    """Every node that should has an available pod of the latest template."""
+    status = obj.get("status", {})
+    wanted = status.get("desiredNumberScheduled", 0)
+    return (
+        status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+        and "desiredNumberScheduled" in status
+        and status.get("updatedNumberScheduled", 0) >= wanted
+        and status.get("numberAvailable", 0) >= wanted
+    )
+
+
+def custom_resource_definition_ready(obj: dict[str, Any]) -> bool:
+    """The API server serves the kind."""
+    return _is_true(obj, "Established") and not _is_true(obj, "Terminating")
+
+
+def mutating_webhook_ready(obj: dict[str, Any]) -> bool:
+    """Istiod has written its CA into every webhook: before that, no injection (and no gateway's image) can succeed."""
+    return all(webhook.get("clientConfig", {}).get("caBundle") for webhook in obj.get("webhooks") or [])
+
+
+def service_ready(obj: dict[str, Any]) -> bool:
+    """A LoadBalancer has an address; every other type is ready when it exists."""
+    if obj.get("spec", {}).get("type") != "LoadBalancer":
+        return True
+    return bool(obj.get("status", {}).get("loadBalancer", {}).get("ingress"))
+
+
+READY: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "CustomResourceDefinition": custom_resource_definition_ready,
+    "DaemonSet": daemon_set_ready,
+    "Deployment": deployment_ready,
+    "MutatingWebhookConfiguration": mutating_webhook_ready,
+    "Service": service_ready,
+}
+
+
+def is_ready(obj: dict[str, Any]) -> bool:
+    """Whether an object is ready; kinds without a rule of their own are when they exist."""
+    return READY.get(obj["kind"], lambda _obj: True)(obj)
+
+
+def progress(obj: dict[str, Any]) -> str:
+    """How far an object is, in a few words: ``0/1 available``."""
+    status = obj.get("status", {})
+    if obj["kind"] == "Deployment":
+        return f"{status.get('availableReplicas', 0)}/{obj.get('spec', {}).get('replicas', 1)} available"
+    if obj["kind"] == "DaemonSet":
+        return f"{status.get('numberAvailable', 0)}/{status.get('desiredNumberScheduled', 0)} available"
+    if obj["kind"] == "Service":
+        return "no address yet"
+    return "not ready"
+
+
+def refusal(message: str) -> str | None:
+    """What to do about a refused pod, or None when the message names no refusal that is certain to last."""
+    for pattern, fix in _REFUSALS:
+        if pattern.search(message):
+            return fix
+    return None
+
+
+def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    status = pod.get("status", {})
+    return (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
+
+
+def _last_end(container: dict[str, Any]) -> str:
+    ended = container.get("lastState", {}).get("terminated", {})
+    return f"exit code {ended.get('exitCode')}, {ended.get('reason', '')}" if ended else "no exit code"
+
+
+def pod_hopeless(pod: dict[str, Any]) -> tuple[str, str] | None:
+    """Why a pod will not become ready by waiting: (cause, fix), or None."""
+    for container in _containers(pod):
+        waiting = container.get("state", {}).get("waiting", {})
+        reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
+        if reason in _HOPELESS_WAITING:
+            return f"container {container['name']}: {reason}: {waiting.get('message', '')}", _HOPELESS_WAITING[reason]
+        if reason == "CrashLoopBackOff" and restarts >= HOPELESS_RESTARTS:
+            cause = f"container {container['name']} has ended {restarts} times ({_last_end(container)})"
+            return cause, f"read its log: kubectl logs --previous -c {container['name']}"
+    return None
+
+
+def pod_state(pod: dict[str, Any]) -> str:
+    """What a pod that is not ready is doing, in a few words; "" when there is nothing to tell."""
+    unschedulable = pod_unschedulable(pod)
+    if unschedulable:
+        return f"unschedulable: {unschedulable}"
+    for container in _containers(pod):
+        state = container.get("state", {})
+        if state.get("waiting", {}).get("reason"):
+            return f"{container['name']}: {state['waiting']['reason']}"
+        if "running" in state and not container.get("ready") and container.get("started") is not None:
+            return f"{container['name']}: running, not ready"
+    return ""
+
+
+def workload_hopeless(obj: dict[str, Any]) -> tuple[str, str] | None:
+    """Why a workload's pods will not be created by waiting: (cause, fix), or None."""
+    failure = conditions(obj).get("ReplicaFailure", {})
+    if failure.get("status") != "True":
+        return None
+    message = failure.get("message", "")
+    fix = refusal(message)
+    return (message, fix) if fix else None
+
+
+def pod_unschedulable(pod: dict[str, Any]) -> str | None:
+    """The scheduler's own words when it finds no node for a pod; an autoscaler may still bring one."""
+    scheduled = conditions(pod).get("PodScheduled", {})
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
+        return scheduled.get("message", "")
+    return None

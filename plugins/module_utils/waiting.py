@@ -1,0 +1,198 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for a set of objects: watches, one deadline for all, and an end as soon as the outcome is certain."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import readiness
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, Unreachable, reference
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+
+#: Kinds that run pods: these are watched too, for the reasons why a workload is not ready.
+WORKLOADS = ("Deployment", "DaemonSet")
+PROGRESS_EVERY = 15.0  # seconds between two progress lines
+UNSCHEDULABLE_GRACE = 30.0  # seconds that a cluster autoscaler gets to react before the scheduler's no counts
+
+
+@dataclass
+class _Stream:
+    """One kind in one namespace: its objects by identity, kept current by a thread."""
+
+    api_version: str
+    kind: str
+    namespace: str
+
+
+class Waiter:
+    """Watches the kinds of a set of objects, and the pods beside workloads, until all are ready.
+
+    :arg float timeout: seconds until the deadline, for everything together
+    :arg say: called with a line of progress now and then
+    """
+
+    def __init__(self, cluster: Cluster, timeout: float, say: Callable[[str], None] = lambda line: None) -> None:
+        self._cluster = cluster
+        self._timeout = timeout
+        self._say = say
+        self._events: queue.Queue = queue.Queue()
+        self._stop = threading.Event()
+        self._objects: dict[Identity, dict[str, Any]] = {}
+        self._unschedulable_since: dict[Identity, float] = {}
+
+    def wait(self, targets: Iterable[Identity]) -> dict[Identity, dict[str, Any]]:
+        """Wait for objects to be there and ready.
+
+        :arg targets: identities of the objects
+        :returns: the ready objects by identity
+        :raises JobError: the deadline has passed, or an object will certainly not become ready; names object and cause
+        """
+        targets = list(targets)
+        started = last_line = time.monotonic()
+        deadline = started + self._timeout
+        streams = {(api_version, kind, namespace) for api_version, kind, namespace, _name in targets}
+        streams |= {("v1", "Pod", target[2]) for target in targets if target[1] in WORKLOADS}
+        threads = [
+            threading.Thread(target=self._follow, args=(_Stream(*stream), deadline), daemon=True)
+            for stream in sorted(streams)
+        ]
+        for thread in threads:
+            thread.start()
+        listed: set[tuple[str, str, str]] = set()
+        try:
+            while True:
+                pending = [target for target in targets if not self._is_ready(target)]
+                if not pending:
+                    return {target: self._objects[target] for target in targets}
+                if listed >= streams:
+                    self._fail_if_hopeless(pending)
+                now = time.monotonic()
+                if now > deadline:
+                    raise JobError(f"Not ready after {self._timeout:.0f} s: {self._describe_all(pending)}.")
+                if now - last_line >= PROGRESS_EVERY:
+                    last_line = now
+                    self._say(f"{now - started:.0f} s: waiting for {self._describe_all(pending)}")
+                try:
+                    event = self._events.get(timeout=min(1.0, max(0.01, deadline - now)))
+                except queue.Empty:
+                    continue
+                while event is not None:
+                    self._take(event, listed)
+                    event = self._events.get_nowait() if not self._events.empty() else None
+        finally:
+            self._stop.set()
+
+    # -- the watching side --------------------------------------------------------------------------------------------
+
+    def _follow(self, stream: _Stream, deadline: float) -> None:
+        """List, then watch, again and again; faults end in another list, the deadline and the stop flag end it all."""
+        pause = 0.5
+        while not self._stop.is_set() and time.monotonic() < deadline:
+            try:
+                items, version = self._cluster.list_with_version(
+                    stream.api_version, stream.kind, stream.namespace or None
+                )
+                self._events.put(("LIST", stream, items))
+                # Short watches, so that a connection that died unnoticed costs seconds at the most.
+                for event in self._cluster.watch(
+                    stream.api_version,
+                    stream.kind,
+                    stream.namespace or None,
+                    version,
+                    min(60.0, deadline - time.monotonic()),
+                ):
+                    if self._stop.is_set():
+                        return
+                    obj = {**event["object"], "apiVersion": stream.api_version, "kind": stream.kind}
+                    self._events.put((event["type"], stream, obj))
+                pause = 0.5
+            except ApiError as error:
+                if error.status in (401, 403):
+                    self._events.put(("FAULT", stream, error))
+                    return
+            except Unreachable:
+                pass
+            self._stop.wait(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _take(self, event: tuple, listed: set) -> None:
+        kind, stream, value = event
+        key = (stream.api_version, stream.kind, stream.namespace)
+        if kind == "FAULT":
+            raise JobError(
+                "{} of {} cannot be watched: {}".format(stream.kind, stream.namespace or "the cluster", value.message)
+            ) from value
+        if kind == "LIST":
+            listed.add(key)
+            for known in [
+                known for known in self._objects if known[:2] == key[:2] and known[2] == (key[2] or known[2])
+            ]:
+                del self._objects[known]
+            self._objects.update((identity(obj), obj) for obj in value)
+        elif kind == "DELETED":
+            self._objects.pop(identity(value), None)
+        elif kind in ("ADDED", "MODIFIED"):
+            self._objects[identity(value)] = value
+
+    # -- the judging side ---------------------------------------------------------------------------------------------
+
+    def _is_ready(self, target: Identity) -> bool:
+        obj = self._objects.get(target)
+        return obj is not None and readiness.is_ready(obj)
+
+    def _describe_all(self, targets: list[Identity]) -> str:
+        return "; ".join(self._describe(target) for target in targets)
+
+    def _describe(self, target: Identity) -> str:
+        obj = self._objects.get(target)
+        name = "/".join(filter(None, target[2:]))
+        state = readiness.progress(obj) if obj else "not there"
+        pods = self._pods_of(obj) if obj and target[1] in WORKLOADS else []
+        states = sorted({readiness.pod_state(pod) for pod in pods} - {""})
+        return f"{target[1]} {name} ({'; '.join([state, *states])})"
+
+    def _pods_of(self, workload: dict[str, Any]) -> list[dict[str, Any]]:
+        labels = workload.get("spec", {}).get("selector", {}).get("matchLabels") or {}
+        return [
+            obj
+            for (_version, kind, namespace, _name), obj in self._objects.items()
+            if kind == "Pod"
+            and namespace == workload["metadata"].get("namespace", "")
+            and labels.items() <= (obj["metadata"].get("labels") or {}).items()
+            and not obj["metadata"].get("deletionTimestamp")
+        ]
+
+    def _fail_if_hopeless(self, pending: list[Identity]) -> None:
+        for target in pending:
+            obj = self._objects.get(target)
+            if obj is None or target[1] not in WORKLOADS:
+                continue
+            certain = readiness.workload_hopeless(obj)
+            if certain:
+                raise JobError(f"{reference(obj)} cannot start its pods: {certain[0]}. Fix: {certain[1]}.")
+            for pod in self._pods_of(obj):
+                certain = readiness.pod_hopeless(pod)
+                if certain:
+                    raise JobError(
+                        "{} of {} cannot start: {}. Fix: {}.".format(reference(pod), reference(obj), *certain)
+                    )
+                self._fail_if_unschedulable(pod)
+
+    def _fail_if_unschedulable(self, pod: dict[str, Any]) -> None:
+        cause, key = readiness.pod_unschedulable(pod), identity(pod)
+        if not cause:
+            self._unschedulable_since.pop(key, None)
+            return
+        since = self._unschedulable_since.setdefault(key, time.monotonic())
+        if time.monotonic() - since > min(UNSCHEDULABLE_GRACE, self._timeout / 2):
+            raise JobError(
+                f"{reference(pod)} fits on no node: {cause}. Fix: make room, add a node, or lower its requests."
+            )

@@ -1,0 +1,92 @@
+#!/usr/bin/python
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: istio_crds
+version_added: 0.1.0
+short_description: Apply Istio's custom resource definitions
+description:
+  - Applies exactly the definitions that Istio's C(base) chart renders, with Helm's ownership label and annotations and
+    under Helm's field manager, so that a C(base) release of Helm 3 or 4 adopts them without conflict.
+  - Waits until the API server serves them.
+  - Reads all definitions at once and applies only those that differ; a run that finds them in place writes nothing.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - meshops.istio.attributes
+options:
+  namespace:
+    description: Istio's namespace, to which the C(base) release belongs.
+    type: str
+    default: istio-system
+  chart_repository:
+    description: Where Istio's charts are; a directory, or the URL of an HTTP or OCI repository.
+    type: str
+    default: https://istio-release.storage.googleapis.com/charts
+  chart_version:
+    description: Version of the chart, which is Istio's version.
+    type: str
+    required: true
+  values:
+    description: Values of the C(base) chart.
+    type: dict
+    default: {}
+  wait_timeout:
+    description: Seconds to wait until the API server serves all definitions.
+    type: int
+    default: 120
+  helm_binary:
+    description: Path of helm, which renders the chart. Looked for on E(PATH) if not given.
+    type: path
+seealso:
+  - module: meshops.istio.istio_releases
+author:
+  - meshops.istio contributors (@meshops)
+"""
+
+EXAMPLES = r"""
+- name: Let the API server know Istio's kinds
+  meshops.istio.istio_crds:
+    chart_version: 1.31.0
+
+- name: The same with charts from a directory, on a cluster named by a kubeconfig
+  meshops.istio.istio_crds:
+    kubeconfig: ~/.kube/kvm.yaml
+    chart_repository: /srv/charts
+    chart_version: 1.31.0
+"""
+
+RETURN = r"""
+crds:
+  description: Names of all definitions that the chart holds.
+  returned: success
+  type: list
+  elements: str
+  sample: [destinationrules.networking.istio.io, gateways.networking.istio.io]
+objects:
+  description: Those that were applied, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [CustomResourceDefinition gateways.networking.istio.io]
+chart_version:
+  description: Version of the chart.
+  returned: success
+  type: str
+  sample: 1.31.0
+"""
+
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds
+from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
+
+
+def main() -> None:
+    """Run the job."""
+    run_module(crds)
+
+
+if __name__ == "__main__":
+    main()

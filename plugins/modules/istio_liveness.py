@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: istio_liveness
+version_added: 0.1.0
+short_description: Prove a mesh by requests through its gateway
+description:
+  - Applies an application with its Gateway and VirtualService, waits for it and for the gateway, finds the gateway's address,
+    and asks until it has answered 200 several times in a row.
+  - With O(echo_path), proves from what the application received that its sidecar was called by the gateway over mutual TLS.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - meshops.istio.attributes
+options:
+  manifests:
+    description: The application's objects.
+    type: list
+    elements: dict
+    required: true
+  gateway:
+    description: Name of the gateway's Deployment and Service.
+    type: str
+    default: istio-ingressgateway
+  gateway_namespace:
+    description: Its namespace.
+    type: str
+    default: istio-system
+  port:
+    description: Name of the Service's port to ask.
+    type: str
+    default: http2
+  address:
+    description: C(HOST:PORT) to ask, where a provider forwards from elsewhere. Found from the Service if not given.
+    type: str
+  path:
+    description: Path to ask for.
+    type: str
+    default: /healthz
+  host:
+    description: Value of the Host header, where the VirtualService is not for V(*).
+    type: str
+  echo_path:
+    description: Path under which the application echoes the X-Forwarded-Client-Cert header it received. No proof of mutual
+      TLS is asked for if not given.
+    type: str
+  successes:
+    description: Answers of 200 in a row that count as proof.
+    type: int
+    default: 3
+  wait_timeout:
+    description: Seconds to wait for pods and address together, and again for the answers.
+    type: int
+    default: 300
+author:
+  - meshops.istio contributors (@meshops)
+"""
+
+EXAMPLES = r"""
+- name: Ask for an application that is applied with its own Gateway and VirtualService
+  meshops.istio.istio_liveness:
+    manifests: "{{ lookup('ansible.builtin.template', 'app.yaml.j2') | from_yaml_all | list }}"
+    path: /healthz
+
+- name: Through a forwarded port
+  meshops.istio.istio_liveness:
+    manifests: "{{ manifests }}"
+    address: mesh.example.com:8080
+"""
+
+RETURN = r"""
+objects:
+  description: Objects of the application that were applied, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [Deployment liveness/liveness]
+evidence:
+  description: What came back.
+  returned: success, not in check mode
+  type: dict
+  contains:
+    url:
+      description: What was asked for.
+      returned: always
+      type: str
+      sample: http://192.0.2.10:30010/healthz
+    status:
+      description: Status of the last answer.
+      returned: always
+      type: int
+      sample: 200
+    server:
+      description: Its Server header.
+      returned: always
+      type: str
+      sample: istio-envoy
+    latencies_ms:
+      description: Milliseconds that each of the successes took.
+      returned: always
+      type: list
+      elements: float
+      sample: [4.2, 3.9, 4.0]
+    tries:
+      description: Requests that were sent.
+      returned: always
+      type: int
+      sample: 3
+    mtls:
+      description: SPIFFE identities of the application (C(by)) and of its caller (C(uri)), as the application was handed them.
+      returned: when O(echo_path) is given
+      type: dict
+      sample:
+        by: spiffe://cluster.local/ns/liveness/sa/liveness
+        uri: spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway
+"""
+
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
+from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
+
+
+def main() -> None:
+    """Run the job."""
+    run_module(liveness)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+#!/usr/bin/python
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: istio_releases
+version_added: 0.1.0
+short_description: Install, upgrade and repair the Helm releases of a mesh
+description:
+  - Turns a description of a mesh into Helm releases of Istio's own charts, and has helm write those that differ from what
+    Helm has stored, in chart, values or status, or whose objects are not all there.
+  - A run that finds everything in place reads and writes nothing, and does not start helm at all.
+  - A run that writes holds a Lease in Istio's namespace meanwhile, and recovers releases that a killed run left pending.
+  - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - meshops.istio.attributes
+  - meshops.istio.mesh
+options:
+  wait:
+    description: Wait until deployments are available and the injector's webhook is ready.
+    type: bool
+    default: true
+  wait_timeout:
+    description: Seconds for each stage (control plane, gateways), and for each call of helm.
+    type: int
+    default: 300
+author:
+  - meshops.istio contributors (@meshops)
+"""
+
+EXAMPLES = r"""
+- name: Control plane and ingress gateway behind the cloud's load balancer
+  meshops.istio.istio_releases:
+    chart_version: 1.31.0
+
+- name: Ingress and egress gateways on pinned node ports
+  meshops.istio.istio_releases:
+    chart_version: 1.31.0
+    exposure: NodePort
+    gateways:
+      - name: istio-ingressgateway
+        node_ports: {http2: 30010, https: 30011, status-port: 30012}
+      - name: istio-egressgateway
+    values:
+      istiod:
+        resources: {requests: {cpu: 100m, memory: 512Mi}}
+"""
+
+RETURN = r"""
+releases:
+  description: Each release and what was done about it, or would be in check mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the release.
+      returned: always
+      type: str
+      sample: istiod
+    namespace:
+      description: Its namespace.
+      returned: always
+      type: str
+      sample: istio-system
+    chart:
+      description: Name of its chart.
+      returned: always
+      type: str
+      sample: istiod
+    chart_version:
+      description: Version of the chart.
+      returned: always
+      type: str
+      sample: 1.31.0
+    action:
+      description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing) and V(recover) (left pending).
+      returned: always
+      type: str
+      sample: upgrade
+    reasons:
+      description: Why, in a few words each.
+      returned: always
+      type: list
+      elements: str
+      sample: [values]
+"""
+
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
+from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
+
+
+def main() -> None:
+    """Run the job."""
+    run_module(releases)
+
+
+if __name__ == "__main__":
+    main()
