@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: meshops.istio contributors
+"""The test bed's command line: python3 tests/testbed COMMAND. Needs Python >= 3.11 and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [str(HERE.parent)] + [p for p in sys.path if Path(p or ".").resolve() != HERE]
+
+from testbed import artifacts, bed, cluster, engine, inventory, istioimages, nodeimage, process  # noqa: E402
+from testbed import cache as caches  # noqa: E402
+from testbed.bed import Bed  # noqa: E402
+from testbed.errors import BedError  # noqa: E402
+from testbed.phases import Phases  # noqa: E402
+
+
+def up(args: argparse.Namespace) -> None:
+    """Makes the cluster, or finds it up, and writes what callers need."""
+    began = time.monotonic()
+    own = Bed(args.name)
+    kubeconfig = Path(args.kubeconfig or own.kubeconfig).absolute()
+    vars_file = Path(args.vars or own.vars_file).absolute()
+    bed.prepare()
+    own.directory.mkdir(exist_ok=True)
+    with caches.lock(own.directory / "lock"):
+        state = revive(own, kubeconfig) or make(own, kubeconfig)
+        variables = inventory.ansible_vars(
+            state["source"], kubeconfig, own.context, bed.bin_directory(), Path(state["charts"])
+        )
+        inventory.write(vars_file, variables, own.cluster)
+        if str(kubeconfig) not in state["kubeconfigs"]:
+            state["kubeconfigs"].append(str(kubeconfig))
+            own.state.write_text(json.dumps(state, indent=2))
+    if state["source"] == "build" and state["node_image"] != nodeimage.name():
+        tell("note: this cluster is of an older bed; `down` and `up` renew it")
+    tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; its node is {cluster.node_address(own)}")
+    tell(f"variables for Ansible: {vars_file}")
+    print(f"export KUBECONFIG={kubeconfig} PATH={bed.bin_directory()}:$PATH")
+
+
+def revive(own: Bed, kubeconfig: Path) -> dict | None:
+    """The state of a cluster that is whole and answers, after mending what can be mended; else None."""
+    state = cluster.read_state(own)
+    if not state or not artifacts.tools_present() or not Path(state["charts"]).exists() or not engine.info():
+        return None
+    container = cluster.container_state(own)
+    if container and container != "running":
+        tell(f"the node is {container}: starting it again")
+        process.succeeds(["docker", "start", own.node], timeout=30)
+    kubectl, kind = bed.bin_directory() / "kubectl", bed.bin_directory() / "kind"
+    return state if container and cluster.reachable(own, kind, kubectl, kubeconfig) else None
+
+
+def make(own: Bed, kubeconfig: Path) -> dict:
+    """Makes the cluster from nothing, or from whatever an interrupted run left."""
+    cache = caches.Cache()
+    phases = Phases(1)
+    with phases.phase("container engine", "~5 s, ~30 s if docker must be installed") as phase:
+        phase.note = engine.ensure(cache, phase.start)
+    source = engine.source()
+    tell(f"source: {source} (TESTBED_SOURCE=registry|build overrides)")
+    phases.total = 1 + artifacts.phase_count(source) + 2
+    parts = artifacts.collect(cache, phases, source)
+    kubectl, kind = bed.bin_directory() / "kubectl", bed.bin_directory() / "kind"
+    if cluster.container_state(own):
+        tell("removing what an earlier, interrupted run left")
+        cluster.delete(own, kind, kubeconfig)
+    if source == "build":
+        engine.ensure_network()
+    with phases.phase(f"cluster {own.cluster}", "~20 s") as phase:
+        phase.start()
+        cluster.create(own, kind, parts.node_image, kubeconfig, own_network=source == "build")
+    with phases.phase("cluster DNS", "~5 s") as phase:
+        phase.start()
+        cluster.settle_dns(own, kubectl, kubeconfig)
+    state = {
+        "source": source,
+        "node_image": parts.node_image,
+        "charts": str(parts.charts),
+        "kubeconfigs": [str(kubeconfig)],
+    }
+    own.state.write_text(json.dumps(state, indent=2))
+    return state
+
+
+def down(args: argparse.Namespace) -> None:
+    """Removes a cluster, or all of this checkout's and what they needed."""
+    cache = caches.Cache()
+    names = {path.parent.name for path in bed.root().glob("*/kind.json")} if args.all else {args.name}
+    if not engine.info() and any(Bed(name).directory.joinpath("kind.json").exists() for name in names):
+        engine.ensure(cache)  # it went away, and took the containers with it; they come back only to be removed
+    alive = engine.info() is not None
+    if args.all and alive:
+        names |= {name.removesuffix(ending()) for name in cluster.clusters() if name.endswith(ending())}
+    for name in sorted(names):
+        remove(Bed(name), alive)
+    if args.all:
+        if alive:
+            tell(engine.remove_network_if_unused())
+            tell(engine.stop_if_ours(cache))
+        shutil.rmtree(bed.root(), ignore_errors=True)
+
+
+def ending() -> str:
+    """What the names of this checkout's clusters end in."""
+    return f"-{bed.suffix(bed.CHECKOUT)}"
+
+
+def remove(own: Bed, alive: bool) -> None:
+    """Removes one cluster, its files, and its entries in every kubeconfig it was written into."""
+    state = cluster.read_state(own) or {}
+    kubeconfigs = [Path(path) for path in state.get("kubeconfigs", [])] or [own.kubeconfig]
+    if alive and cluster.container_state(own):
+        kind = bed.bin_directory() / "kind"
+        if not kind.exists():
+            artifacts.collect_tools(caches.Cache(), Phases(1), "build", ("kind",))
+        for kubeconfig in kubeconfigs:
+            cluster.delete(own, kind, kubeconfig)
+        tell(f"cluster {own.cluster}: removed")
+    else:
+        tell(f"cluster {own.cluster}: none")
+    shutil.rmtree(own.directory, ignore_errors=True)
+
+
+def status(_args: argparse.Namespace) -> None:
+    """Says what there is."""
+    cache = caches.Cache()
+    print(f"cache      {cache.root} ({megabytes(cache.root)} MiB)")
+    for entry in cache.entries():
+        print(f"           {entry.name} ({megabytes(entry)} MiB)")
+    machine = engine.info()
+    if not machine:
+        print("engine     no docker answers")
+        return
+    owner = "started by us" if engine.ours(cache) else "not ours"
+    print(f"engine     docker {machine.get('ServerVersion')}, cgroup v{machine.get('CgroupVersion')}, {owner}")
+    for image in engine.our_images():
+        print(f"image      {image}")
+    for name in cluster.clusters():
+        if name.endswith(ending()):
+            own = Bed(name.removesuffix(ending()))
+            state = cluster.read_state(own)
+            made = f"source {state['source']}" if state else "half-made"
+            print(f"cluster    {own.name}: {cluster.container_state(own)}, {made}, {own.kubeconfig}")
+
+
+def megabytes(path: Path) -> int:
+    """Size on disk in MiB."""
+    return int(process.run(["du", "-sm", path]).split()[0]) if path.exists() else 0
+
+
+def load_images(args: argparse.Namespace) -> None:
+    """Puts images into the node."""
+    own = Bed(args.name)
+    if not engine.info() or cluster.container_state(own) != "running":
+        raise BedError(f"cluster {own.name} is not up")
+    own_images = caches.Cache().path("images", istioimages.inputs()) / istioimages.ARCHIVE
+    files = [Path(file) for file in args.images] or [own_images]
+    for file in files:
+        if not file.exists():
+            raise BedError(f"no such archive: {file}")
+    for image, outcome in cluster.load_images(own, files).items():
+        print(f"{image}: {outcome}")
+
+
+def tools(_args: argparse.Namespace) -> None:
+    """Builds or finds helm, istioctl and kubectl, and prints where they are."""
+    source = "registry" if engine.info() and engine.source() == "registry" else "build"
+    names = ("helm", "istioctl", "kubectl")
+    print(artifacts.collect_tools(caches.Cache(), Phases(len(names)), source, names))
+
+
+def clean_cache(_args: argparse.Namespace) -> None:
+    """Removes everything that was built and downloaded."""
+    cache = caches.Cache()
+    if engine.ours(cache) or engine.info():
+        for image in engine.our_images():
+            if process.run(["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image}"]).strip():
+                raise BedError(f"a cluster is made of {image}; `down` first, in every checkout that has one")
+        for image in engine.our_images():
+            process.run(["docker", "rmi", image])
+        tell(engine.stop_if_ours(cache))  # what it starts containers with is in the cache
+        if engine.ours(cache):
+            raise BedError("the dockerd we started holds containers of others, and needs the cache as long as it runs")
+    caches.remove_tree(cache.root)
+    tell(f"{cache.root}: removed")
+
+
+def tell(text: str) -> None:
+    """For people; standard output is for what scripts read."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="testbed", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function) -> argparse.ArgumentParser:
+        name, text = function.__name__.replace("_", "-"), function.__doc__.splitlines()[0]
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(function=function)
+        return added
+
+    for function in (up, down, load_images):
+        command(function).add_argument("--name", default=bed.DEFAULT_NAME, help="the cluster (default: %(default)s)")
+    by_name = commands.choices
+    by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")
+    by_name["up"].add_argument("--vars", metavar="FILE", help="where to write variables for Ansible (likewise)")
+    by_name["down"].add_argument("--all", action="store_true", help="all of this checkout's, the network, our dockerd")
+    by_name["load-images"].add_argument(
+        "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: the bed's)"
+    )
+    for function in (status, tools, clean_cache):
+        command(function)
+    return top
+
+
+def interrupted(_number, _frame) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Runs one command; 0 if it did what was asked, 3 if containers cannot run here, 130 if it was interrupted."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    args = parser().parse_args()
+    try:
+        args.function(args)
+    except BedError as e:
+        process.stop_all()
+        tell(f"testbed: {e}")
+        return e.exit_code
+    except KeyboardInterrupt:
+        process.stop_all()
+        tell("testbed: interrupted")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

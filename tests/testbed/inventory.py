@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: meshops.istio contributors
+"""What an Ansible inventory needs in order to run against a bed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from testbed import istioimages, versions
+
+HEADER = """\
+# Written by the test bed for cluster {cluster}; do not edit: every `up` writes it anew.
+# Extra variables for a run against it: ansible-playbook -e @THIS_FILE ... (JSON, which is YAML too)
+"""
+
+
+def ansible_vars(source: str, kubeconfig: Path, context: str, bin_directory: Path, charts: Path) -> dict:
+    """The variables, as a mapping.
+
+    With source "build" the images are ours, so hub, tag and the values that a stock Envoy needs are named too.
+    """
+    variables = {
+        "testbed_source": source,
+        "istio_kubeconfig": str(kubeconfig),
+        "istio_context": context,
+        "istio_helm_helm_binary": str(bin_directory / "helm"),
+        "istio_helm_istioctl_binary": str(bin_directory / "istioctl"),
+        "istio_helm_chart_repository": str(charts),
+        "istio_helm_chart_version": versions.ISTIO,
+        "istio_helm_image_pull_policy": "IfNotPresent",  # the gateway's image "auto" would else be pulled, in vain
+        "liveness_verify_image": istioimages.names()["agnhost"],
+    }
+    if source == "build":
+        variables |= {
+            "istio_helm_hub": versions.IMAGE_HUB,
+            "istio_helm_tag": versions.ISTIO,
+            "istio_helm_values": versions.STOCK_ENVOY_VALUES,
+        }
+    return variables
+
+
+def write(path: Path, variables: dict, cluster: str) -> None:
+    """Writes the variables to ``path``, whole or not at all."""
+    text = HEADER.format(cluster=cluster) + json.dumps(variables, indent=2) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
+        f.write(text)
+    pending = Path(f.name)
+    pending.chmod(0o644)
+    pending.replace(path)
