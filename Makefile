@@ -1,12 +1,56 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The verbs; the work is in tests/tools. Only python3 (3.10 or newer, with venv) and git are needed to begin.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup
+.PHONY: help setup demo test bench lint sanity unit packaging molecule matrix down clean clean-cache
+
+RUN_TESTS := python3 tests/tools/run_tests.py
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing when up to date)
 	@python3 tests/tools/environments.py ensure dev
+
+# KUBECONFIG counts only when typed on make's own command line: the one of the shell may be anybody's cluster.
+demo: ## a kind cluster with Istio, and an answer through it (3 min; the first time builds for 30 min); KUBECONFIG=FILE: on your cluster
+	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
+
+test: ## lint, sanity, unit, packaging and molecule's kvm scenario (10 min; the first time builds for 30 min)
+	@$(RUN_TESTS)
+
+bench: setup ## measure against the figures of the last run
+	@.venv/bin/python tests/bench
+
+lint: ## ansible-lint, yamllint, ruff, shellcheck, changelog, documentation (20 s)
+	@$(RUN_TESTS) lint
+
+sanity: ## ansible-test sanity, on a copy (15 s; 1 min the first time)
+	@$(RUN_TESTS) sanity
+
+unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest
+	@$(RUN_TESTS) unit
+
+packaging: ## the archive, galaxy-importer, a clone run as AWX does
+	@$(RUN_TESTS) packaging
+
+molecule: ## the kvm scenario on a kind cluster of its own (4 min; the first time builds for 30 min)
+	@$(RUN_TESTS) molecule
+
+matrix: ## every molecule scenario, and the unit tests on every ansible-core
+	@$(RUN_TESTS) unit molecule-all
+
+down: ## delete the demo's cluster (5 s)
+	@python3 tests/tools/demo.py --down
+
+clean: ## delete every cluster of the test bed, .venv and all build output; the caches stay
+	@python3 tests/testbed down --all
+	rm -rf .venv build .ansible .pytest_cache .ruff_cache tests/output inventories/kind/group_vars/all/testbed.yml
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+clean-cache: ## delete the caches too: the next setup and the next cluster start from nothing
+	@python3 tests/testbed clean-cache
+	@python3 tests/tools/environments.py clean-cache

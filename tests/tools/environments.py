@@ -6,6 +6,7 @@
 
     environments.py ensure [NAME ...]   build what is missing or out of date (default: dev); print each path
     environments.py lock [--upgrade]    resolve the groups of pyproject.toml into requirements/*.txt
+    environments.py clean-cache         delete what this script and sanity.py keep in the cache
 
 Runs on any Python from 3.9 on, with nothing installed. The package index is the one pip uses.
 """
@@ -48,6 +49,10 @@ COLLECTIONS = {
         "6.6.0",
     ),
 }
+
+# Run by every Python of an environment when it starts. Without the glob, molecule warns on each run that
+# scenarios belong into extensions/; it is set here so that a molecule typed by hand is quiet too.
+SITE_CONFIGURATION = "import os; os.environ.setdefault('MOLECULE_GLOB', 'molecule/*/molecule.yml')\n"
 
 # pip's setting -> the variable by which uv takes the same.
 PIP_TO_UV = {
@@ -194,7 +199,7 @@ def ensure(name: str) -> Path:
     """
     lock_name, versions = ENVIRONMENTS[name]
     lock = ROOT / "requirements" / lock_name
-    stamp = digest(lock.read_bytes(), json.dumps(COLLECTIONS))
+    stamp = digest(lock.read_bytes(), json.dumps(COLLECTIONS), SITE_CONFIGURATION)
     home = ROOT / ".venv" if name == "dev" else CACHE / f"environments/{name}-{stamp}"
     done = home / ".meshops-stamp"
     if done.exists() and done.read_text() == stamp and (home / "bin/python").exists():
@@ -211,6 +216,7 @@ def ensure(name: str) -> Path:
         site = next(home.glob("lib/python*/site-packages"))
         for each in COLLECTIONS:
             shutil.copytree(collection(each, uv), site / "ansible_collections" / each.replace(".", "/"))
+        (site / "meshops.pth").write_text(SITE_CONFIGURATION)
         done.write_text(stamp)
         say(f"{name} is ready in {time.monotonic() - started:.0f} s: {home}")
     return home
@@ -231,6 +237,15 @@ def lock(upgrade: bool) -> None:
         path.write_text(f"# {header}\n{path.read_text()}")
 
 
+def clean_cache() -> None:
+    """Delete our part of the cache; the test bed's part is its own."""
+    for pattern in ("bootstrap-*", "collections", "environments", "sanity-home", ".*.lock"):
+        for path in CACHE.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with contextlib.suppress(OSError):  # not empty, or not there
+        CACHE.rmdir()
+
+
 def main() -> int:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -239,9 +254,13 @@ def main() -> int:
     ensuring.add_argument("names", nargs="*", default=["dev"], metavar="NAME", help=", ".join(ENVIRONMENTS))
     locking = commands.add_parser("lock", help="resolve pyproject.toml's groups into requirements/*.txt")
     locking.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    commands.add_parser("clean-cache", help="delete what this script and sanity.py keep in the cache")
     arguments = parser.parse_args()
     if arguments.command == "lock":
         lock(arguments.upgrade)
+        return 0
+    if arguments.command == "clean-cache":
+        clean_cache()
         return 0
     for name in arguments.names:
         if name not in ENVIRONMENTS:

@@ -32,8 +32,6 @@ HOME = environments.CACHE / "sanity-home"
 LEFT_OUT = re.compile(
     r"\.|(collections|inventories|molecule|playbooks/collections|requirements)(/|$)|tests/(?!unit/|config\.yml)"
 )
-    r"\.|(collections|inventories|molecule|playbooks/collections|requirements)(/|$)|tests/(?!unit/|config\.yml)"
-)
 
 
 def copy_tree() -> None:

@@ -1,0 +1,70 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every role has the same shape, and its argument specs say what its defaults do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = sorted(path for path in (Path(__file__).resolve().parents[2] / "roles").iterdir() if path.is_dir())
+PYTHON_TYPES = {
+    "str": str,
+    "path": str,
+    "raw": object,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "list": list,
+    "dict": dict,
+}
+
+pytestmark = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+
+
+def load(path: Path) -> dict:
+    """Return the YAML file's content."""
+    return yaml.safe_load(path.read_text()) or {}
+
+
+def test_role_has_a_readme_and_a_description(role: Path) -> None:
+    """galaxy-importer refuses a role without the first and warns of one without the second."""
+    assert (role / "README.md").read_text().strip()
+    info = load(role / "meta/main.yml")["galaxy_info"]
+    assert info["description"]
+    assert info["license"] == "GPL-3.0-or-later"
+
+
+def test_main_is_a_table_of_contents(role: Path) -> None:
+    """More than 80 lines are work, which belongs into a file with a name."""
+    assert len((role / "tasks/main.yml").read_text().splitlines()) <= 80
+
+
+def test_argument_specs_name_every_default_and_no_other(role: Path) -> None:
+    """An option without a default, unless required, or a default without an option, is a leftover."""
+    defaults = load(role / "defaults/main.yml")
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert set(defaults) == {name for name, option in options.items() if not option.get("required")}
+
+
+def test_defaults_have_the_type_and_the_value_that_the_specs_say(role: Path) -> None:
+    """A Jinja expression is only known at run time; of the others the type and a documented default must fit."""
+    defaults = load(role / "defaults/main.yml")
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    for name, value in defaults.items():
+        option = options[name]
+        if isinstance(value, str) and "{{" in value:
+            continue
+        assert isinstance(value, PYTHON_TYPES[option.get("type", "str")]), name
+        assert option.get("type") == "bool" or not isinstance(value, bool), name
+        assert option.get("default", value) == value, name
+        chosen = value if isinstance(value, list) else [value]
+        assert set(chosen) <= set(option["choices"]) if "choices" in option else True, name
+
+
+def test_public_names_start_with_the_role(role: Path) -> None:
+    """Two roles' variables never collide."""
+    assert all(name.startswith(f"{role.name}_") for name in load(role / "defaults/main.yml"))
