@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import BIN, GIT, run
+from support import BIN, GIT, ROOT, run
 
 #: What AWX sets for every job (awx/main/tasks/jobs.py), with its paths inside the execution environment.
 JOB_ENVIRONMENT = {
@@ -150,7 +150,8 @@ def test_a_job_ends_with_an_answer_through_the_mesh(
     repository: Path, tmp_path: Path, cluster_credential: dict[str, str]
 ) -> None:
     """With AWX's injected credential and no kubeconfig, site.yml installs, or finds, Istio and gets its 200."""
-    variables = yaml.safe_load(Path(os.environ["MESHOPS_TEST_VARS"]).read_text())
+    scenario = yaml.safe_load((ROOT / "molecule/kvm/inventory.yml").read_text())["all"]["hosts"]["cluster"]
+    variables = {**yaml.safe_load(Path(os.environ["MESHOPS_TEST_VARS"]).read_text()), **scenario}
     for name in ("istio_kubeconfig", "istio_context"):
         variables.pop(name, None)
     variables["liveness_verify_report_path"] = str(tmp_path / "report.json")

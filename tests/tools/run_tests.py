@@ -68,34 +68,37 @@ def sanity() -> Iterator[Step]:
     yield Step("ansible-test sanity", [sys.executable, ROOT / "tests/tools/sanity.py"], ROOT / "build/sanity/junit")
 
 
-def pytest(name: str, folder: str, environment: str) -> Step:
-    """Return the step that runs pytest on a folder with that environment's Python."""
+def pytest(name: str, environment: str, *arguments: str | Path, **variables: str) -> Step:
+    """Return the step that runs pytest with that environment's Python."""
     home = environments.ensure(environment)
     junit = RESULTS / f"{name.replace(' ', '-')}.xml"
     # The environment's own tools come first, so that tests which call ansible-playbook get its ansible-core.
-    path = f"{home}/bin{os.pathsep}{os.environ['PATH']}"
-    return Step(name, [home / "bin/python", "-m", "pytest", folder, f"--junitxml={junit}"], junit, {"PATH": path})
+    variables["PATH"] = f"{home}/bin{os.pathsep}{os.environ['PATH']}"
+    return Step(name, [home / "bin/python", "-m", "pytest", *arguments, f"--junitxml={junit}"], junit, variables)
 
 
 def unit() -> Iterator[Step]:
     """The unit tests, on every ansible-core."""
     for environment in environments.ENVIRONMENTS:
-        yield pytest(f"unit {environment}", "tests/unit", environment)
+        yield pytest(f"unit {environment}", environment, "tests/unit", "-m", "not cluster")
 
 
 def packaging() -> Iterator[Step]:
     """The tests of the house: metadata, archive, importer, AWX's way of running it."""
-    yield pytest("packaging", "tests/packaging", "dev")
+    yield pytest("packaging", "dev", "tests/packaging", "-m", "not cluster")
 
 
-def molecule() -> Iterator[Step]:
-    """The guide's on-premises path, on a cluster of its own."""
-    yield Step("molecule kvm", ["molecule", "test", "--scenario-name", "kvm"])
-
-
-def molecule_all() -> Iterator[Step]:
-    """Every scenario, one after the other on one cluster."""
-    yield Step("molecule all", ["molecule", "test", "--all"])
+def molecule(*scenarios: str) -> Iterator[Step]:
+    """Scenarios on a kind cluster of their own, then the tests that need a cluster with Istio on it."""
+    yield Step(f"molecule {' '.join(scenarios)}", ["molecule", "test", "--destroy=never", *scenarios])
+    yield pytest(
+        "on molecule's cluster",
+        "dev",
+        *("-m", "cluster"),
+        MESHOPS_TEST_KUBECONFIG=str(ROOT / "build/molecule/kubeconfig"),
+        MESHOPS_TEST_VARS=str(ROOT / "build/molecule/inventory/group_vars/all/testbed.yml"),
+    )
+    yield Step("molecule destroy", ["molecule", "destroy", "--scenario-name=default"])
 
 
 PARTS = {
@@ -103,8 +106,8 @@ PARTS = {
     "sanity": sanity,
     "unit": unit,
     "packaging": packaging,
-    "molecule": molecule,
-    "molecule-all": molecule_all,
+    "molecule": lambda: molecule("--scenario-name=kvm"),
+    "molecule-all": lambda: molecule("--all", "--continue-on-failure"),
 }
 DEFAULT = ["lint", "sanity", "unit", "packaging", "molecule"]
 
@@ -156,6 +159,7 @@ def main() -> int:
     os.environ["PATH"] = f"{venv}/bin{os.pathsep}{os.environ['PATH']}"
     # Where Ansible keeps what it needs between two runs; the user's home stays as it is.
     os.environ["ANSIBLE_HOME"] = str(ROOT / "build/ansible")
+    os.environ["MOLECULE_COMMAND_BORDERS"] = "false"
     RESULTS.mkdir(parents=True, exist_ok=True)
 
     rows = [(part, step.name, run(part, step)) for part in parts for step in PARTS[part]()]
