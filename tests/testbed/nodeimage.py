@@ -164,7 +164,7 @@ def containerd(programs: Path, store: Path) -> Iterator[list[str]]:
                 stdout=log,
                 stderr=log,
                 env=env,
-                process_group=0,
+                start_new_session=True,
             )
         ctr = [str(programs / "ctr"), "--address", f"{work}/socket", "--namespace", "k8s.io"]
         try:

@@ -75,7 +75,7 @@ def run(
                 stderr=log_file if log else subprocess.PIPE,
                 text=True,
                 errors="replace",
-                process_group=0,
+                start_new_session=True,
             )
         except FileNotFoundError as e:
             raise BedError(f"program not found: {e.filename}") from e

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: meshops.istio contributors
+"""The variables that a bed hands to Ansible."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from testbed import inventory, versions
+from testbed.bed import Bed
+
+COMMON = {
+    "testbed_source",
+    "istio_kubeconfig",
+    "istio_context",
+    "istio_helm_helm_binary",
+    "istio_helm_istioctl_binary",
+    "istio_helm_chart_repository",
+    "istio_helm_chart_version",
+    "istio_helm_image_pull_policy",
+    "liveness_verify_image",
+}
+BUILT = {"istio_helm_hub", "istio_helm_tag", "istio_helm_values"}
+
+
+def variables(source):
+    return inventory.ansible_vars(source, Path("/k"), "kind-x", Path("/bin-directory"), Path("/charts"))
+
+
+def test_a_built_bed_names_its_images_and_what_a_stock_envoy_needs():
+    found = variables("build")
+    assert set(found) == COMMON | BUILT
+    assert found["istio_helm_tag"] == versions.ISTIO
+    assert found["istio_helm_values"]["istiod"]["telemetry"] == {"enabled": False}
+    assert found["istio_helm_helm_binary"] == "/bin-directory/helm"
+
+
+def test_a_registry_bed_leaves_the_charts_defaults_alone():
+    assert set(variables("registry")) == COMMON
+
+
+def test_the_file_is_yaml_by_being_json_after_comments(tmp_path):
+    path = tmp_path / "deep" / "vars.yml"
+    inventory.write(path, variables("build"), "demo")
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("#")
+    assert json.loads("\n".join(line for line in lines if not line.startswith("#"))) == variables("build")
+    assert [p.name for p in path.parent.iterdir()] == ["vars.yml"]
+
+
+def test_two_checkouts_have_two_clusters():
+    one, other = Bed("demo", Path("/a")), Bed("demo", Path("/b"))
+    assert one.cluster != other.cluster
+    assert one.cluster.startswith("demo-")
+    assert len(one.cluster) == len("demo-") + 6
