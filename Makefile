@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# The verbs; the work is in tests/tools. Only python3 (3.10 or newer, with venv) and git are needed to begin.
+# The verbs; the work is in tests/tools. Only python3 (3.11 or newer, with venv) and git are needed to begin.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test bench lint sanity unit packaging molecule matrix down clean clean-cache

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -71,7 +72,7 @@ def sanity() -> Iterator[Step]:
 def pytest(name: str, environment: str, *arguments: str | Path, **variables: str) -> Step:
     """Return the step that runs pytest with that environment's Python."""
     home = environments.ensure(environment)
-    junit = RESULTS / f"{name.replace(' ', '-')}.xml"
+    junit = RESULTS / f"{re.sub(r'[^a-z0-9.]+', '-', name)}.xml"
     # The environment's own tools come first, so that tests which call ansible-playbook get its ansible-core.
     variables["PATH"] = f"{home}/bin{os.pathsep}{os.environ['PATH']}"
     return Step(name, [home / "bin/python", "-m", "pytest", *arguments, f"--junitxml={junit}"], junit, variables)
@@ -88,16 +89,16 @@ def packaging() -> Iterator[Step]:
     yield pytest("packaging", "dev", "tests/packaging", "-m", "not cluster")
 
 
-def molecule(*scenarios: str) -> Iterator[Step]:
+def molecule(name: str, *selection: str) -> Iterator[Step]:
     """Scenarios on a kind cluster of their own, then the tests that need a cluster with Istio on it."""
-    yield Step(f"molecule {' '.join(scenarios)}", ["molecule", "test", "--destroy=never", *scenarios])
-    yield pytest(
-        "on molecule's cluster",
-        "dev",
-        *("-m", "cluster"),
-        MESHOPS_TEST_KUBECONFIG=str(ROOT / "build/molecule/kubeconfig"),
-        MESHOPS_TEST_VARS=str(ROOT / "build/molecule/inventory/group_vars/all/testbed.yml"),
-    )
+    kubeconfig = ROOT / "build/molecule/kubeconfig"
+    variables = ROOT / "build/molecule/inventory/group_vars/all/testbed.yml"
+    # Molecule would make the cluster too, but shows nothing until it is there, which can be half an hour.
+    bed = [sys.executable, "tests/testbed", "up", "--name=meshops-molecule"]
+    yield Step("test bed", [*bed, f"--kubeconfig={kubeconfig}", f"--vars={variables}"])
+    yield Step(f"molecule {name}", ["molecule", "test", "--destroy=never", *selection])
+    where = {"MESHOPS_TEST_KUBECONFIG": str(kubeconfig), "MESHOPS_TEST_VARS": str(variables)}
+    yield pytest("tests on its cluster", "dev", "-m", "cluster", **where)
     yield Step("molecule destroy", ["molecule", "destroy", "--scenario-name=default"])
 
 
@@ -106,8 +107,8 @@ PARTS = {
     "sanity": sanity,
     "unit": unit,
     "packaging": packaging,
-    "molecule": lambda: molecule("--scenario-name=kvm"),
-    "molecule-all": lambda: molecule("--all", "--continue-on-failure"),
+    "molecule": lambda: molecule("kvm", "--scenario-name=kvm"),
+    "molecule-all": lambda: molecule("all", "--all", "--continue-on-failure"),
 }
 DEFAULT = ["lint", "sanity", "unit", "packaging", "molecule"]
 
