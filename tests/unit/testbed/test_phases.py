@@ -52,7 +52,12 @@ def test_a_note_says_why_there_was_no_work(stream, clock):
 
 def test_a_failure_is_told_and_passed_on(stream, clock):
     phases = Phases(1, stream, clock)
-    with pytest.raises(ValueError, match="no"), phases.phase("Kubernetes") as phase:
-        phase.start()
-        raise ValueError("no")
+
+    def work():
+        with phases.phase("Kubernetes") as phase:
+            phase.start()
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        work()
     assert stream.getvalue().splitlines()[-1] == "[1/1] Kubernetes: failed after 481 s"
