@@ -92,9 +92,11 @@ def read(cluster: Cluster, wanted: Iterable[dict[str, Any]]) -> dict[Identity, d
     return {key: found[key] for keys in groups.values() for key in keys if key in found}
 
 
-def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MANAGER) -> Plan:
+def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MANAGER, preview: bool = True) -> Plan:
     """Compare a set of objects with the cluster. Writes nothing.
 
+    :arg bool preview: ask the server for a dry run of objects that are missing too, for check mode and diffs; a run that
+        creates them next has no use for that
     :raises JobError: the server refuses an object; names it and says why
     """
     live = read(cluster, wanted)
@@ -103,6 +105,8 @@ def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MA
         before = live.get(identity(obj))
         if before and is_applied(before, obj, manager):
             return None
+        if not before and not preview:
+            return Change(obj, None, obj, dry_run=False)
         try:
             after = cluster.apply(obj, dry_run=True, manager=manager)
         except ApiError as error:

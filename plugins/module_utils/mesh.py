@@ -21,16 +21,18 @@ class Component(NamedTuple):
 
     :ivar str chart: the chart's name in Istio's repository
     :ivar int stage: releases of a stage are installed together, a stage when the one before it is ready
+    :ivar bool runs_pods: whether there is anything to wait for
     """
 
     chart: str
     stage: int
+    runs_pods: bool = True
 
 
 #: base and istiod share a stage: neither needs the other to be ready, only the definitions that role crds has applied
 #: (or, without that role, that base brings while istiod starts). Gateways need the injector: their image is "auto".
 COMPONENTS: dict[str, Component] = {
-    "base": Component("base", 0),
+    "base": Component("base", 0, runs_pods=False),
     "istiod": Component("istiod", 0),
     "gateway": Component("gateway", 1),
 }
@@ -120,6 +122,11 @@ class Release:
     def stage(self) -> int:
         """When it is installed, from 0."""
         return COMPONENTS[self.component].stage
+
+    @property
+    def runs_pods(self) -> bool:
+        """Whether there is anything to wait for."""
+        return COMPONENTS[self.component].runs_pods
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ options:
     description: Its namespace.
     type: str
     default: istio-system
+  deployments:
+    description: Further Deployments to wait for, such as other gateways, each as C(NAMESPACE/NAME).
+    type: list
+    elements: str
+    default: []
   port:
     description: Name of the Service's port to ask.
     type: str

@@ -20,10 +20,14 @@ extends_documentation_fragment:
   - meshops.istio.attributes
   - meshops.istio.mesh
 options:
-  wait:
-    description: Wait until deployments are available and the injector's webhook is ready.
-    type: bool
-    default: true
+  wait_for:
+    description:
+      - V(gateways) to wait until the control plane is available with its injector's webhook, and then the gateways.
+      - V(control-plane) to leave the gateways to somebody who needs them, such as M(meshops.istio.istio_liveness).
+      - V(nothing) to wait only for what the next stage needs.
+    type: str
+    choices: [gateways, control-plane, nothing]
+    default: gateways
   wait_timeout:
     description: Seconds for each stage (control plane, gateways), and for each call of helm.
     type: int

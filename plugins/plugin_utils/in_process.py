@@ -84,5 +84,3 @@ class InProcessAction(ActionBase):
         if isinstance(error, UnsupportedError):
             return f"Unsupported parameters for ({COLLECTION}.{self.module}) module: {error.msg}"
         return error.msg
-
-

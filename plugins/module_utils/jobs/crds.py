@@ -69,7 +69,7 @@ def run(task: Task) -> dict[str, Any]:
             f"The base chart {chart.path} renders no {KIND} with these values. Check istio_helm_values: base: "
             "(base.enableCRDTemplates, global.resourceScope)."
         )
-    plan = manifests.plan(cluster, wanted, HELM_MANAGER)
+    plan = manifests.plan(cluster, wanted, HELM_MANAGER, preview=task.check_mode or task.diff)
     if plan.changes and not task.check_mode:
         manifests.apply(cluster, plan.changes, HELM_MANAGER)
     unready = [identity(obj) for obj in wanted if not is_ready(plan.live.get(identity(obj)) or {"kind": KIND})]

@@ -20,6 +20,7 @@ ARGUMENT_SPEC = argument_spec(
         "manifests": {"type": "list", "elements": "dict", "required": True},
         "gateway": {"type": "str", "default": "istio-ingressgateway"},
         "gateway_namespace": {"type": "str", "default": "istio-system"},
+        "deployments": {"type": "list", "elements": "str", "default": []},
         "port": {"type": "str", "default": "http2"},
         "address": {"type": "str"},
         "path": {"type": "str", "default": "/healthz"},
@@ -42,7 +43,7 @@ def run(task: Task) -> dict[str, Any]:
         not come through a sidecar over mutual TLS
     """
     params, cluster = task.params, Cluster(task.params)
-    plan = manifests.plan(cluster, params["manifests"], MANAGER)
+    plan = manifests.plan(cluster, params["manifests"], MANAGER, preview=task.check_mode or task.diff)
     if plan.changes and not task.check_mode:
         manifests.apply(cluster, plan.changes, MANAGER)
     result: dict[str, Any] = {"changed": bool(plan.changes), "objects": plan.names}
@@ -68,29 +69,33 @@ def run(task: Task) -> dict[str, Any]:
 def _wait(task: Task, cluster: Cluster, plan: manifests.Plan) -> dict[str, Any]:
     """Wait for the app's and the gateway's pods and for the gateway's address. :returns: the gateway's Service"""
     params = task.params
-    gateway, namespace = params["gateway"], params["gateway_namespace"]
     changed = {identity(change.wanted) for change in plan.changes}
-    pending = [
-        identity(obj)
-        for obj in params["manifests"]
-        if obj["kind"] in WAITED_FOR and (identity(obj) in changed or not is_ready(plan.live[identity(obj)]))
-    ]
-    deployment, service = in_parallel(
-        lambda kind: cluster.get(kind[0], kind[1], gateway, namespace), [("apps/v1", "Deployment"), ("v1", "Service")]
-    )
-    for kind, obj in (("Deployment", deployment), ("Service", service)):
-        if obj is None:
+    app = [identity(obj) for obj in params["manifests"] if obj["kind"] in WAITED_FOR]
+    own = (params["gateway_namespace"], params["gateway"])
+    others = [_namespace_and_name(text) for text in params["deployments"]]
+    gateways: list[Identity] = [("apps/v1", "Deployment", *name) for name in dict.fromkeys([own, *others])]
+    service: Identity = ("v1", "Service", *own)
+    targets = [*gateways, service]
+    found = in_parallel(lambda key: cluster.get(key[0], key[1], key[3], key[2]), targets)
+    live = {**plan.live, **dict(zip(targets, found, strict=True))}
+    for key in targets:
+        if live[key] is None:
             raise JobError(
-                f"{kind} {namespace}/{gateway} of the gateway is not there. Role istio_helm installs it; name another "
-                "by liveness_verify_gateway and liveness_verify_gateway_namespace."
+                f"{key[1]} {key[2]}/{key[3]} of a gateway is not there. Role istio_helm installs it; name another by "
+                "liveness_verify_gateway and liveness_verify_gateway_namespace."
             )
-    gateway_keys: list[Identity] = [identity(obj) for obj in (deployment, service) if not is_ready(obj)]
-    if params["address"]:
-        gateway_keys = [key for key in gateway_keys if key[1] != "Service"]
-    if not pending and not gateway_keys:
-        return service
-    ready = Waiter(cluster, params["wait_timeout"], task.say).wait(pending + gateway_keys)
-    return ready.get(identity(service), service)
+    pending = [key for key in app + gateways if key in changed or not is_ready(live[key])]
+    if not params["address"] and not is_ready(live[service]):
+        pending.append(service)
+    ready = Waiter(cluster, params["wait_timeout"], task.say).wait(pending) if pending else {}
+    return ready.get(service) or live[service]
+
+
+def _namespace_and_name(text: str) -> tuple[str, str]:
+    namespace, _slash, name = text.partition("/")
+    if not namespace or not name:
+        raise JobError(f"deployments: {text} is not NAMESPACE/NAME.")
+    return namespace, name
 
 
 def _endpoints(task: Task, cluster: Cluster, service: dict[str, Any]) -> list[endpoint.Endpoint]:

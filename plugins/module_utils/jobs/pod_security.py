@@ -53,7 +53,7 @@ def run(task: Task) -> dict[str, Any]:
             wanted.append(obj)
     if problems:
         raise JobError(" ".join(problems))
-    plan = manifests.plan(cluster, wanted, MANAGER)
+    plan = manifests.plan(cluster, wanted, MANAGER, preview=task.check_mode or task.diff)
     if plan.changes and not task.check_mode:
         manifests.apply(cluster, plan.changes, MANAGER)
     result: dict[str, Any] = {

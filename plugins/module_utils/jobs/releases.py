@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waite
 ARGUMENT_SPEC = argument_spec(
     {
         **mesh.MESH_ARGUMENT_SPEC,
-        "wait": {"type": "bool", "default": True},
+        "wait_for": {"type": "str", "choices": ["gateways", "control-plane", "nothing"], "default": "gateways"},
         "wait_timeout": {"type": "int", "default": 300},
     }
 )
@@ -160,15 +161,30 @@ class Run:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def carry_out(self, steps: list[Step]) -> None:
-        """Bring every release of every stage where it is wanted, a stage when the one before it is ready."""
-        with credentials(self.cluster, self.params) as environment:
-            for stage in sorted({step.release.stage for step in steps}):
-                todo = [step for step in steps if step.release.stage == stage]
-                in_parallel(
-                    lambda step: self._write(step, environment), [step for step in todo if step.action != "none"]
-                )
-                if self.params["wait"]:
-                    self._wait(todo)
+        """Bring every release of every stage where it is wanted, a stage when the one before it is ready.
+
+        A release that runs nothing (base) is nobody's condition: helm writes it while the others' pods start.
+        """
+        stages = sorted({step.release.stage for step in steps})
+        todo = [step for step in steps if step.action != "none"]
+        with credentials(self.cluster, self.params) as environment, ThreadPoolExecutor(max_workers=1) as beside:
+            written_beside: list[Future] = []
+            for stage in stages:
+                writes = [step for step in todo if step.release.stage == stage and step.release.runs_pods]
+                in_parallel(lambda step: self._write(step, environment), writes)
+                if stage == stages[0]:
+                    idle = [step for step in todo if not step.release.runs_pods]
+                    written_beside = [beside.submit(self._write, step, environment) for step in idle]
+                if self._waits_for(stage):
+                    self._wait([step for step in steps if step.release.stage == stage and step.release.runs_pods])
+            for future in written_beside:
+                future.result()
+
+    def _waits_for(self, stage: int) -> bool:
+        """Whether a stage's pods are waited for: always when another stage follows that needs them."""
+        stages = {release.stage for release in self.wanted}
+        wanted = {"gateways": max(stages), "control-plane": 0, "nothing": -1}[self.params["wait_for"]]
+        return stage <= wanted or (stage < max(stages))
 
     def _write(self, step: Step, environment: dict[str, str]) -> None:
         release = step.release
@@ -199,7 +215,8 @@ class Run:
     def wait_for_all(self, steps: list[Step]) -> None:
         """Wait for the releases of a run that wrote nothing: somebody may have restarted them just now."""
         for stage in sorted({step.release.stage for step in steps}):
-            self._wait([step for step in steps if step.release.stage == stage])
+            if self._waits_for(stage):
+                self._wait([step for step in steps if step.release.stage == stage])
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -215,7 +232,7 @@ def run(task: Task) -> dict[str, Any]:
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say):
             steps = job.plan()
             job.carry_out(steps)
-    elif not task.check_mode and task.params["wait"]:
+    elif not task.check_mode:
         job.wait_for_all(steps)
     result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps]}
     if task.diff:
