@@ -119,6 +119,7 @@ def libraries(root: Path, program: str) -> Iterator[str]:
 
 def resolve(root: Path, path: str) -> Path:
     """The file that ``path`` inside ``root`` means there, through links, absolute ones too."""
+    root = root.resolve()  # the cache itself may be reached through a link
     current = root / path.lstrip("/")
     for _ in range(10):
         parent = Path(os.path.realpath(current.parent))
