@@ -147,20 +147,19 @@ def _write_private(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def credentials(cluster: Cluster, params: dict[str, Any]) -> Iterator[dict[str, str]]:
+def credentials(cluster: Cluster) -> Iterator[dict[str, str]]:
     """The environment that gives helm the cluster and the credentials of a task.
 
-    A kubeconfig that the task names is used as it is, so that its exec plugins go on renewing tokens. A bare token goes
-    by HELM_KUBE*; client certificates, proxies and impersonation have no variable there and get a kubeconfig.
+    A kubeconfig that is named and nothing else is used as it is, so that its exec plugins go on renewing tokens. All
+    other ways to authenticate, and what HELM_KUBE* has no variable for, get a private kubeconfig of the same content.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HELM_KUBE")}
-    named = params.get("kubeconfig") or os.environ.get("K8S_AUTH_KUBECONFIG")
-    overridden = any(params.get(option) for option in ("host", "api_key", "client_cert", "proxy", "impersonate_user"))
-    if isinstance(named, str) and not overridden and params.get("validate_certs") is None:
-        environment["KUBECONFIG"] = str(Path(named).expanduser())
-        context = params.get("context") or os.environ.get("K8S_AUTH_CONTEXT")
-        if context:
-            environment["HELM_KUBECONTEXT"] = context
+    auth = {name: value for name, value in cluster.auth.items() if value not in (None, {})}
+    impersonated = cluster.auth_headers().get("Impersonate-User")
+    if auth.keys() <= {"kubeconfig", "context"} and isinstance(auth.get("kubeconfig"), str) and not impersonated:
+        environment["KUBECONFIG"] = str(Path(auth["kubeconfig"]).expanduser())
+        if auth.get("context"):
+            environment["HELM_KUBECONTEXT"] = auth["context"]
         yield environment
         return
     with private_directory() as directory:
@@ -182,14 +181,15 @@ def _kubeconfig(cluster: Cluster) -> dict[str, Any]:
     if configuration.proxy:
         server["proxy-url"] = configuration.proxy
     user: dict[str, Any] = {}
-    headers = cluster.auth_headers()
-    for value in headers.values():
-        if value.lower().startswith("bearer "):
-            user["token"] = value[7:]
+    headers = {name.lower(): value for name, value in cluster.auth_headers().items()}
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        user["token"] = headers["authorization"][len("bearer ") :]
     if configuration.cert_file and configuration.key_file:
         user.update({"client-certificate": str(configuration.cert_file), "client-key": str(configuration.key_file)})
-    if headers.get("Impersonate-User"):
-        user["as"] = headers["Impersonate-User"]
+    if headers.get("impersonate-user"):
+        user["as"] = headers["impersonate-user"]
+    if headers.get("impersonate-group"):
+        user["as-groups"] = headers["impersonate-group"]
     return {
         "apiVersion": "v1",
         "kind": "Config",

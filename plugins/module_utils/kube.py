@@ -92,15 +92,17 @@ class Cluster:
     def __init__(self, params: dict[str, Any], timeout: float = 30.0) -> None:
         if KUBERNETES_IMPORT_ERROR is not None:
             raise JobError(
-                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt (kubernetes) for the Python "
-                "that runs this task, and the collection kubernetes.core."
+                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt "
+                "(kubernetes) for the Python that runs this task, and the collection kubernetes.core."
             )
         try:
-            self.configuration = _create_configuration(_create_auth_spec(None, **params))
+            #: kubernetes.core's options, by the kubernetes client's names, from parameters and K8S_AUTH_* environment
+            self.auth: dict[str, Any] = _create_auth_spec(None, **params)
+            self.configuration = _create_configuration(dict(self.auth))
         except Exception as error:  # the kubernetes client raises a dozen kinds here, all about the same: credentials
             raise JobError(
-                f"No usable credentials for a cluster: {error}. Set kubeconfig and context, or host and api_key, or the "
-                "K8S_AUTH_* environment variables of kubernetes.core."
+                f"No usable credentials for a cluster: {error}. Set kubeconfig and context, or host and api_key, or "
+                "the K8S_AUTH_* environment variables of kubernetes.core."
             ) from error
         self.configuration.connection_pool_maxsize = THREADS * 2
         self.configuration.retries = False
@@ -122,7 +124,7 @@ class Cluster:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def auth_headers(self) -> dict[str, str]:
+    def auth_headers(self) -> dict[str, str | list[str]]:
         """The headers that authenticate a request, impersonation included. Renews an exec plugin's token when due."""
         settings = self.configuration.auth_settings().values()
         tokens = {
@@ -132,10 +134,14 @@ class Cluster:
 
     def _send(self, method: str, path: str, query: dict[str, Any] | None, body: Any, headers: dict[str, str], **kwargs):
         url = self.host + path + ("?" + urlencode(query) if query else "")
-        headers = {"Accept": "application/json", **self.auth_headers(), **headers}
+        sent = urllib3.HTTPHeaderDict({"Accept": "application/json"})
+        for name, value in {**sent, **self.auth_headers(), **headers}.items():
+            sent.discard(name)
+            for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
+                sent.add(name, one)
         data = json.dumps(body).encode() if body is not None else None
         return self._api.rest_client.pool_manager.request(
-            method, url, body=data, headers=headers, retries=False, **kwargs
+            method, url, body=data, headers=sent, retries=False, **kwargs
         )
 
     def request(
@@ -183,11 +189,12 @@ class Cluster:
         cause = getattr(error, "reason", None) or error
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return Unreachable(
-                f"The certificate of the API server {self.host} is not trusted: {cause}. Give its CA by ca_cert or in the kubeconfig."
+                f"The certificate of the API server {self.host} is not trusted: {cause}. Give its CA by ca_cert or in "
+                "the kubeconfig."
             )
         return Unreachable(
-            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), the network between "
-            "this machine and the cluster, and proxy settings."
+            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), the "
+            "network between this machine and the cluster, and proxy settings."
         )
 
     # -- kinds --------------------------------------------------------------------------------------------------------
@@ -420,5 +427,5 @@ def _certainly_down(error: Exception) -> bool:
 
 
 def _certainly_refused(fault: ApiError) -> bool:
-    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet is not ours to know."""
+    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet may pass."""
     return fault.status == 500 and "denied the request" in fault.message

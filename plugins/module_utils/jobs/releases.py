@@ -167,7 +167,7 @@ class Run:
         """
         stages = sorted({step.release.stage for step in steps})
         todo = [step for step in steps if step.action != "none"]
-        with credentials(self.cluster, self.params) as environment, ThreadPoolExecutor(max_workers=1) as beside:
+        with credentials(self.cluster) as environment, ThreadPoolExecutor(max_workers=1) as beside:
             written_beside: list[Future] = []
             for stage in stages:
                 writes = [step for step in todo if step.release.stage == stage and step.release.runs_pods]
