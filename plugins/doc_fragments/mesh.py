@@ -18,7 +18,8 @@ options:
   chart_repository:
     description:
       - Where Istio's charts are.
-      - A directory that holds them as C(NAME/) or C(NAME-VERSION.tgz), or the URL of an HTTP or OCI (C(oci://)) repository.
+      - A directory that holds them as C(NAME/) or C(NAME-VERSION.tgz), or the URL of an HTTP or OCI (C(oci://))
+        repository.
     type: str
     default: https://istio-release.storage.googleapis.com/charts
   chart_version:
@@ -44,7 +45,8 @@ options:
       - name: istio-ingressgateway
     suboptions:
       name:
-        description: Name of the release, its Service and its Deployment. The label C(istio) is the name without C(istio-).
+        description: Name of the release, its Service and its Deployment. The label C(istio) is the name without
+          C(istio-).
         type: str
         required: true
       namespace:

@@ -44,9 +44,8 @@ def node_endpoints(service: dict[str, Any], port_name: str, nodes: list[dict[str
     found = []
     for wanted in _ADDRESS_TYPES:
         for node in filter(_is_ready, nodes):
-            for address in node.get("status", {}).get("addresses") or []:
-                if address["type"] == wanted:
-                    found.append(Endpoint(address["address"], port["nodePort"]))
+            addresses = node.get("status", {}).get("addresses") or []
+            found += [Endpoint(item["address"], port["nodePort"]) for item in addresses if item["type"] == wanted]
     return found
 
 

@@ -52,7 +52,7 @@ def argument_spec(own: dict[str, Any]) -> dict[str, Any]:
 
 
 def secrets_of(params: dict[str, Any]) -> set[str]:
-    """Strings that must not be printed beyond those of ``no_log`` options: a kubeconfig given as a dictionary holds some."""
+    """Strings beyond those of ``no_log`` options that must not be printed: a kubeconfig that is a mapping has some."""
     kubeconfig = params.get("kubeconfig")
     return extract_sensitive_values_from_kubeconfig(kubeconfig) if isinstance(kubeconfig, dict) else set()
 

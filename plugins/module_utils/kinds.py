@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the API server serves each kind: known here, so that no run pays for discovery.
 
-Kubernetes' own kinds and Istio's are a table; a kind that is not in it is looked up by ``kube.Cluster.resource`` with one
-read per group and version. Pure: knows nothing of HTTP.
+Kubernetes' own kinds and Istio's are a table; a kind that is not in it is looked up by ``kube.Cluster.resource`` with
+one read per group and version. Pure: knows nothing of HTTP.
 """
 
 from __future__ import annotations

@@ -140,9 +140,7 @@ class Cluster:
             for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
                 sent.add(name, one)
         data = json.dumps(body).encode() if body is not None else None
-        return self._api.rest_client.pool_manager.request(
-            method, url, body=data, headers=sent, retries=False, **kwargs
-        )
+        return self._api.rest_client.pool_manager.request(method, url, body=data, headers=sent, retries=False, **kwargs)
 
     def request(
         self,
@@ -193,8 +191,8 @@ class Cluster:
                 "the kubeconfig."
             )
         return Unreachable(
-            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), the "
-            "network between this machine and the cluster, and proxy settings."
+            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), "
+            "the network between this machine and the cluster, and proxy settings."
         )
 
     # -- kinds --------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A set of objects brought into the cluster: read all at once, compared, and only what differs applied.
 
-A run that finds everything in place reads and writes nothing. What differs is asked of the server by a dry run first, so
-that ``changed`` and the diff are the server's own words and not a guess.
+A run that finds everything in place reads and writes nothing. What differs is asked of the server by a dry run first,
+so that ``changed`` and the diff are the server's own words and not a guess.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def read(cluster: Cluster, wanted: Iterable[dict[str, Any]]) -> dict[Identity, d
 def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MANAGER, preview: bool = True) -> Plan:
     """Compare a set of objects with the cluster. Writes nothing.
 
-    :arg bool preview: ask the server for a dry run of objects that are missing too, for check mode and diffs; a run that
-        creates them next has no use for that
+    :arg bool preview: ask the server for a dry run of objects that are missing too, for check mode and diffs; a run
+        that creates them next has no use for that
     :raises JobError: the server refuses an object; names it and says why
     """
     live = read(cluster, wanted)

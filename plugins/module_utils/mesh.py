@@ -44,8 +44,8 @@ GATEWAY_PORTS: tuple[dict[str, Any], ...] = (
     {"name": "https", "port": 443, "protocol": "TCP", "targetPort": 443},
 )
 
-#: The injected probe looks every 15 s, first when the proxy cannot be ready yet, so that a gateway counts as unready for
-#: 15 s after it could serve. This one is the injector's own, asked more often.
+#: The injected probe looks every 15 s, first when the proxy cannot be ready yet, so that a gateway counts as unready
+#: for 15 s after it could serve. This one is the injector's own, asked more often.
 GATEWAY_READINESS_PROBE: dict[str, Any] = {
     "httpGet": {"path": "/healthz/ready", "port": 15021},
     "initialDelaySeconds": 1,
@@ -54,7 +54,7 @@ GATEWAY_READINESS_PROBE: dict[str, Any] = {
     "failureThreshold": 15,
 }
 
-#: Options that describe a mesh; the modules that need them share this, and doc fragment meshops.istio.mesh describes it.
+#: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
     "chart_repository": {
@@ -170,7 +170,8 @@ def gateway_namespace(gateway: dict[str, Any], params: dict[str, Any]) -> str:
 def gateway_ports(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
     """The ports of a gateway's Service as the chart takes them, with the node ports that are pinned.
 
-    :raises JobError: a node port is not a number, belongs to no port of the gateway, or is pinned on a type that has none
+    :raises JobError: a node port is not a number, belongs to no port of the gateway, or is pinned on a type that has
+        none
     """
     ports = [
         {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform, secrets_of
 
 

@@ -20,7 +20,8 @@ _HOPELESS_WAITING = {
     "CreateContainerConfigError": "create the ConfigMap, Secret or user that the container refers to",
 }
 
-#: Restarts after which a crash loop is what it looks like; istiod and proxies may crash once or twice while others start.
+#: Restarts after which a crash loop is what it looks like; istiod and proxies may crash once or twice while others
+#: start.
 HOPELESS_RESTARTS = 4
 
 #: Refusals of a pod's creation, as conditions and events quote them, and what to do about each.

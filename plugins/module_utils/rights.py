@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run must be allowed to do: data, the source of preflight's access reviews and of the ClusterRole we document."""
+"""What a run must be allowed to do: data, the source of preflight's access reviews and of our documented rights."""
 
 from __future__ import annotations
 

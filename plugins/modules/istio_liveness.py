@@ -10,9 +10,10 @@ module: istio_liveness
 version_added: 0.1.0
 short_description: Prove a mesh by requests through its gateway
 description:
-  - Applies an application with its Gateway and VirtualService, waits for it and for the gateway, finds the gateway's address,
-    and asks until it has answered 200 several times in a row.
-  - With O(echo_path), proves from what the application received that its sidecar was called by the gateway over mutual TLS.
+  - Applies an application with its Gateway and VirtualService, waits for it and for the gateway, finds the gateway's
+    address, and asks until it has answered 200 several times in a row.
+  - With O(echo_path), proves from what the application received that its sidecar was called by the gateway over mutual
+    TLS.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
@@ -50,8 +51,8 @@ options:
     description: Value of the Host header, where the VirtualService is not for V(*).
     type: str
   echo_path:
-    description: Path under which the application echoes the X-Forwarded-Client-Cert header it received. No proof of mutual
-      TLS is asked for if not given.
+    description: Path under which the application echoes the X-Forwarded-Client-Cert header it received. No proof of
+      mutual TLS is asked for if not given.
     type: str
   successes:
     description: Answers of 200 in a row that count as proof.
@@ -116,7 +117,8 @@ evidence:
       type: int
       sample: 3
     mtls:
-      description: SPIFFE identities of the application (C(by)) and of its caller (C(uri)), as the application was handed them.
+      description: SPIFFE identities of the application (C(by)) and of its caller (C(uri)), as the application was
+        handed them.
       returned: when O(echo_path) is given
       type: dict
       sample:

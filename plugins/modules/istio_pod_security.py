@@ -10,7 +10,8 @@ module: istio_pod_security
 version_added: 0.1.0
 short_description: Let Istio's and the applications' pods run, with as little privilege as works
 description:
-  - Creates namespaces where they are missing, and labels them for Pod Security Admission at the lowest level that works.
+  - Creates namespaces where they are missing, and labels them for Pod Security Admission at the lowest level that
+    works.
   - Labels that somebody else has set are left alone. Where they would refuse the pods, the module says so and fails.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options

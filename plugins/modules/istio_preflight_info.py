@@ -11,8 +11,8 @@ version_added: 0.1.0
 short_description: Find what would go wrong, before anything is written
 description:
   - Checks helm, the API server, versions against the support table, rights, charts, room and node ports.
-  - Every check adds findings with a stable code, the object, the message and the fix; docs/findings.md lists them. The module
-    fails when one of them is an error, with one message about all of them.
+  - Every check adds findings with a stable code, the object, the message and the fix; docs/findings.md lists them. The
+    module fails when one of them is an error, with one message about all of them.
   - Writes nothing. Rights are asked by access reviews, node ports by a dry run.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options

@@ -10,10 +10,11 @@ module: istio_releases
 version_added: 0.1.0
 short_description: Install, upgrade and repair the Helm releases of a mesh
 description:
-  - Turns a description of a mesh into Helm releases of Istio's own charts, and has helm write those that differ from what
-    Helm has stored, in chart, values or status, or whose objects are not all there.
+  - Turns a description of a mesh into Helm releases of Istio's own charts, and has helm write those that differ from
+    what Helm has stored, in chart, values or status, or whose objects are not all there.
   - A run that finds everything in place reads and writes nothing, and does not start helm at all.
-  - A run that writes holds a Lease in Istio's namespace meanwhile, and recovers releases that a killed run left pending.
+  - A run that writes holds a Lease in Istio's namespace meanwhile, and recovers releases that a killed run left
+    pending.
   - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -82,7 +83,8 @@ releases:
       type: str
       sample: 1.31.0
     action:
-      description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing) and V(recover) (left pending).
+      description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing) and V(recover) (left
+        pending).
       returned: always
       type: str
       sample: upgrade

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A job inside the controller: what a module does, without paying for a process and its imports each time.
 
-Measured: a module that imports the kubernetes client costs 1.1 to 1.4 s of processor time a task; an action plugin that
-imports it at module level about 0.03 s, and 0.7 s once a run, because Ansible's parent process imports the plugin and its
-workers inherit it. Every promise that a module makes is kept: validated options, ``no_log``, ``environment``, check mode,
-diff, ``module_defaults``, ``timeout``.
+Measured: a module that imports the kubernetes client costs 1.1 to 1.4 s of processor time a task; an action plugin
+that imports it at module level about 0.03 s, and 0.7 s once a run, because Ansible's parent process imports the plugin
+and its workers inherit it. Every promise that a module makes is kept: validated options, ``no_log``, ``environment``,
+check mode, diff, ``module_defaults``, ``timeout``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform, secrets_of
 from ansible_collections.meshops.istio.plugins.module_utils.kube import KUBERNETES_IMPORT_ERROR
 
@@ -50,7 +51,7 @@ class InProcessAction(ActionBase):
         return result
 
     def _runs_here(self) -> bool:
-        """Only where the controller's own process is as good as the module's: same machine, same user, in the foreground."""
+        """Where the controller's own process is as good as a module's: same machine and user, in the foreground."""
         return (
             self._connection.transport == "local"
             and not self._play_context.become

@@ -112,8 +112,8 @@ def _endpoints(task: Task, cluster: Cluster, service: dict[str, Any]) -> list[en
         ports = ", ".join(port.get("name", str(port["port"])) for port in service["spec"].get("ports") or [])
         raise JobError(
             f"Service {name} of type {service['spec'].get('type')} cannot be reached from outside by a port named "
-            f"{params['port']} (its ports: {ports}). Expose it as NodePort or LoadBalancer (istio_helm_exposure), or give "
-            "the address that leads to it: liveness_verify_address."
+            f"{params['port']} (its ports: {ports}). Expose it as NodePort or LoadBalancer (istio_helm_exposure), or "
+            "give the address that leads to it: liveness_verify_address."
         )
     return found
 
@@ -131,9 +131,9 @@ def _mtls(params: dict[str, Any], found: endpoint.Endpoint) -> dict[str, str]:
     if "uri" not in identities:
         raise JobError(
             f"The request reached the app, but not over mutual TLS: http://{found.authority}{params['echo_path']} "
-            f"({answer.status}) echoes no X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off. Check the "
-            "namespace's label istio-injection or istio.io/rev and restart the app; set liveness_verify_echo_path to '' "
-            "for an app that echoes nothing."
+            f"({answer.status}) echoes no X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off. Check "
+            "the namespace's label istio-injection or istio.io/rev and restart the app; set liveness_verify_echo_path "
+            "to '' for an app that echoes nothing."
         )
     expected = f"/ns/{params['gateway_namespace']}/sa/"
     if expected not in identities["uri"]:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Job of module istio_preflight_info: everything that can be known to go wrong, before anything is written.
 
-Reads only, access reviews and a dry run of a Service apart. All findings are collected; the caller decides what they mean.
+Reads only, access reviews and a dry run of a Service apart. All findings are collected; the caller decides what they
+mean.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class Preflight:
                 self.facts.setdefault("charts", {})[name] = str(
                     charts.locate(self._need_helm, repository, name, version).path
                 )
-            except JobError as error:
+            except JobError as error:  # noqa: PERF203 -- each chart may be missing
                 fix = "Check istio_helm_chart_repository and istio_helm_chart_version."
                 self.add("chart-missing", f"chart {name} {version}", error.message, fix)
 
@@ -146,8 +147,8 @@ class Preflight:
                 "tls-unverified",
                 cluster.host,
                 "its certificate is not checked, so anybody on the way can read the token.",
-                "Give its CA by ca_cert or in the kubeconfig (an AWX credential needs its CA field filled). To accept the "
-                "risk, add tls-unverified to preflight_ignore.",
+                "Give its CA by ca_cert or in the kubeconfig (an AWX credential needs its CA field filled). To accept "
+                "the risk, add tls-unverified to preflight_ignore.",
             )
         self.facts["uid"] = uid["metadata"]["uid"] if uid else ""
         self._kubernetes(cluster, server)
@@ -163,7 +164,10 @@ class Preflight:
             self.add("istio-unknown", f"Istio {istio}", f"is not in the support table, which knows {known}.", fix)
             return
         minor = support.kubernetes_minor(server)
-        message = f"runs Kubernetes {server['gitVersion']}; Istio {istio} supports 1.{supported.lowest} to 1.{supported.highest}."
+        message = (
+            f"runs Kubernetes {server['gitVersion']}; "
+            f"Istio {istio} supports 1.{supported.lowest} to 1.{supported.highest}."
+        )
         if minor < supported.lowest:
             self.add("kubernetes-too-old", cluster.host, message, "Upgrade the cluster, or choose an older Istio.")
         elif minor > supported.highest:
@@ -299,7 +303,8 @@ class Preflight:
                 self.add(
                     "node-port-taken",
                     pinned.where,
-                    f"node port {pinned.port} is allocated already, by a Service that is being deleted or cannot be seen.",
+                    f"node port {pinned.port} is allocated already, by a Service that is being deleted or cannot be "
+                    "seen.",
                     "Choose another in istio_helm_gateways, or wait.",
                 )
 
