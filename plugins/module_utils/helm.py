@@ -97,6 +97,21 @@ class Helm:
         )
         self._run(["pull", *source, "--version", version, "--destination", str(into)], dict(os.environ), 300)
 
+    def stored(self, name: str, namespace: str, environment: dict[str, str]) -> dict[str, Any] | None:
+        """A release as helm itself tells it: its document without the chart, but for the chart's version.
+
+        :returns: None when there is no such release
+        """
+        arguments = [name, "--namespace", namespace, "--output", "json"]
+        try:
+            document = json.loads(self._run(["status", *arguments], environment, 60))
+            metadata = json.loads(self._run(["get", "metadata", *arguments], environment, 60))
+        except JobError as error:
+            if "not found" in error.message:
+                return None
+            raise
+        return {**document, "chart": {"metadata": {"version": metadata["version"]}}}
+
     def upgrade(
         self,
         name: str,

@@ -4,7 +4,8 @@
 """What Helm knows of a release, read from its storage: one small list, and the newest secret alone.
 
 Helm's ``sh.helm.release.v1`` secrets hold a JSON document, gzipped, in base64. Reading it here instead of by the helm
-program costs one request for each release and no cluster-wide right on secrets. An unknown format is never guessed at.
+program costs one request for each release and no cluster-wide right on secrets. An unknown format is never guessed at:
+then, and where HELM_DRIVER keeps releases elsewhere, helm itself is asked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import base64
 import binascii
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterable
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
 
 #: Helm's words for a release that a running, or killed, helm left behind.
@@ -36,7 +39,7 @@ class Stored:
     """The newest revision of a release.
 
     :ivar str status: Helm's status, such as ``deployed``
-    :ivar dict chart: the stored chart: ``metadata``, ``templates``, ``values``, ``files``
+    :ivar dict chart: the stored chart: ``metadata``, ``templates``, ``values``, ``files``; only the first by ``ask``
     :ivar dict values: the user-supplied values
     :ivar str manifest: the objects as YAML
     """
@@ -109,21 +112,34 @@ def read(cluster: Cluster, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str,
         namespace, name = key
         revision = revisions[key]
         secret = cluster.get("v1", "Secret", f"sh.helm.release.v1.{name}.v{revision}", namespace)
-        if secret is None:
-            return None
-        document = decode((secret.get("data") or {}).get("release", ""))
-        return Stored(
-            name,
-            namespace,
-            revision,
-            document["info"]["status"],
-            document.get("chart") or {},
-            document.get("config") or {},
-            document.get("manifest") or "",
-        )
+        return _stored(namespace, name, decode((secret.get("data") or {}).get("release", ""))) if secret else None
 
     found = in_parallel(fetch, [key for key in wanted if key in revisions])
     return {(stored.namespace, stored.name): stored for stored in found if stored}
+
+
+def in_secrets() -> bool:
+    """Whether helm, as it will be run, keeps releases in secrets."""
+    return os.environ.get("HELM_DRIVER", "") in ("", "secret", "secrets")
+
+
+def ask(helm: Helm, environment: dict[str, str], wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+    """As ``read``, by the helm program: seconds instead of milliseconds, for storage that is not known here."""
+    wanted = list(wanted)
+    documents = in_parallel(lambda key: helm.stored(key[1], key[0], environment), wanted)
+    return {key: _stored(*key, document) for key, document in zip(wanted, documents, strict=True) if document}
+
+
+def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
+    return Stored(
+        name,
+        namespace,
+        int(document["version"]),
+        document["info"]["status"],
+        document.get("chart") or {},
+        document.get("config") or {},
+        document.get("manifest") or "",
+    )
 
 
 def chart_differs(stored: dict[str, Any], chart: Chart) -> str | None:
@@ -134,6 +150,8 @@ def chart_differs(stored: dict[str, Any], chart: Chart) -> str | None:
     before, after = str((stored.get("metadata") or {}).get("version", "")), str(chart.metadata["version"])
     if before != after:
         return f"chart version {before} -> {after}"
+    if "templates" not in stored:
+        return None
     kept = {
         entry["name"]: base64.b64decode(entry.get("data") or "")
         for entry in (stored.get("templates") or []) + (stored.get("files") or [])

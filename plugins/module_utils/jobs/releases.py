@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
@@ -115,13 +116,22 @@ class Run:
 
     def plan(self) -> list[Step]:
         """Look at releases and their objects. Writes nothing."""
-        stored = release_state.read(self.cluster, [(release.namespace, release.name) for release in self.wanted])
+        stored = self._stored([(release.namespace, release.name) for release in self.wanted])
         steps = [
             judge(release, self.charts[release.chart], stored.get((release.namespace, release.name)))
             for release in self.wanted
         ]
         self._find_missing(steps)
         return steps
+
+    def _stored(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], release_state.Stored]:
+        if release_state.in_secrets():
+            try:
+                return release_state.read(self.cluster, keys)
+            except release_state.UnknownFormat as error:
+                self.task.say(f"asking helm, as its storage is in a form not known here: {error}")
+        with credentials(self.cluster) as environment:
+            return release_state.ask(self.helm, environment, keys)
 
     def _find_missing(self, steps: list[Step]) -> None:
         """A release whose secret is intact but whose objects are not all there is not unchanged."""
@@ -191,6 +201,11 @@ class Run:
         if step.action == "recover":
             # The lease is ours and the run that left this behind is gone: without its record, helm starts over from
             # the revision before it, and objects that it had created carry Helm's ownership already.
+            if not release_state.in_secrets():
+                raise JobError(
+                    f"Release {release.namespace}/{release.name} was {step.reasons[0]}, and is not kept in secrets "
+                    "(HELM_DRIVER). Roll it back with helm rollback, or uninstall it, and run again."
+                )
             self.cluster.delete(step.stored.secret)
         self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
         self.helm.upgrade(
@@ -200,7 +215,7 @@ class Run:
     def _wait(self, steps: list[Step]) -> None:
         """Wait for what a stage's releases run: all of what was written, and of the rest what was not ready before."""
         written = [step for step in steps if step.action != "none"]
-        stored = release_state.read(self.cluster, [(step.release.namespace, step.release.name) for step in written])
+        stored = self._stored([(step.release.namespace, step.release.name) for step in written])
         for step in written:
             step.stored = stored[step.release.namespace, step.release.name]
         pending = [
