@@ -18,6 +18,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import environments
 import pytest
 import yaml
 from support import BIN, GIT, ROOT, run
@@ -65,10 +66,9 @@ class Job:
     def _install_requirements(private: Path) -> None:
         """Do what AWX's project update does with collections/requirements.yml, with the copy we have."""
         wanted = yaml.safe_load((private / "project/collections/requirements.yml").read_text())["collections"]
-        here = next(BIN.parent.glob("lib/python*/site-packages")) / "ansible_collections"
         for requirement in wanted:
-            folder = requirement["name"].replace(".", "/")
-            shutil.copytree(here / folder, private / "requirements_collections/ansible_collections" / folder)
+            copy = environments.collection(requirement["name"])
+            shutil.copytree(copy, private / "requirements_collections", dirs_exist_ok=True)
 
     @staticmethod
     def _stream(private: Path, node: Path, result: Path, home: Path) -> None:

@@ -165,29 +165,31 @@ class Uv:
             run(*pip, "install", "--quiet", "--require-hashes", "-r", lock)
 
 
-def collection(name: str, uv: Uv) -> Path:
-    """Return the cached tree of a collection, taken alone out of the bundle's wheel."""
+def collection(name: str) -> Path:
+    """Return a collections path in the cache that holds this collection alone, taken out of the bundle's wheel."""
     bundle, sha256, version = COLLECTIONS[name]
-    tree = CACHE / f"collections/{name}-{version}-{sha256[:12]}"
+    path = CACHE / f"collections/{name}-{version}-{sha256[:12]}"
     with locked(name):
-        if tree.is_dir():
-            return tree
+        if path.is_dir():
+            return path
         say(f"taking {name} {version} out of the PyPI bundle {bundle} (50 MB, about 10 s)")
-        work = tree.with_name(tree.name + ".partial")
+        work = path.with_name(path.name + ".partial")
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        (work / "requirement.txt").write_text(f"{bundle} --hash=sha256:{sha256}\n")
+        wheels = work / "wheels"
+        wheels.mkdir(parents=True)
+        requirement = wheels / "requirement.txt"
+        requirement.write_text(f"{bundle} --hash=sha256:{sha256}\n")
         # The bundle asks for a newer Python than may run this; nothing of it runs here.
         run(
-            *(uv.home / "bin/python", "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
-            *("--only-binary=:all:", "--python-version=3.13", "--dest", work, "-r", work / "requirement.txt"),
+            *(Uv().home / "bin/python", "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
+            *("--only-binary=:all:", "--python-version=3.13", "--dest", wheels, "-r", requirement),
         )
         prefix = f"ansible_collections/{name.replace('.', '/')}/"
-        with zipfile.ZipFile(next(work.glob("*.whl"))) as wheel:
+        with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
             wheel.extractall(work, [member for member in wheel.namelist() if member.startswith(prefix)])
-        (work / prefix).rename(tree)
-        shutil.rmtree(work)
-    return tree
+        shutil.rmtree(wheels)
+        work.rename(path)
+    return path
 
 
 def ensure(name: str) -> Path:
@@ -215,7 +217,7 @@ def ensure(name: str) -> Path:
         uv.install(home / "bin/python", lock)
         site = next(home.glob("lib/python*/site-packages"))
         for each in COLLECTIONS:
-            shutil.copytree(collection(each, uv), site / "ansible_collections" / each.replace(".", "/"))
+            shutil.copytree(collection(each), site, dirs_exist_ok=True)
         (site / "meshops.pth").write_text(SITE_CONFIGURATION)
         done.write_text(stamp)
         say(f"{name} is ready in {time.monotonic() - started:.0f} s: {home}")

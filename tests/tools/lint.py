@@ -6,11 +6,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import environments
+
+ROOT = environments.ROOT
+
+
+def environment() -> dict[str, str]:
+    """Return where ansible-lint and antsibull-docs find collections.
+
+    A role's task file has no playbook beside it whose collections directory would be searched; and of a
+    collection inside a git checkout, as .venv is, antsibull-docs sees only what git has.
+    """
+    paths = [ROOT / "collections", *map(environments.collection, environments.COLLECTIONS)]
+    return {"ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, paths))}
 
 
 def shell_files() -> list[str]:
@@ -53,6 +65,7 @@ def main() -> int:
     wanted = sys.argv[1:] or list(known)
     if unknown := set(wanted) - set(known):
         sys.exit(f"no such linter: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    os.environ |= environment()
     codes = [subprocess.run(known[name], cwd=ROOT, check=False).returncode for name in wanted]
     return int(any(codes))
 

@@ -61,7 +61,7 @@ class Count:
 def linting() -> Iterator[Step]:
     """One step per linter."""
     for name, command in lint.tools().items():
-        yield Step(name, command)
+        yield Step(name, command, environment=lint.environment())
 
 
 def sanity() -> Iterator[Step]:

@@ -83,8 +83,7 @@ def main() -> int:
     site_packages = next(venv.glob("lib/python*/site-packages"))
     copy_tree()
     for name in environments.COLLECTIONS:
-        folder = name.replace(".", "/")
-        shutil.copytree(site_packages / "ansible_collections" / folder, TREE / folder)
+        shutil.copytree(environments.collection(name), TREE.parent, dirs_exist_ok=True)
     prepare_home(site_packages)
     python = site_packages.parent.name.removeprefix("python")
     command = [venv / "bin/ansible-test", "sanity", "--python", python, "--junit", "--color", "no", *sys.argv[1:]]
