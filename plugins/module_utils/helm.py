@@ -120,10 +120,19 @@ class Helm:
         values: dict[str, Any],
         environment: dict[str, str],
         timeout: float,
+        first: bool = False,
     ) -> None:
-        """Install or upgrade a release with exactly these values; waiting for its objects is not helm's task here."""
+        """Install or upgrade a release with exactly these values; waiting for its objects is not helm's task here.
+
+        :arg float timeout: seconds
+        :arg bool first: helm will record a first revision. Where objects of the release are there all the same, left by
+            a run that was killed, istiod has taken over the failurePolicy of webhooks that charts set on installation
+            only, and Helm 4 would stop at that conflict (istio#59367). Istiod sets it again.
+        """
         with values_file(values) as path:
             arguments = ["upgrade", name, str(chart), "--install", "--namespace", namespace, "--reset-values"]
+            if first and self.major >= 4:
+                arguments.append("--force-conflicts")
             self._run([*arguments, "--values", path, "--timeout", f"{timeout:.0f}s"], environment, timeout + 10)
 
 

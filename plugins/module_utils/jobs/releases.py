@@ -209,7 +209,13 @@ class Run:
             self.cluster.delete(step.stored.secret)
         self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
         self.helm.upgrade(
-            release.name, release.namespace, step.chart.path, release.values, environment, self.params["wait_timeout"]
+            release.name,
+            release.namespace,
+            step.chart.path,
+            release.values,
+            environment,
+            self.params["wait_timeout"],
+            first=step.action == "install" or (step.action == "recover" and step.stored.revision == 1),
         )
 
     def _wait(self, steps: list[Step]) -> None:
