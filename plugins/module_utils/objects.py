@@ -29,16 +29,17 @@ def contains(live: Any, wanted: Any) -> bool:
     """Whether every field that is wanted has that value in the live object already.
 
     Lists must be of equal length, their items each contained; a default that the server added to an item does no harm.
-    A false negative (``500m`` against ``0.5``) only costs a dry run, which knows better.
+    An empty map is not nothing: a ``namespaceSelector: {}`` selects all. A false negative (``500m`` against ``0.5``) only
+    costs a dry run, which knows better.
     """
     if isinstance(wanted, dict):
-        if not isinstance(live, dict):
-            return not wanted and live is None
-        return all(contains(live.get(key), value) for key, value in wanted.items())
+        return isinstance(live, dict) and all(contains(live.get(key), value) for key, value in wanted.items())
     if isinstance(wanted, list):
-        if not isinstance(live, list):
-            return not wanted and live is None
-        return len(live) == len(wanted) and all(contains(*pair) for pair in zip(live, wanted, strict=True))
+        return (
+            isinstance(live, list)
+            and len(live) == len(wanted)
+            and all(contains(*pair) for pair in zip(live, wanted, strict=True))
+        )
     return live == wanted and isinstance(live, bool) == isinstance(wanted, bool)
 
 
@@ -49,24 +50,28 @@ def _owned(live: dict[str, Any], manager: str) -> dict[str, Any]:
     return {}
 
 
-def _item(items: list[Any], keys: dict[str, Any]) -> Any:
+def _item(items: Any, keys: dict[str, Any]) -> Any:
     """The item of an associative list that the key of a ``fieldsV1`` path names; keys left out were defaulted."""
-    for item in items:
+    for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and all(item.get(key, value) == value for key, value in keys.items()):
             return item
     return None
 
 
-def abandoned(fields: dict[str, Any], wanted: Any) -> bool:
-    """Whether a ``fieldsV1`` set holds a field that the wanted object has no more: the next apply would remove it."""
+def abandoned(fields: dict[str, Any], live: Any, wanted: Any) -> bool:
+    """Whether a ``fieldsV1`` set holds something that the wanted object has no more: the next apply would remove it.
+
+    A path with none below it is owned as one piece, as the selector of a Service or the routes of a VirtualService are:
+    there the live value has to be the wanted one, down to its last key.
+    """
     for path, below in fields.items():
         mark, _colon, name = path.partition(":")
         if mark == "f":
             if not isinstance(wanted, dict) or name not in wanted:
                 return True
-            child = wanted[name]
+            there, child = (live or {}).get(name), wanted[name]
         elif mark == "k":
-            child = _item(wanted if isinstance(wanted, list) else [], json.loads(name))
+            there, child = _item(live, json.loads(name)), _item(wanted, json.loads(name))
             if child is None:
                 return True
         elif mark == "v":
@@ -75,7 +80,7 @@ def abandoned(fields: dict[str, Any], wanted: Any) -> bool:
             continue
         else:
             continue
-        if below and abandoned(below, child):
+        if abandoned(below, there, child) if below else there != child:
             return True
     return False
 
@@ -84,7 +89,7 @@ def is_applied(live: dict[str, Any], wanted: dict[str, Any], manager: str) -> bo
     """Whether a server-side apply of the wanted object by this manager would certainly change nothing."""
     identifying = {"f:apiVersion", "f:kind"}
     owned = {path: below for path, below in _owned(live, manager).items() if path not in identifying}
-    return contains(live, wanted) and not abandoned(owned, wanted)
+    return contains(live, wanted) and not abandoned(owned, live, wanted)
 
 
 def comparable(obj: dict[str, Any] | None) -> dict[str, Any]:
