@@ -18,6 +18,9 @@ Identity = tuple  # (apiVersion, kind, namespace or "", name)
 #: What the API server keeps for itself: never part of a comparison or a diff.
 _SERVER_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
 
+#: Where `kubectl apply` keeps a copy of the whole object.
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 
 def identity(obj: dict[str, Any]) -> Identity:
     """What makes an object that one: its API version, kind, namespace and name."""
@@ -29,8 +32,8 @@ def contains(live: Any, wanted: Any) -> bool:
     """Whether every field that is wanted has that value in the live object already.
 
     Lists must be of equal length, their items each contained; a default that the server added to an item does no harm.
-    An empty map is not nothing: a ``namespaceSelector: {}`` selects all. A false negative (``500m`` against ``0.5``) only
-    costs a dry run, which knows better.
+    An empty map is not nothing: a ``namespaceSelector: {}`` selects all. A false negative (``500m`` against ``0.5``)
+    only costs a dry run, which knows better.
     """
     if isinstance(wanted, dict):
         return isinstance(live, dict) and all(contains(live.get(key), value) for key, value in wanted.items())
@@ -112,5 +115,12 @@ def masked(obj: dict[str, Any]) -> dict[str, Any]:
     if result.get("kind") == "Secret":
         for field in ("data", "stringData"):
             if result.get(field):
-                result[field] = {key: f"<{len(str(value))} characters>" for key, value in result[field].items()}
+                result[field] = {key: _mask(value) for key, value in result[field].items()}
+        annotations = result["metadata"].get("annotations") or {}
+        if _LAST_APPLIED in annotations:
+            annotations[_LAST_APPLIED] = _mask(annotations[_LAST_APPLIED])
     return result
+
+
+def _mask(value: Any) -> str:
+    return f"<{len(str(value))} characters>"
