@@ -98,7 +98,7 @@ def molecule(name: str, *selection: str) -> Iterator[Step]:
     yield Step("test bed", [*bed, f"--kubeconfig={kubeconfig}", f"--vars={variables}"])
     yield Step(f"molecule {name}", ["molecule", "test", "--destroy=never", *selection])
     where = {"MESHOPS_TEST_KUBECONFIG": str(kubeconfig), "MESHOPS_TEST_VARS": str(variables)}
-    yield pytest("tests on its cluster", "dev", "-m", "cluster", **where)
+    yield pytest("tests on its cluster", "dev", "tests/packaging", "tests/cluster", "-m", "cluster", **where)
     yield Step("molecule destroy", ["molecule", "destroy", "--scenario-name=default"])
 
 
