@@ -32,14 +32,14 @@ def up(args: argparse.Namespace) -> None:
     bed.prepare()
     own.directory.mkdir(exist_ok=True)
     with caches.lock(own.directory / "lock"):
-        state = revive(own, kubeconfig) or make(own, kubeconfig)
-        variables = inventory.ansible_vars(
-            state["source"], kubeconfig, own.context, bed.bin_directory(), Path(state["charts"])
-        )
-        inventory.write(vars_file, variables, own.cluster)
-        if str(kubeconfig) not in state["kubeconfigs"]:
-            state["kubeconfigs"].append(str(kubeconfig))
+        state = revive(own) or make(own)
+        if kubeconfig != own.kubeconfig:
+            cluster.export_kubeconfig(own, bed.bin_directory() / "kind", kubeconfig)
+            state["kubeconfigs"] = sorted({*state["kubeconfigs"], str(kubeconfig)})
             own.state.write_text(json.dumps(state, indent=2))
+        charts = Path(state["charts"])
+        variables = inventory.ansible_vars(state["source"], kubeconfig, own.context, bed.bin_directory(), charts)
+        inventory.write(vars_file, variables, own.cluster)
     if state["source"] == "build" and state["node_image"] != nodeimage.name():
         tell("note: this cluster is of an older bed; `down` and `up` renew it")
     tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; its node is {cluster.node_address(own)}")
@@ -47,7 +47,7 @@ def up(args: argparse.Namespace) -> None:
     print(f"export KUBECONFIG={kubeconfig} PATH={bed.bin_directory()}:$PATH")
 
 
-def revive(own: Bed, kubeconfig: Path) -> dict | None:
+def revive(own: Bed) -> dict | None:
     """The state of a cluster that is whole and answers, after mending what can be mended; else None."""
     state = cluster.read_state(own)
     if not state or not artifacts.tools_present() or not Path(state["charts"]).exists() or not engine.info():
@@ -57,10 +57,10 @@ def revive(own: Bed, kubeconfig: Path) -> dict | None:
         tell(f"the node is {container}: starting it again")
         process.succeeds(["docker", "start", own.node], timeout=30)
     kubectl, kind = bed.bin_directory() / "kubectl", bed.bin_directory() / "kind"
-    return state if container and cluster.reachable(own, kind, kubectl, kubeconfig) else None
+    return state if container and cluster.reachable(own, kind, kubectl) else None
 
 
-def make(own: Bed, kubeconfig: Path) -> dict:
+def make(own: Bed) -> dict:
     """Makes the cluster from nothing, or from whatever an interrupted run left."""
     cache = caches.Cache()
     phases = Phases(1)
@@ -73,21 +73,16 @@ def make(own: Bed, kubeconfig: Path) -> dict:
     kubectl, kind = bed.bin_directory() / "kubectl", bed.bin_directory() / "kind"
     if cluster.container_state(own):
         tell("removing what an earlier, interrupted run left")
-        cluster.delete(own, kind, kubeconfig)
+        cluster.delete(own, kind)
     if source == "build":
         engine.ensure_network()
     with phases.phase(f"cluster {own.cluster}", "~20 s") as phase:
         phase.start()
-        cluster.create(own, kind, parts.node_image, kubeconfig, own_network=source == "build")
+        cluster.create(own, kind, parts.node_image, own_network=source == "build")
     with phases.phase("cluster DNS", "~5 s") as phase:
         phase.start()
-        cluster.settle_dns(own, kubectl, kubeconfig)
-    state = {
-        "source": source,
-        "node_image": parts.node_image,
-        "charts": str(parts.charts),
-        "kubeconfigs": [str(kubeconfig)],
-    }
+        cluster.settle_dns(own, kubectl)
+    state = {"source": source, "node_image": parts.node_image, "charts": str(parts.charts), "kubeconfigs": []}
     own.state.write_text(json.dumps(state, indent=2))
     return state
 
@@ -117,14 +112,12 @@ def ending() -> str:
 
 def remove(own: Bed, alive: bool) -> None:
     """Removes one cluster, its files, and its entries in every kubeconfig it was written into."""
-    state = cluster.read_state(own) or {}
-    kubeconfigs = [Path(path) for path in state.get("kubeconfigs", [])] or [own.kubeconfig]
     if alive and cluster.container_state(own):
         kind = bed.bin_directory() / "kind"
         if not kind.exists():
             artifacts.collect_tools(caches.Cache(), Phases(1), "build", ("kind",))
-        for kubeconfig in kubeconfigs:
-            cluster.delete(own, kind, kubeconfig)
+        kubeconfigs = (cluster.read_state(own) or {}).get("kubeconfigs", [])
+        cluster.delete(own, kind, [Path(path) for path in kubeconfigs if Path(path).exists()])
         tell(f"cluster {own.cluster}: removed")
     else:
         tell(f"cluster {own.cluster}: none")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def export_kubeconfig(bed: Bed, kind: Path, kubeconfig: Path) -> None:
     kubeconfig.chmod(0o600)
 
 
-def create(bed: Bed, kind: Path, image: str, kubeconfig: Path, own_network: bool) -> None:
+def create(bed: Bed, kind: Path, image: str, own_network: bool) -> None:
     """Makes the cluster; returns when its node is Ready.
 
     :raises BedError: it does not become Ready; the node's logs are then in the bed's directory and the rest is removed
@@ -131,14 +132,14 @@ def create(bed: Bed, kind: Path, image: str, kubeconfig: Path, own_network: bool
         may_lower_oom_scores=not engine.lacks_capability("CAP_SYS_RESOURCE"),
     )
     (bed.directory / "kind.json").write_text(json.dumps(config, indent=2))
-    kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    bed.kubeconfig.unlink(missing_ok=True)
     log = bed.directory / "kind.log"
     log.unlink(missing_ok=True)
     try:
         run(
             [
                 kind, "create", "cluster", "--name", bed.cluster, "--image", image, "--retain",
-                "--config", bed.directory / "kind.json", "--kubeconfig", kubeconfig, "--wait", f"{READY_SECONDS}s",
+                "--config", bed.directory / "kind.json", "--kubeconfig", bed.kubeconfig, "--wait", f"{READY_SECONDS}s",
             ],
             env=KIND_ENVIRONMENT,
             log=log,
@@ -148,12 +149,12 @@ def create(bed: Bed, kind: Path, image: str, kubeconfig: Path, own_network: bool
     except BedError:
         if container_state(bed):
             succeeds([kind, "export", "logs", "--name", bed.cluster, bed.directory / "failed"], timeout=60)
-            delete(bed, kind, kubeconfig)
+            delete(bed, kind)
         raise
-    kubeconfig.chmod(0o600)
+    bed.kubeconfig.chmod(0o600)
 
 
-def settle_dns(bed: Bed, kubectl: Path, kubeconfig: Path) -> None:
+def settle_dns(bed: Bed, kubectl: Path) -> None:
     """Returns when the cluster's DNS answers, which a node's being Ready does not promise.
 
     The first two pods start before kube-proxy's rules are there, back off, and are asked only every ten seconds: 15 s
@@ -161,32 +162,40 @@ def settle_dns(bed: Bed, kubectl: Path, kubeconfig: Path) -> None:
 
     :raises BedError: not within two minutes
     """
-    here = [kubectl, "--kubeconfig", kubeconfig, "--context", bed.context, "--namespace", "kube-system"]
+    here = [kubectl, "--kubeconfig", bed.kubeconfig, "--context", bed.context, "--namespace", "kube-system"]
     container = {"name": "coredns", "readinessProbe": {"periodSeconds": 1}}
     patch = {"spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}}}
     run([*here, "patch", "deployment/coredns", "--patch", json.dumps(patch)])
     run([*here, "rollout", "status", "deployment/coredns", "--timeout=120s"])
 
 
-def reachable(bed: Bed, kind: Path, kubectl: Path, kubeconfig: Path, seconds: float = 60) -> bool:
-    """Whether the API server answers within ``seconds``; the kubeconfig is written anew if that may be the reason."""
+def reachable(bed: Bed, kind: Path, kubectl: Path, seconds: float = 60) -> bool:
+    """Whether the API server answers within ``seconds``; our kubeconfig is written anew, as it may be the reason."""
     deadline = time.monotonic() + seconds
-    while not answers(bed, kubectl, kubeconfig):
+    while not answers(bed, kubectl, bed.kubeconfig):
         with suppress(BedError):
-            export_kubeconfig(bed, kind, kubeconfig)
+            bed.kubeconfig.unlink(missing_ok=True)
+            export_kubeconfig(bed, kind, bed.kubeconfig)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.5)
     return True
 
 
-def delete(bed: Bed, kind: Path, kubeconfig: Path) -> None:
-    """Removes the cluster and its entries in ``kubeconfig``, and that file if nothing else is in it."""
+def delete(bed: Bed, kind: Path, kubeconfigs: Iterable[Path] = ()) -> None:
+    """Removes the cluster with our kubeconfig, and its entries in others that it was written into.
+
+    Such a file is removed if nothing is left in it.
+
+    :raises CommandFailed: docker did not remove it, or one of the others' files is no kubeconfig any more
+    """
     bed.state.unlink(missing_ok=True)
-    run([kind, "delete", "cluster", "--name", bed.cluster, "--kubeconfig", kubeconfig], env=KIND_ENVIRONMENT)
-    if kubeconfig.exists() and "cluster:" not in kubeconfig.read_text():
-        kubeconfig.unlink()
-    Path(f"{kubeconfig}.lock").unlink(missing_ok=True)
+    bed.kubeconfig.unlink(missing_ok=True)
+    for kubeconfig in (bed.kubeconfig, *kubeconfigs):
+        run([kind, "delete", "cluster", "--name", bed.cluster, "--kubeconfig", kubeconfig], env=KIND_ENVIRONMENT)
+        if kubeconfig.exists() and "cluster:" not in kubeconfig.read_text():
+            kubeconfig.unlink()
+        Path(f"{kubeconfig}.lock").unlink(missing_ok=True)
 
 
 def clusters() -> list[str]:
