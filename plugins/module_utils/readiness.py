@@ -37,7 +37,8 @@ _REFUSALS = (
         "PodSecurityPolicy refuses the pod: bind a policy to its service account (role psp_rbac)",
     ),
     (re.compile(r"exceeded quota"), "the namespace's ResourceQuota is used up: raise it or lower the requests"),
-    (re.compile(r"serviceaccount \S+ not found"), "create the service account"),
+    # Kubernetes makes the account "default" itself, a moment after the namespace.
+    (re.compile(r'serviceaccount (?!"default")\S+ not found'), "create the service account"),
 )
 
 
