@@ -100,9 +100,11 @@ class Cluster:
             self.auth: dict[str, Any] = _create_auth_spec(None, **params)
             self.configuration = _create_configuration(dict(self.auth))
         except Exception as error:  # the kubernetes client raises a dozen kinds here, all about the same: credentials
+            named = getattr(self, "auth", {}).get("kubeconfig")
+            source = f" in kubeconfig {named}" if isinstance(named, str) else ""
             raise JobError(
-                f"No usable credentials for a cluster: {error}. Set kubeconfig and context, or host and api_key, or "
-                "the K8S_AUTH_* environment variables of kubernetes.core."
+                f"No usable credentials for a cluster{source}: {str(error).rstrip('.')}. Set kubeconfig and "
+                "context, or host and api_key, or the K8S_AUTH_* environment variables of kubernetes.core."
             ) from error
         self.configuration.connection_pool_maxsize = THREADS * 2
         self.configuration.retries = False

@@ -212,7 +212,10 @@ def node_ports(params: dict[str, Any]) -> list[NodePort]:
             pinned = NodePort(gateway_namespace(gateway, params), gateway["name"], port["name"], port["nodePort"])
             other = found.setdefault(pinned.port, pinned)
             if other is not pinned:
-                raise JobError(f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}.")
+                raise JobError(
+                    f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}. "
+                    "Give each port one of its own in istio_helm_gateways."
+                )
     return list(found.values())
 
 

@@ -29,8 +29,10 @@ ARGUMENT_SPEC = argument_spec(
     }
 )
 
-#: What a NodePort Service's refusal says, and the code for it.
-_PORT_OUT_OF_RANGE = re.compile(r"provided port is not in the valid range\. The range of valid ports is (\d+-\d+)")
+#: Kubernetes' default, and how the API server is told another.
+_NODE_PORTS = range(30000, 32768)
+_NODE_PORT_FLAG = re.compile(r"--service-node-port-range=(\d+)-(\d+)")
+#: What a NodePort Service's refusal says.
 _PORT_TAKEN = re.compile(r"provided port is already allocated")
 
 
@@ -130,7 +132,7 @@ class Preflight:
             return None
         try:
             server = cluster.version()
-            uid = cluster.get("v1", "Namespace", "kube-system")
+            uid = self._uid(cluster)
         except JobError as error:
             self.add("api-unreachable", cluster.host, error.message, "Mend the connection and run again.")
             return None
@@ -150,9 +152,20 @@ class Preflight:
                 "Give its CA by ca_cert or in the kubeconfig (an AWX credential needs its CA field filled). To accept "
                 "the risk, add tls-unverified to preflight_ignore.",
             )
-        self.facts["uid"] = uid["metadata"]["uid"] if uid else ""
+        self.facts["uid"] = uid
         self._kubernetes(cluster, server)
         return cluster
+
+    @staticmethod
+    def _uid(cluster: Cluster) -> str:
+        """What tells a cluster from all others; "" for those who may not read it, which is a finding about rights."""
+        try:
+            namespace = cluster.get("v1", "Namespace", "kube-system")
+        except ApiError as error:
+            if error.status == 403:
+                return ""
+            raise
+        return namespace["metadata"]["uid"] if namespace else ""
 
     def _kubernetes(self, cluster: Cluster, server: dict[str, str]) -> None:
         self.versions["kubernetes"] = server["gitVersion"].lstrip("v")
@@ -204,7 +217,7 @@ class Preflight:
                 return
             raise
         self._room(nodes, pods)
-        self._node_ports(cluster, services)
+        self._node_ports(cluster, services, node_port_range(pods))
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
@@ -254,7 +267,7 @@ class Preflight:
 
     # -- node ports ---------------------------------------------------------------------------------------------------
 
-    def _node_ports(self, cluster: Cluster, services: list[dict[str, Any]]) -> None:
+    def _node_ports(self, cluster: Cluster, services: list[dict[str, Any]], allowed: range) -> None:
         holders = {
             port["nodePort"]: (service["metadata"]["namespace"], service["metadata"]["name"], port.get("name", ""))
             for service in services
@@ -265,10 +278,19 @@ class Preflight:
             number = service["spec"].get("healthCheckNodePort")
             if number:
                 holders[number] = (service["metadata"]["namespace"], service["metadata"]["name"], "health check")
+        # A Service outside the range that we know of: the range is another, and only a real create would tell.
+        unsure = any(number not in allowed for number in holders)
         asked = []
         for pinned in self.node_ports:
             holder = holders.get(pinned.port)
-            if holder is None:
+            if pinned.port not in allowed and not unsure:
+                self.add(
+                    "node-port-out-of-range",
+                    pinned.where,
+                    f"node port {pinned.port} is outside the cluster's range {allowed.start}-{allowed.stop - 1}.",
+                    "Choose one inside it in istio_helm_gateways.",
+                )
+            elif holder is None:
                 asked.append(pinned)
             elif holder[:2] != (pinned.namespace, pinned.service):
                 self.add(
@@ -281,7 +303,7 @@ class Preflight:
             in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), asked)
 
     def _ask_for_port(self, cluster: Cluster, pinned: mesh.NodePort) -> None:
-        """Only the API server knows its range and its allocations: ask it by a dry run, which writes nothing."""
+        """Only the API server knows all allocations: ask it by a dry run, which writes nothing."""
         service = {
             "apiVersion": "v1",
             "kind": "Service",
@@ -291,15 +313,7 @@ class Preflight:
         try:
             cluster.create(service, dry_run=True)
         except ApiError as error:
-            outside = _PORT_OUT_OF_RANGE.search(error.message)
-            if outside:
-                self.add(
-                    "node-port-out-of-range",
-                    pinned.where,
-                    f"node port {pinned.port} is outside the cluster's range {outside[1]}.",
-                    "Choose one inside it in istio_helm_gateways.",
-                )
-            elif _PORT_TAKEN.search(error.message):
+            if _PORT_TAKEN.search(error.message):
                 self.add(
                     "node-port-taken",
                     pinned.where,
@@ -307,6 +321,19 @@ class Preflight:
                     "seen.",
                     "Choose another in istio_helm_gateways, or wait.",
                 )
+
+
+def node_port_range(pods: list[dict[str, Any]]) -> range:
+    """The cluster's node ports: what the API server's own pod says where it can be seen, else Kubernetes' default."""
+    for pod in pods:
+        if (pod["metadata"].get("labels") or {}).get("component") != "kube-apiserver":
+            continue
+        for container in pod["spec"]["containers"]:
+            words = (container.get("command") or []) + (container.get("args") or [])
+            found = _NODE_PORT_FLAG.search(" ".join(words))
+            if found:
+                return range(int(found[1]), int(found[2]) + 1)
+    return _NODE_PORTS
 
 
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
