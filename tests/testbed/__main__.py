@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: meshops.istio contributors
-"""The test bed's command line: python3 tests/testbed COMMAND. Needs Python >= 3.11 and nothing else."""
+"""The test bed's command line: python3 tests/testbed COMMAND. Needs Python >= 3.10 and nothing else."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def phase_count(source: str) -> int:
 def build(name: str, cache: Cache, phases: Phases) -> Path:
     """One Go build as a phase."""
     item = versions.BUILDS[name]
-    with phases.phase(f"{name} {item.version[:20]}".rstrip(), item.expected) as phase:
+    with phases.phase(f"{name} {item.release or item.version}".rstrip(), item.expected) as phase:
         return gobuild.build_programs(item, cache, phase.start)
 
 

@@ -71,6 +71,7 @@ class GoBuild:
     :param link_variables: ``-X`` settings of the linker
     :param source: directory below ``sources/`` that holds our own main package, if it is ours
     :param expected: a first build's usual duration on two cores, as text for the phase's line
+    :param release: what people call ``version``, if that is a commit
     """
 
     name: str
@@ -81,6 +82,7 @@ class GoBuild:
     tags: tuple[str, ...] = ()
     source: str = ""
     expected: str = ""
+    release: str = ""
 
 
 def kubernetes_link_variables(version: str) -> dict[str, str]:
@@ -117,6 +119,7 @@ def istio_build(name: str, programs: Mapping[str, str], expected: str, version: 
         ISTIO_COMMITS[version],
         {f"{ISTIO_MODULE}/pkg/version.buildVersion": version, f"{ISTIO_MODULE}/pkg/version.buildStatus": "Clean"},
         expected=expected,
+        release=version,
     )
 
 
