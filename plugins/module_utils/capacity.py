@@ -9,7 +9,8 @@ recommendation. It stops only when a pod that is about to be created fits on no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,8 @@ except ImportError:  # kube.Cluster says so
     parse_quantity = None  # type: ignore[assignment]
 
 MIB = Decimal(1024**2)
+#: Arrangements of pods on nodes that are looked at before their shortage counts as not proven.
+_MOST_TRIES = 2000
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,17 @@ def _requests(container: dict[str, Any]) -> Room:
 
 
 def pod_requests(spec: dict[str, Any]) -> Room:
-    """What the scheduler reserves for a pod: containers and sidecars together, or its largest init container."""
-    running = sum((_requests(container) for container in spec.get("containers") or []), Room())
-    peak = Room()
+    """What the scheduler reserves for a pod: containers and sidecars together, or its largest init container.
+
+    An init container runs beside the sidecars that were started before it.
+    """
+    sidecars, peak = Room(), Room()
     for container in spec.get("initContainers") or []:
+        wanted = sidecars + _requests(container)
         if container.get("restartPolicy") == "Always":
-            running += _requests(container)
-        else:
-            wanted = _requests(container)
-            peak = Room(max(peak.cpu, wanted.cpu), max(peak.memory, wanted.memory))
+            sidecars = wanted
+        peak = Room(max(peak.cpu, wanted.cpu), max(peak.memory, wanted.memory))
+    running = sum((_requests(container) for container in spec.get("containers") or []), sidecars)
     return Room(max(running.cpu, peak.cpu), max(running.memory, peak.memory)) + room(spec.get("overhead"))
 
 
@@ -88,14 +93,35 @@ def free_by_node(nodes: Iterable[dict[str, Any]], pods: Iterable[dict[str, Any]]
 
 
 def unplaceable(wanted: dict[str, Room], free: dict[str, Room]) -> list[str]:
-    """Names of the pods that find no node, largest first into the fullest node that takes it."""
+    """Names of the pods that find no node, largest first into the fullest node that takes it.
+
+    That is a good arrangement, not always the best: pods are missed only when no other would take them all.
+    """
     left = dict(free)
     without = []
-    for name, request in sorted(wanted.items(), key=lambda item: (item[1].memory, item[1].cpu), reverse=True):
-        fitting = [node for node, room_left in left.items() if room_left.holds(request)]
+    order = sorted(wanted, key=lambda name: (wanted[name].memory, wanted[name].cpu), reverse=True)
+    for name in order:
+        fitting = [node for node, room_left in left.items() if room_left.holds(wanted[name])]
         if not fitting:
             without.append(name)
             continue
         node = min(fitting, key=lambda node: (left[node].memory, left[node].cpu))
-        left[node] -= request
-    return without
+        left[node] -= wanted[name]
+    homeless = [name for name in without if not any(whole.holds(wanted[name]) for whole in free.values())]
+    if without == homeless:
+        return without
+    others = [wanted[name] for name in order if name not in homeless]
+    return homeless if _fit(others, list(free.values()), itertools.count()) else without
+
+
+def _fit(requests: list[Room], rooms: list[Room], tries: Iterator[int]) -> bool:
+    """Whether there is an arrangement; also when it is not found in as many tries as take a moment."""
+    if not requests or next(tries) > _MOST_TRIES:
+        return True
+    for one in dict.fromkeys(rooms):
+        if one.holds(requests[0]):
+            others = list(rooms)
+            others[others.index(one)] -= requests[0]
+            if _fit(requests[1:], others, tries):
+                return True
+    return False
