@@ -140,6 +140,7 @@ class NodePort:
     service: str
     name: str
     port: int
+    protocol: str = "TCP"
 
     @property
     def where(self) -> str:
@@ -188,8 +189,8 @@ def gateway_ports(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[
         if name not in names:
             raise JobError(f"{where}: the gateway has no port of that name. Its ports are {', '.join(names)}.")
         try:
-            number = int(number)
-        except (TypeError, ValueError):
+            number = int(str(number))  # neither true nor 30010.5
+        except ValueError:
             raise JobError(f"{where}: {number!r} is not a port number.") from None
         if gateway_type(gateway, params) == "ClusterIP":
             raise JobError(
@@ -209,9 +210,13 @@ def node_ports(params: dict[str, Any]) -> list[NodePort]:
         for port in gateway_ports(gateway, params):
             if "nodePort" not in port:
                 continue
-            pinned = NodePort(gateway_namespace(gateway, params), gateway["name"], port["name"], port["nodePort"])
+            pinned = NodePort(
+                gateway_namespace(gateway, params), gateway["name"], port["name"], port["nodePort"], port["protocol"]
+            )
             other = found.setdefault(pinned.port, pinned)
-            if other is not pinned:
+            # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
+            shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
+            if other is not pinned and not (shared and other.protocol != pinned.protocol):
                 raise JobError(
                     f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}. "
                     "Give each port one of its own in istio_helm_gateways."
@@ -252,6 +257,9 @@ def releases(params: dict[str, Any]) -> list[Release]:
     unknown = sorted(set(params["values"]) - known)
     if unknown:
         raise JobError(f"values: unknown component {', '.join(unknown)}. Known here: {', '.join(sorted(known))}.")
+    for name, over in params["values"].items():
+        if not isinstance(over, (dict, type(None))):
+            raise JobError(f"values: {name}: {over!r} is no map of Helm values.")
     result = []
     for component in params["components"]:
         name = {"base": "istio-base"}.get(component, component)
@@ -259,7 +267,7 @@ def releases(params: dict[str, Any]) -> list[Release]:
         if component == "base":
             values = {"global": {"istioNamespace": params["namespace"]}}
         result.append(
-            Release(name, params["namespace"], component, merged(values, params["values"].get(component, {})))
+            Release(name, params["namespace"], component, merged(values, params["values"].get(component) or {}))
         )
     for gateway in params["gateways"]:
         values = _gateway_values(gateway, params)
