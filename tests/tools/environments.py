@@ -32,12 +32,12 @@ CACHE = Path(
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshops-istio"
 )
 
-# name -> (lock file, Pythons in order of preference). The first of dev's that is found decides its
-# ansible-core: 2.21 from Python 3.12 on, 2.19 on 3.11.
+# name -> Pythons in order of preference. The first of dev's that is found decides its ansible-core:
+# 2.21 from Python 3.12 on, 2.19 on 3.11.
 ENVIRONMENTS = {
-    "dev": ("dev.txt", ("3.13", "3.12", "3.14", "3.11")),
-    "core-2.16": ("core-2.16.txt", ("3.11", "3.12")),
-    "core-2.19": ("core-2.19.txt", ("3.11", "3.12", "3.13")),
+    "dev": ("3.13", "3.12", "3.14", "3.11"),
+    "core-2.16": ("3.11", "3.12"),
+    "core-2.19": ("3.11", "3.12", "3.13"),
 }
 
 # Galaxy is not needed: the `ansible` bundle on PyPI carries the collections, and only the ones
@@ -95,6 +95,11 @@ def digest(*parts: str | bytes) -> str:
     return hashlib.sha256(b"\0".join(p if isinstance(p, bytes) else p.encode() for p in parts)).hexdigest()[:12]
 
 
+def lock_file(group: str) -> Path:
+    """Return the lock of a group of pyproject.toml."""
+    return ROOT / "requirements" / f"{group}.txt"
+
+
 def find_python(version: str) -> Path | None:
     """Return an interpreter of that version that really runs, or None.
 
@@ -137,7 +142,7 @@ class Uv:
     """The pinned uv, in a small environment of its own in the cache; installed by pip on first use."""
 
     def __init__(self) -> None:
-        lock = ROOT / "requirements" / "bootstrap.txt"
+        lock = lock_file("bootstrap")
         self.home = CACHE / f"bootstrap-{digest(lock.read_bytes())}"
         with locked("bootstrap"):
             if not (self.home / "done").exists():
@@ -199,8 +204,8 @@ def ensure(name: str) -> Path:
         SystemExit: no suitable Python was found.
         subprocess.CalledProcessError: an installation step failed.
     """
-    lock_name, versions = ENVIRONMENTS[name]
-    lock = ROOT / "requirements" / lock_name
+    versions = ENVIRONMENTS[name]
+    lock = lock_file(name)
     stamp = digest(lock.read_bytes(), json.dumps(COLLECTIONS), SITE_CONFIGURATION)
     home = ROOT / ".venv" if name == "dev" else CACHE / f"environments/{name}-{stamp}"
     done = home / ".meshops-stamp"
@@ -210,7 +215,7 @@ def ensure(name: str) -> Path:
         started = time.monotonic()
         python = next(filter(None, map(find_python, versions)), None)
         uv = Uv()
-        say(f"building {name} from requirements/{lock_name} (about 10 s, 1-2 min with an empty cache)")
+        say(f"building {name} from requirements/{lock.name} (about 10 s, 1-2 min with an empty cache)")
         done.unlink(missing_ok=True)
         # Without an interpreter of ours, uv may know how to download one.
         uv("venv", "--quiet", "--clear", "--python", python or versions[0], "--prompt", f"meshops-{name}", home)
@@ -228,14 +233,14 @@ def lock(upgrade: bool) -> None:
     """Resolve every group for the oldest Python it runs on, with markers for the newer ones."""
     uv = Uv()
     header = "Made by `tests/tools/environments.py lock` from pyproject.toml; do not edit."
-    for name, (lock_name, versions) in ENVIRONMENTS.items():
+    for group, versions in {**ENVIRONMENTS, "bootstrap": ("3.11",)}.items():
         oldest = min(versions, key=lambda version: int(version.split(".")[1]))
+        path = lock_file(group)
         uv(
             *("pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate"),
-            *("--python-version", oldest, "--group", name, "--output-file", f"requirements/{lock_name}"),
+            *("--python-version", oldest, "--group", group, "--output-file", path),
             *(["--upgrade"] if upgrade else []),
         )
-        path = ROOT / "requirements" / lock_name
         path.write_text(f"# {header}\n{path.read_text()}")
 
 
