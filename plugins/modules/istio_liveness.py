@@ -47,7 +47,7 @@ options:
     description: Path to ask for.
     type: str
     default: /healthz
-  host:
+  host_header:
     description: Value of the Host header, where the VirtualService is not for V(*).
     type: str
   echo_path:

@@ -24,7 +24,7 @@ ARGUMENT_SPEC = argument_spec(
         "port": {"type": "str", "default": "http2"},
         "address": {"type": "str"},
         "path": {"type": "str", "default": "/healthz"},
-        "host": {"type": "str"},
+        "host_header": {"type": "str"},
         "echo_path": {"type": "str"},
         "successes": {"type": "int", "default": 3},
         "wait_timeout": {"type": "int", "default": 300},
@@ -55,7 +55,7 @@ def run(task: Task) -> dict[str, Any]:
     found, evidence = probe.in_a_row(
         _endpoints(task, cluster, service),
         params["path"],
-        params["host"],
+        params["host_header"],
         params["successes"],
         params["wait_timeout"],
         task.say,
@@ -124,7 +124,7 @@ def _mtls(params: dict[str, Any], found: endpoint.Endpoint) -> dict[str, str]:
     :raises JobError: there are none: the request came to the app in plain text
     """
     try:
-        answer = probe.get(found, params["echo_path"], params["host"])
+        answer = probe.get(found, params["echo_path"], params["host_header"])
     except OSError as error:
         raise JobError(f"http://{found.authority}{params['echo_path']} did not answer: {error}.") from error
     identities = probe.client_certificate(answer.body)
