@@ -1,0 +1,31 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody deleted from an intact release is put back by the next run; the one after that has nothing to do."""
+
+from __future__ import annotations
+
+import pytest
+from cluster.testcluster import TestCluster
+
+LOST = {
+    "a gateway's Deployment": ("deployment", "istio-ingressgateway"),
+    "a gateway's Service": ("service", "istio-ingressgateway"),
+    "istiod's ClusterRole": ("clusterrole", "istiod-clusterrole-istio-system"),
+    # With it goes the application's VirtualService.
+    "a definition": ("customresourcedefinition", "virtualservices.networking.istio.io"),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_it_is_restored(what: str, mesh: TestCluster) -> None:
+    """The run says what was missing, ends with an answer through the mesh, and the next one changes nothing."""
+    kind, name = LOST[what]
+    mesh.kubectl("delete", kind, name, "--namespace=istio-system")
+    repaired = mesh.site().succeeded()
+    assert repaired.of("istio_liveness").data["evidence"]["status"] == 200
+    assert mesh.get(kind, name, "--namespace=istio-system")["metadata"]["name"] == name
+    assert name in repaired.output
+    with mesh.asked() as asked:
+        again = mesh.site().succeeded()
+    assert (again.changed, asked.writes) == ([], [])
