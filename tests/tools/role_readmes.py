@@ -23,6 +23,7 @@ BEGIN = "<!-- variables: written by tests/tools/role_readmes.py from meta/argume
 END = "<!-- end of variables -->"
 _TABLE = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 #: Ansible's markup -> Markdown: names and literals as code, the rest as it stands.
+EMPTY = '""'
 _CODE = re.compile(r"\b[COVEM]\(([^)]*)\)")
 
 
@@ -41,9 +42,11 @@ def description(option: dict[str, Any]) -> str:
     words = option["description"]
     text = " ".join(words) if isinstance(words, list) else words
     if "choices" in option:
-        text += " One of " + ", ".join(f"C({choice or '(empty)'})" for choice in option["choices"]) + "."
+        text += " One of " + ", ".join(f"C({choice or EMPTY})" for choice in option["choices"]) + "."
     if "options" in option:
-        names = (f"C({name})" + (" (required)" if sub.get("required") else "") for name, sub in option["options"].items())
+        names = (
+            f"C({name})" + (" (required)" if sub.get("required") else "") for name, sub in option["options"].items()
+        )
         text += " Each with " + ", ".join(names) + "."
     return text
 
@@ -53,7 +56,8 @@ def default(option: dict[str, Any]) -> str:
     if option.get("required"):
         return "required"
     value = option.get("default")
-    return f"C({value})" if isinstance(value, str) and value else f"C({json.dumps(value)})"
+    text = value if isinstance(value, str) and value else json.dumps(value)
+    return "`{}`".format(text.replace("|", "\\|"))
 
 
 def table(options: dict[str, dict[str, Any]]) -> str:
@@ -61,8 +65,7 @@ def table(options: dict[str, dict[str, Any]]) -> str:
     lines = ["| variable | what | type | default |", "|---|---|---|---|"]
     for name, option in options.items():
         kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
-        # A default may hold a closing parenthesis; none does today, and the test would show it.
-        lines.append(f"| `{name}` | {cell(description(option))} | {kind} | {cell(default(option))} |")
+        lines.append(f"| `{name}` | {cell(description(option))} | {kind} | {default(option)} |")
     return "\n".join([BEGIN, "", *lines, "", END])
 
 

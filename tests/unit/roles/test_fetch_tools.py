@@ -99,7 +99,7 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 def test_program_is_fetched_once_and_again_when_another_is_wanted(fleet: Fleet) -> None:
-    """First run changed, second not; a failed upgrade keeps the old one; another version, or none at all, is replaced."""
+    """First run changed, second not; a failed upgrade keeps the old one; another version replaces it."""
     old, new = fleet.tool("version 1"), fleet.tool("version 2")
     assert fleet.run({"node": [old]})["node"], fleet.output
     assert fleet.programs("node") == {"helm": "version 1"}
