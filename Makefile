@@ -19,7 +19,7 @@ setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing w
 demo: ## a kind cluster with Istio, and an answer through it (3 min; the first time builds for 30 min); KUBECONFIG=FILE: on your cluster
 	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
 
-test: ## lint, sanity, unit, packaging and molecule's kvm scenario (10 min; the first time builds for 30 min)
+test: ## lint, sanity, unit, packaging and molecule (12 min; the first time builds for 30 min)
 	@$(RUN_TESTS)
 
 bench: setup ## measure against the figures of the last run
@@ -37,7 +37,7 @@ unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest
 packaging: ## the archive, galaxy-importer, a clone run as AWX does
 	@$(RUN_TESTS) packaging
 
-molecule: ## the kvm scenario on a kind cluster of its own (4 min; the first time builds for 30 min)
+molecule: ## the kvm scenario on a kind cluster, then the tests that need a cluster (8 min; the first time builds for 30 min)
 	@$(RUN_TESTS) molecule
 
 matrix: ## every molecule scenario, and the unit tests on every ansible-core
