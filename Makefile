@@ -52,5 +52,5 @@ clean: ## delete every cluster of the test bed, .venv and all build output; the 
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-cache: ## delete the caches too: the next setup and the next cluster start from nothing
-	@python3 tests/testbed clean-cache
 	@python3 tests/tools/environments.py clean-cache
+	@python3 tests/testbed clean-cache
