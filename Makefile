@@ -16,8 +16,8 @@ setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing w
 	@python3 tests/tools/environments.py ensure dev
 
 # KUBECONFIG counts only when typed on make's own command line: the one of the shell may be anybody's cluster.
-demo: ## a kind cluster with Istio, and an answer through it (3 min; the first time builds for 30 min); KUBECONFIG=FILE: on your cluster
-	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)')
+demo: ## a kind cluster with Istio, and an answer through it (3 min; the first time builds for 30 min); KUBECONFIG=FILE [VARS=FILE]: on your cluster
+	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)') $(if $(VARS),--vars '$(VARS)')
 
 test: ## lint, sanity, unit, packaging and molecule (12 min; the first time builds for 30 min)
 	@$(RUN_TESTS)

@@ -41,11 +41,12 @@ def testbed(*arguments: str | Path) -> None:
     run(sys.executable, "tests/testbed", *arguments)
 
 
-def install(inventory: str) -> None:
+def install(inventory: str, variables: Path | None) -> None:
     """Run site.yml, which leaves what it saw in REPORT."""
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.unlink(missing_ok=True)
-    run("ansible-playbook", "site.yml", "-i", inventory, "-e", f"liveness_verify_report_path={REPORT}")
+    more = ["-e", f"@{variables}"] if variables else []
+    run("ansible-playbook", "site.yml", "-i", inventory, "-e", f"liveness_verify_report_path={REPORT}", *more)
 
 
 def main() -> int:
@@ -54,6 +55,7 @@ def main() -> int:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--kubeconfig", type=Path, help="use this cluster instead of making one")
     choice.add_argument("--down", action="store_true", help="delete the kind cluster")
+    parser.add_argument("--vars", type=Path, help="a file of further variables for site.yml")
     arguments = parser.parse_args()
     if arguments.down:
         testbed("down", "--name", CLUSTER)
@@ -72,7 +74,7 @@ def main() -> int:
     else:
         kubeconfig, inventory = KIND_KUBECONFIG, "inventories/kind"
         testbed("up", "--name", CLUSTER, "--kubeconfig", KIND_KUBECONFIG, "--vars", KIND_VARIABLES)
-    install(inventory)
+    install(inventory, arguments.vars)
 
     seen = json.loads(REPORT.read_text())
     print(f"\n{seen['url']}\n{seen['status']}\nserver: {seen['server']}")
