@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from itertools import product
+from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.kube import group_resource
 
@@ -54,20 +56,59 @@ RIGHTS: tuple[Right, ...] = (
 )
 
 
-def reviews(control_plane: list[str], applications: list[str]) -> list[dict[str, str]]:
-    """``resourceAttributes`` of the access reviews, one a verb, without those that a wider one covers."""
+#: Who may do all of this may create any role, and what it allows does not matter.
+ANY_ROLE: tuple[dict[str, str], ...] = tuple(
+    {"verb": verb, "group": "rbac.authorization.k8s.io", "resource": resource}
+    for verb in ("escalate", "bind")
+    for resource in ("clusterroles", "roles")
+)
+
+
+def of_rules(rules: list[dict[str, Any]], namespace: str = "") -> list[dict[str, str]]:
+    """``resourceAttributes`` of all that the rules of a role allow.
+
+    :arg namespace: of a Role; empty for a ClusterRole
+    """
+    found = []
+    for rule in rules:
+        names = rule.get("resourceNames") or [""]
+        for group, path, verb, name in product(rule["apiGroups"], rule.get("resources") or [], rule["verbs"], names):
+            resource, _slash, subresource = path.partition("/")
+            attributes = {"verb": verb, "group": group, "resource": resource}
+            more = {"subresource": subresource, "name": name, "namespace": namespace}
+            found.append({**attributes, **{key: value for key, value in more.items() if value}})
+    return found
+
+
+def reviews(
+    control_plane: list[str], applications: list[str], further: Iterable[dict[str, str]] = ()
+) -> list[dict[str, str]]:
+    """``resourceAttributes`` of the access reviews, one a verb, without those that a wider one covers.
+
+    :arg further: attributes beside those of ``RIGHTS``
+    """
     places = {"cluster": [""], "control-plane": control_plane, "application": applications}
-    found: dict[tuple[str, ...], dict[str, str]] = {}
+    asked = list(further)
     for right in RIGHTS:
         group, resource = group_resource(right.api_version, right.kind)
-        for verb in right.verbs:
-            for namespace in places[right.where]:
-                attributes = {"verb": verb, "group": group, "resource": resource}
-                if namespace:
-                    attributes["namespace"] = namespace
-                found.setdefault((verb, group, resource, namespace), attributes)
-    return [
-        attributes
-        for (verb, group, resource, namespace), attributes in found.items()
-        if not namespace or (verb, group, resource, "") not in found
-    ]
+        rule = {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
+        for namespace in places[right.where]:
+            asked += of_rules([rule], namespace)
+    found = {tuple(sorted(attributes.items())): attributes for attributes in asked}
+    return [attributes for attributes in found.values() if not _covered(attributes, found)]
+
+
+def _covered(attributes: dict[str, str], found: dict[tuple, dict[str, str]]) -> bool:
+    """Whether the same is asked for the whole cluster too."""
+    wider = {key: value for key, value in attributes.items() if key != "namespace"}
+    return "namespace" in attributes and tuple(sorted(wider.items())) in found
+
+
+def grouped(attributes: Iterable[dict[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """Verbs by resource, as people write it (``deployments.apps``), and namespace."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for entry in attributes:
+        plural = ".".join(filter(None, (entry["resource"], entry["group"])))
+        path = "/".join(filter(None, (plural, entry.get("subresource"), entry.get("name"))))
+        found.setdefault((path, entry.get("namespace", "")), []).append(entry["verb"])
+    return found

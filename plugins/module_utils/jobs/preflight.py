@@ -192,18 +192,48 @@ class Preflight:
         control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
         if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
             return
-        wanted = rights.reviews(control_plane, sorted(set(self.params["application_namespaces"])))
-        for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True):
-            if allowed:
-                continue
-            resource = ".".join(filter(None, (attributes["resource"], attributes["group"])))
-            where = f"namespace {attributes['namespace']}" if attributes.get("namespace") else "the cluster"
+        wanted = rights.reviews(
+            control_plane, sorted(set(self.params["application_namespaces"])), self._handed_on(cluster)
+        )
+        refused = [
+            attributes
+            for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
+            if not allowed
+        ]
+        for (resource, namespace), verbs in rights.grouped(refused).items():
             self.add(
                 "right-missing",
-                f"{attributes['verb']} {resource}",
-                f"is not allowed in {where}.",
-                "Bind the ClusterRole of docs/rbac.yml to this user, or use other credentials.",
+                f"{', '.join(verbs)} {resource}",
+                f"is not allowed in {f'namespace {namespace}' if namespace else 'the cluster'}.",
+                "Bind the roles of docs/rbac.yml to this user, or use other credentials.",
             )
+
+    def _handed_on(self, cluster: Cluster) -> list[dict[str, str]]:
+        """What the charts' own roles allow: Kubernetes lets only those create a role who hold what is in it.
+
+        Nothing for a user who may create any role.
+        """
+        if all(in_parallel(cluster.may, rights.ANY_ROLE)) or self.helm is None:
+            return []
+        repository, version = self.params["chart_repository"], self.params["chart_version"]
+        found: list[dict[str, str]] = []
+        for release in self.releases:
+            try:
+                roles = charts.rendered(
+                    self.helm,
+                    charts.locate(self._need_helm, repository, release.chart, version),
+                    release.name,
+                    release.namespace,
+                    release.values,
+                    self.versions["kubernetes"],
+                    ("ClusterRole", "Role"),
+                )
+            except JobError:  # a chart that cannot be had is a finding of its own
+                continue
+            for role in roles:
+                namespace = release.namespace if role["kind"] == "Role" else ""
+                found += rights.of_rules(role.get("rules") or [], namespace)
+        return found
 
     def _objects(self, cluster: Cluster) -> None:
         """Room and node ports: three lists. Whoever may not read them has a finding about that already."""
