@@ -1,0 +1,153 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/rbac.yml, made from the table that preflight asks from and from the roles in Istio's own charts."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, rights
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.kube import group_resource
+
+VERBS = ("*", "get", "list", "watch", "create", "update", "patch", "delete")
+GROUP = "rbac.authorization.k8s.io"
+ACCOUNT = {"kind": "ServiceAccount", "name": "meshops-istio", "namespace": "meshops"}
+#: Where a right is needed, as in the table -> the ClusterRole's name and description, and the namespaces to bind it in.
+PLACES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "cluster": ("meshops-istio", "What a run does to the cluster itself.", ()),
+    "control-plane": ("meshops-istio-control-plane", "What it does in Istio's namespaces.", ("istio-system",)),
+    "application": ("meshops-istio-application", "What it does in applications' namespaces.", ("liveness",)),
+}
+HANDED_ON = "meshops-istio-handed-on"
+
+HEADER = """\
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# The least that an account needs for site.yml, with Istio {version} in namespace istio-system and the application in
+# namespace liveness. An administrator applies it once, `kubectl apply -f docs/rbac.yml`; a token for the account then
+# comes from `kubectl create token meshops-istio --namespace meshops`. Preflight asks for exactly these rights and names
+# each one that is missing. For a user or group instead of the ServiceAccount, change the bindings' subjects; for further
+# namespaces of gateways or applications, add a RoleBinding in each.
+#
+# Made by tests/cluster/rbac.py from plugins/module_utils/rights.py and Istio's charts; a test holds it equal to them.
+"""
+HANDED_ON_COMMENT = """\
+# What istiod itself is allowed to do. Kubernetes lets only those create a role who hold what is in it. The other way,
+# verbs escalate and bind on roles, would be power over all of the cluster; this is not more than the account has
+# anyway, since who installs istiod runs pods under its name. It changes with Istio's version.
+"""
+
+
+def merged(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rules with each resource in one of them, and resources of a group with the same verbs together."""
+    verbs: dict[tuple[str, str], set[str]] = {}
+    for rule in rules:
+        for group, resource in product(rule["apiGroups"], rule["resources"]):
+            verbs.setdefault((group, resource), set()).update(rule["verbs"])
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (group, resource), found in sorted(verbs.items()):
+        together.setdefault((group, tuple(sorted(found, key=VERBS.index))), []).append(resource)
+    return [
+        {"apiGroups": [group], "resources": resources, "verbs": list(found)}
+        for (group, found), resources in together.items()
+    ]
+
+
+def _rules(place: str) -> list[dict[str, Any]]:
+    """Rights of one place."""
+    return [
+        {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
+        for right in rights.RIGHTS
+        for group, resource in [group_resource(right.api_version, right.kind)]
+        if right.where == place
+    ]
+
+
+def _handed_on(variables: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """The rules of all roles of a kind in the charts."""
+    version, repository = variables["istio_helm_chart_version"], variables["istio_helm_chart_repository"]
+    helm = Helm(variables["istio_helm_helm_binary"])
+    params = {"namespace": "istio-system", "components": ["base", "istiod"], "exposure": "NodePort", "values": {}}
+    found: list[dict[str, Any]] = []
+    for release in mesh.releases({**params, "gateways": [{"name": "istio-ingressgateway"}]}):
+        chart = charts.locate(lambda: helm, repository, release.chart, version)
+        text = helm.template(release.name, release.namespace, chart.path, release.values, "1.37.0")
+        found += [rule for role in charts.documents(text) if role["kind"] == kind for rule in role["rules"]]
+    assert not any("resourceNames" in rule for rule in found)  # merged() would widen it
+    return found
+
+
+def _role(name: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"apiVersion": f"{GROUP}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+
+
+def _binding(role: str, namespace: str = "") -> dict[str, Any]:
+    return {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
+        "metadata": {"name": role, **({"namespace": namespace} if namespace else {})},
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
+        "subjects": [ACCOUNT],
+    }
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def text(variables: dict[str, Any]) -> str:
+    """The whole file.
+
+    :arg variables: the test bed's, which say where the charts are
+    """
+    account = {key: ACCOUNT[key] for key in ("name", "namespace")}
+    documents: list[tuple[str, dict[str, Any]]] = [
+        ("# The account.\n", _namespace(ACCOUNT["namespace"])),
+        ("", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account}),
+    ]
+    for place, (name, description, namespaces) in PLACES.items():
+        rules = _rules(place)
+        if place == "control-plane":
+            rules += _handed_on(variables, "Role")
+        documents.append((f"# {description}\n", _role(name, merged(rules))))
+        for namespace in namespaces:
+            documents += [("", _namespace(namespace)), ("", _binding(name, namespace))]
+        if not namespaces:
+            documents.append(("", _binding(name)))
+    documents.append((HANDED_ON_COMMENT, _role(HANDED_ON, merged(_handed_on(variables, "ClusterRole")))))
+    documents.append(("", _binding(HANDED_ON)))
+    header = HEADER.format(version=variables["istio_helm_chart_version"].rpartition(".")[0])
+    return header + "".join(f"---\n{comment}{_dumped(document)}" for comment, document in documents)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as people indent it; the innermost lists stay on a line."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Indent lists under their key."""
+        super().increase_indent(flow, False)
+
+
+def _words(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+    inline = all(isinstance(item, str) for item in items) and len(", ".join(map(str, items))) < 90
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=inline)
+
+
+_Dumper.add_representer(list, _words)
+
+
+def _dumped(document: dict[str, Any]) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110)
+
+
+def path(root: Path) -> Path:
+    """Where it is."""
+    return root / "docs/rbac.yml"

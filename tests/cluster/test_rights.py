@@ -1,0 +1,84 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""docs/rbac.yml is enough for the whole of site.yml, and preflight misses each right that is taken from it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+import yaml
+from cluster import rbac
+from cluster.playbooks import ROOT
+from cluster.testcluster import TestCluster
+
+USER = "system:serviceaccount:{namespace}:{name}".format_map(rbac.ACCOUNT)
+#: Role of docs/rbac.yml, what is taken away there, and how preflight names it.
+SAMPLES = {
+    "definitions": ("meshops-istio", "customresourcedefinitions", "customresourcedefinitions.apiextensions.k8s.io"),
+    "bindings": ("meshops-istio", "clusterrolebindings", "clusterrolebindings.rbac.authorization.k8s.io"),
+    "the lease": ("meshops-istio-control-plane", "leases", "leases.coordination.k8s.io"),
+    "gateways": ("meshops-istio-application", "gateways", "gateways.networking.istio.io"),
+    "what istiod holds": ("meshops-istio-handed-on", "endpointslices", "endpointslices.discovery.k8s.io"),
+}
+
+
+def documents() -> list[dict[str, Any]]:
+    """The objects of docs/rbac.yml."""
+    return list(yaml.safe_load_all(rbac.path(ROOT).read_text()))
+
+
+def without(role: dict[str, Any], resource: str) -> dict[str, Any]:
+    """A role that says nothing about a resource any more."""
+    rules = [{**rule, "resources": [kept for kept in rule["resources"] if kept != resource]} for rule in role["rules"]]
+    return {**role, "rules": [rule for rule in rules if rule["resources"]]}
+
+
+@pytest.fixture(scope="module")
+def credential(cluster: TestCluster) -> dict[str, str]:
+    """Return the environment that hands over an account with nothing but the documented rights, on an empty cluster."""
+    cluster.wipe()
+    cluster.kubectl("apply", "-f", rbac.path(ROOT))
+    return cluster.credential(cluster.token(rbac.ACCOUNT["namespace"], rbac.ACCOUNT["name"]))
+
+
+def test_the_file_is_what_the_table_and_the_charts_say(cluster: TestCluster) -> None:
+    """Write it anew by running this test with MESHOPS_WRITE_DOCS=1."""
+    wanted = rbac.text(cluster.variables)
+    if os.environ.get("MESHOPS_WRITE_DOCS") == "1":
+        rbac.path(ROOT).write_text(wanted)
+    assert rbac.path(ROOT).read_text() == wanted
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_preflight_misses_what_is_taken_away(name: str, cluster: TestCluster, credential: dict[str, str]) -> None:
+    """Not a later role, and by name."""
+    role_name, resource, named = SAMPLES[name]
+    (role,) = [item for item in documents() if item["kind"] == "ClusterRole" and item["metadata"]["name"] == role_name]
+    assert without(role, resource) != role
+    cluster.kubectl("apply", "-f-", stdin=yaml.safe_dump(without(role, resource)))
+    time.sleep(1)  # the API server's authorizer hears of it by a watch
+    try:
+        run = cluster.site("--tags=preflight", environ=credential, istio_kubeconfig=None, istio_context=None)
+    finally:
+        cluster.kubectl("apply", "-f-", stdin=yaml.safe_dump(role))
+    assert run.code != 0
+    findings = [finding for finding in run.failures[0].data["findings"] if finding["severity"] == "error"]
+    assert {finding["code"] for finding in findings} == {"right-missing"}
+    assert {finding["object"].split()[-1].partition("/")[0] for finding in findings} == {named}
+
+
+def test_they_are_enough_from_nothing_to_an_answer(cluster: TestCluster, credential: dict[str, str]) -> None:
+    """With a token alone, which helm gets too; and then nothing more to do."""
+    over = {"istio_kubeconfig": None, "istio_context": None}
+    with cluster.asked(user=USER) as asked:
+        run = cluster.site(environ=credential, **over).succeeded()
+    assert run.of("istio_liveness").data["evidence"]["status"] == 200
+    assert asked.writes != []
+    with cluster.asked(user=USER) as asked:
+        again = cluster.site(environ=credential, **over).succeeded()
+    assert (again.changed, asked.writes) == ([], [])
+    assert asked.count.reads > 0
