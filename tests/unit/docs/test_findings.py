@@ -68,10 +68,3 @@ def test_every_message_is_quoted() -> None:
         and not ELSEWHERE & set(parts)
     ]
     assert unknown == []
-
-
-def test_links_inside_the_page_lead_somewhere() -> None:
-    """Anchors are made of headings as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
