@@ -21,8 +21,8 @@ class KubernetesRange(NamedTuple):
 
 
 #: Istio minor -> Kubernetes 1.x minors. Lowest: MinK8SVersion in that Istio's istioctl/pkg/install/k8sversion.
-#: Highest: the table at istio.io/latest/docs/releases/supported-releases. For 1.31 Istio's announcement says 1.32 to 1.36;
-#: 1.37 is what this collection is tested on.
+#: Highest: the table at istio.io/latest/docs/releases/supported-releases. For 1.31 Istio's announcement says 1.32 to
+#: 1.36; 1.37 is what this collection is tested on.
 KUBERNETES_FOR_ISTIO: dict[str, KubernetesRange] = {
     "1.25": KubernetesRange(28, 32),
     "1.26": KubernetesRange(29, 33),
