@@ -11,6 +11,7 @@ check mode, diff, ``module_defaults``, ``timeout``.
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -62,11 +63,22 @@ class InProcessAction(ActionBase):
     def _run_here(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         environment: dict[str, str] = {}
         self._compute_environment_string(environment)
-        # The worker process is this task's own: what is set here ends with it.
+        before = dict(os.environ)
         os.environ.update({key: str(value) for key, value in environment.items()})
-        validation = ArgumentSpecValidator(self.job.ARGUMENT_SPEC).validate(self._task.args)
+        try:
+            return self._perform(task_vars)
+        finally:  # the next item of a loop runs in this process too
+            os.environ.clear()
+            os.environ.update(before)
+
+    def _perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        # A copy, because the validator fills in what a default leaves out, for the next item of a loop too.
+        validation = ArgumentSpecValidator(copy.deepcopy(self.job.ARGUMENT_SPEC)).validate(self._task.args)
         params = validation.validated_parameters
         hidden = set(validation._no_log_values) | secrets_of(params)
+        warnings = [
+            "Both option {option} and its alias {alias} are set.".format(**both) for both in validation._warnings
+        ]
         if validation.error_messages:
             result: dict[str, Any] = {"failed": True, "msg": self._validation_message(validation.errors[0])}
         else:
@@ -75,8 +87,9 @@ class InProcessAction(ActionBase):
                 params, self._task.check_mode, self._task.diff, say=lambda line: display.display(f"[{host}] {line}")
             )
             result = perform(self.job, task)
-            if task.warnings:
-                result["warnings"] = task.warnings
+            warnings += task.warnings
+        if warnings:
+            result["warnings"] = warnings
         result["invocation"] = {"module_args": params}
         return remove_values(result, hidden)
 
