@@ -74,18 +74,19 @@ def _alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def held(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]) -> Iterator[None]:
+def held(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]) -> Iterator[bool]:
     """Hold the Lease while the block runs, and give it back.
 
     :arg float timeout: seconds to wait for another holder
+    :returns: for the block, whether it was taken over from a holder that is dead, whose traces may be mended
     :raises JobError: somebody else goes on holding it
     """
-    lease = _acquire(cluster, namespace, timeout, say)
+    lease, from_the_dead = _acquire(cluster, namespace, timeout, say)
     stop = threading.Event()
     thread = threading.Thread(target=_renew, args=(cluster, lease, stop), daemon=True)
     thread.start()
     try:
-        yield
+        yield from_the_dead
     finally:
         stop.set()
         thread.join(timeout=RENEW_EVERY)
@@ -93,13 +94,13 @@ def held(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], 
             cluster.delete(lease)
 
 
-def _acquire(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]) -> dict[str, Any]:
+def _acquire(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]) -> tuple[dict[str, Any], bool]:
     deadline = time.monotonic() + timeout
     told = False
     while True:
         wanted = _object(namespace)
         try:
-            return cluster.create(wanted)
+            return cluster.create(wanted), False
         except ApiError as error:
             if error.status != 409:
                 raise JobError(f"Lease {namespace}/{NAME} cannot be taken: {error.message}") from error
@@ -109,7 +110,7 @@ def _acquire(cluster: Cluster, namespace: str, timeout: float, say: Callable[[st
         if expired(lease, datetime.now(timezone.utc)) or dead_here(lease):
             lease["spec"] = wanted["spec"]
             try:
-                return cluster.replace(lease)
+                return cluster.replace(lease), True
             except ApiError as error:
                 if error.status != 409:
                     raise

@@ -19,6 +19,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
@@ -42,6 +43,7 @@ class Stored:
     :ivar dict chart: the stored chart: ``metadata``, ``templates``, ``values``, ``files``; only the first by ``ask``
     :ivar dict values: the user-supplied values
     :ivar str manifest: the objects as YAML
+    :ivar str modified: when Helm wrote it last, as RFC 3339
     """
 
     name: str
@@ -51,6 +53,17 @@ class Stored:
     chart: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     manifest: str = ""
+    modified: str = ""
+
+    def age(self, now: datetime) -> float:
+        """Seconds since Helm wrote it last; infinite where that cannot be read."""
+        seconds, _dot, rest = self.modified.partition(".")
+        zone = re.search(r"(Z|[+-]\d\d:\d\d)$", rest or seconds)
+        try:
+            written = datetime.fromisoformat(seconds[:19] + (zone[1].replace("Z", "+00:00") if zone else "+00:00"))
+        except ValueError:
+            return float("inf")
+        return (now - written).total_seconds()
 
     @property
     def chart_version(self) -> str:
@@ -139,6 +152,7 @@ def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
         document.get("chart") or {},
         document.get("config") or {},
         document.get("manifest") or "",
+        document["info"].get("last_deployed") or "",
     )
 
 

@@ -50,13 +50,13 @@ author:
 EXAMPLES = r"""
 - name: Let the API server know Istio's kinds
   meshops.istio.istio_crds:
-    chart_version: 1.31.0
+    chart_version: 1.31.1
 
 - name: The same with charts from a directory, on a cluster named by a kubeconfig
   meshops.istio.istio_crds:
     kubeconfig: ~/.kube/kvm.yaml
     chart_repository: /srv/charts
-    chart_version: 1.31.0
+    chart_version: 1.31.1
 """
 
 RETURN = r"""
@@ -76,7 +76,7 @@ chart_version:
   description: Version of the chart.
   returned: success
   type: str
-  sample: 1.31.0
+  sample: 1.31.1
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds

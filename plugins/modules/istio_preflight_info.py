@@ -44,7 +44,7 @@ author:
 EXAMPLES = r"""
 - name: Check a cluster for the NodePort path
   meshops.istio.istio_preflight_info:
-    chart_version: 1.31.0
+    chart_version: 1.31.1
     exposure: NodePort
     gateways:
       - name: istio-ingressgateway
@@ -87,7 +87,7 @@ versions:
   description: Versions that were found.
   returned: always
   type: dict
-  sample: {helm: 4.3.1, istio: 1.31.0, kubernetes: 1.37.2}
+  sample: {helm: 4.3.1, istio: 1.31.1, kubernetes: 1.37.2}
 cluster:
   description: Facts of the cluster, such as its UID and free room.
   returned: always

@@ -40,11 +40,11 @@ author:
 EXAMPLES = r"""
 - name: Control plane and ingress gateway behind the cloud's load balancer
   meshops.istio.istio_releases:
-    chart_version: 1.31.0
+    chart_version: 1.31.1
 
 - name: Ingress and egress gateways on pinned node ports
   meshops.istio.istio_releases:
-    chart_version: 1.31.0
+    chart_version: 1.31.1
     exposure: NodePort
     gateways:
       - name: istio-ingressgateway
@@ -81,7 +81,7 @@ releases:
       description: Version of the chart.
       returned: always
       type: str
-      sample: 1.31.0
+      sample: 1.31.1
     action:
       description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing) and V(recover) (left
         pending).

@@ -179,7 +179,7 @@ class Preflight:
         minor = support.kubernetes_minor(server)
         message = (
             f"runs Kubernetes {server['gitVersion']}; "
-            f"Istio {istio} supports 1.{supported.lowest} to 1.{supported.highest}."
+            f"Istio {istio} is known to run on 1.{supported.lowest} to 1.{supported.highest}."
         )
         if minor < supported.lowest:
             self.add("kubernetes-too-old", cluster.host, message, "Upgrade the cluster, or choose an older Istio.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
@@ -168,6 +169,22 @@ class Run:
         found = {identity(obj): obj for objs in in_parallel(fetch, groups) for obj in objs}
         return {key: found[key] for key in keys if key in found}
 
+    def respect_the_living(self, steps: list[Step]) -> None:
+        """A release that is pending, and not by a run of ours that died, may be somebody's pipeline at work right now.
+
+        :raises JobError: it is too young to be anything else; names it
+        """
+        for step in steps:
+            if step.action != "recover":
+                continue
+            age, limit = step.stored.age(datetime.now(timezone.utc)), self.params["wait_timeout"]
+            if age < limit:
+                raise JobError(
+                    f"Release {step.release.namespace}/{step.release.name} is {step.stored.status} since {age:.0f} s: "
+                    f"another pipeline may be at work. Wait for it to end; a release that has been pending for {limit} s "
+                    "counts as left behind, and is recovered."
+                )
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def carry_out(self, steps: list[Step]) -> None:
@@ -250,8 +267,10 @@ def run(task: Task) -> dict[str, Any]:
     changed = any(step.action != "none" for step in steps)
     if changed and not task.check_mode:
         _ensure_namespaces(job)
-        with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say):
+        with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
             steps = job.plan()
+            if not from_the_dead:
+                job.respect_the_living(steps)
             job.carry_out(steps)
     elif not task.check_mode:
         job.wait_for_all(steps)
