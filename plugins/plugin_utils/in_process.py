@@ -15,6 +15,8 @@ import copy
 import os
 from typing import Any
 
+from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
@@ -90,7 +92,8 @@ class InProcessAction(ActionBase):
             warnings += task.warnings
         if warnings:
             result["warnings"] = warnings
-        result["invocation"] = {"module_args": params}
+        if _shows_invocation(task_vars):
+            result["invocation"] = {"module_args": params}
         return remove_values(result, hidden)
 
     def _validation_message(self, error: Any) -> str:
@@ -98,3 +101,11 @@ class InProcessAction(ActionBase):
         if isinstance(error, UnsupportedError):
             return f"Unsupported parameters for ({COLLECTION}.{self.module}) module: {error.msg}"
         return error.msg
+
+
+def _shows_invocation(task_vars: dict[str, Any]) -> bool:
+    """Whether results name the module's arguments: a setting since ansible-core 2.21, always so before."""
+    try:
+        return bool(C.config.get_config_value("INJECT_INVOCATION", variables=task_vars))
+    except AnsibleError:
+        return True
