@@ -31,11 +31,11 @@ HEADER = """\
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# The least that an account needs for site.yml, with Istio {version} in namespace istio-system and the application in
-# namespace liveness. An administrator applies it once, `kubectl apply -f docs/rbac.yml`; a token for the account then
-# comes from `kubectl create token meshops-istio --namespace meshops`. Preflight asks for exactly these rights and names
-# each one that is missing. For a user or group instead of the ServiceAccount, change the bindings' subjects; for further
-# namespaces of gateways or applications, add a RoleBinding in each.
+# The least that an account needs for site.yml, with Istio {version} in namespace istio-system and the
+# application in namespace liveness. An administrator applies it once, `kubectl apply -f docs/rbac.yml`; a token
+# for the account then comes from `kubectl create token meshops-istio --namespace meshops`. Preflight asks for
+# exactly these rights and names each one that is missing. For a user or group instead of the ServiceAccount,
+# change the bindings' subjects; for further namespaces of gateways or applications, add a RoleBinding in each.
 #
 # Made by tests/cluster/rbac.py from plugins/module_utils/rights.py and Istio's charts; a test holds it equal to them.
 """

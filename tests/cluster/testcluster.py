@@ -111,11 +111,16 @@ class TestCluster:
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def playbook(
-        self, playbook: Path | list[dict[str, Any]], *arguments: str, environ: dict[str, str] | None = None, **over: Any
+        self,
+        playbook: Path | list[dict[str, Any]],
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        hosts: dict[str, dict[str, Any]] | None = None,
+        **over: Any,
     ) -> Playbook:
         """A run against it; a variable that is None is left out."""
         variables = {key: value for key, value in {**self.variables, **over}.items() if value is not None}
-        return Playbook(self.home, playbook, {"cluster": LOCAL}, variables, arguments, environ)
+        return Playbook(self.home, playbook, hosts or {"cluster": LOCAL}, variables, arguments, environ)
 
     def site(self, *arguments: str, environ: dict[str, str] | None = None, **over: Any) -> Run:
         """Run site.yml."""
