@@ -94,7 +94,9 @@ def held(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], 
             cluster.delete(lease)
 
 
-def _acquire(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]) -> tuple[dict[str, Any], bool]:
+def _acquire(
+    cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]
+) -> tuple[dict[str, Any], bool]:
     deadline = time.monotonic() + timeout
     told = False
     while True:

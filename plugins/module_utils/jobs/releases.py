@@ -181,8 +181,8 @@ class Run:
             if age < limit:
                 raise JobError(
                     f"Release {step.release.namespace}/{step.release.name} is {step.stored.status} since {age:.0f} s: "
-                    f"another pipeline may be at work. Wait for it to end; a release that has been pending for {limit} s "
-                    "counts as left behind, and is recovered."
+                    f"another pipeline may be at work. Wait for it to end; a release that has been pending for "
+                    f"{limit} s counts as left behind, and is recovered."
                 )
 
     # -- writing ------------------------------------------------------------------------------------------------------
