@@ -15,6 +15,7 @@ import json
 import os
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -58,12 +59,14 @@ class Chart:
                     member.name.partition("/")[2]: archive.extractfile(member).read()  # type: ignore[union-attr]
                     for member in members
                 }
-        except tarfile.TarError as error:
-            raise JobError(f"{self.path} is not a packaged chart: {error}.") from error
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:  # EOFError: a download that was cut short
+            raise JobError(f"{self.path} is not a packaged chart: {str(error).rstrip('.')}.") from error
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """``Chart.yaml``."""
+        if "Chart.yaml" not in self.files:
+            raise JobError(f"{self.path} is not a chart: it holds no Chart.yaml.")
         return yaml.load(self.files["Chart.yaml"], LOADER)
 
     @cached_property
