@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -145,10 +146,27 @@ class Playbook:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """End a run that is still there, with all that it started, as `kill -9` would."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    """End a run that is still there, with all that it started, as a machine that loses its power would."""
+    if process.poll() is not None:
+        return
+    # Ansible's workers have sessions of their own, so that the process group is not all of them.
+    doomed = [process.pid]
+    for pid in doomed:
+        doomed += children(pid)
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started itself."""
+    try:
+        return [
+            int(child) for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
+        ]
+    except OSError:
+        return []
 
 
 def results(folder: Path) -> tuple[Result, ...]:
