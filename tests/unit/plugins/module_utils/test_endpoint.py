@@ -1,0 +1,124 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A gateway is looked for where its Service says, best address first, and never on a node that is down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.meshops.istio.plugins.module_utils.endpoint import (
+    Endpoint,
+    endpoints,
+    load_balancer_endpoints,
+    node_endpoints,
+)
+
+
+def service(kind: str = "NodePort", ingress: Any = None, **port: Any) -> dict[str, Any]:
+    """A gateway's Service with the port http2."""
+    ports = [
+        {"name": "status-port", "port": 15021, "nodePort": 30021},
+        {"name": "http2", "port": 80, "nodePort": 30080, **port},
+    ]
+    status = {"loadBalancer": {} if ingress is None else {"ingress": ingress}}
+    return {"kind": "Service", "spec": {"type": kind, "ports": ports}, "status": status}
+
+
+def node(ready: str = "True", **addresses: str) -> dict[str, Any]:
+    """A node with addresses by their type."""
+    return {
+        "status": {
+            "conditions": [{"type": "MemoryPressure", "status": "True"}, {"type": "Ready", "status": ready}],
+            "addresses": [{"type": kind, "address": address} for kind, address in addresses.items()],
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("192.0.2.1", "192.0.2.1:80"), ("a.example.com", "a.example.com:80"), ("2001:db8::1", "[2001:db8::1]:80")],
+)
+def test_authority(host: str, expected: str) -> None:
+    """An IPv6 address stands in brackets."""
+    assert Endpoint(host, 80).authority == expected
+
+
+def test_addresses_in_order() -> None:
+    """All external addresses first, then internal ones, then names; others, such as InternalDNS, never."""
+    nodes = [
+        node(Hostname="a", InternalIP="10.0.0.1", ExternalIP="192.0.2.1", InternalDNS="a.internal"),
+        node(InternalIP="10.0.0.2", ExternalIP="192.0.2.2"),
+    ]
+    found = node_endpoints(service(), "http2", nodes)
+    assert [endpoint.host for endpoint in found] == ["192.0.2.1", "192.0.2.2", "10.0.0.1", "10.0.0.2", "a"]
+    assert {endpoint.port for endpoint in found} == {30080}
+
+
+@pytest.mark.parametrize("ready", ["False", "Unknown"])
+def test_only_ready_nodes(ready: str) -> None:
+    """A node that is down answers nothing."""
+    nodes = [node(ready, InternalIP="10.0.0.1"), node(InternalIP="10.0.0.2")]
+    assert node_endpoints(service(), "http2", nodes) == [Endpoint("10.0.0.2", 30080)]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [],
+        [{}],
+        [{"status": {"conditions": None, "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}],
+        [{"status": {"conditions": [{"type": "Ready", "status": "True"}], "addresses": None}}],
+    ],
+    ids=["no nodes", "bare node", "no conditions", "no addresses"],
+)
+def test_nodes_that_say_nothing(nodes: list[dict[str, Any]]) -> None:
+    """Just joined, maybe."""
+    assert node_endpoints(service(), "http2", nodes) == []
+
+
+def test_port_without_a_node_port() -> None:
+    """A ClusterIP Service has none, and neither has a port that is not there."""
+    nodes = [node(InternalIP="10.0.0.1")]
+    assert node_endpoints(service("ClusterIP", nodePort=None), "http2", nodes) == []
+    assert node_endpoints(service(), "https", nodes) == []
+    assert node_endpoints({"spec": {}}, "http2", nodes) == []
+
+
+@pytest.mark.parametrize(
+    ("ingress", "expected"),
+    [
+        ([{"ip": "192.0.2.1"}], [Endpoint("192.0.2.1", 80)]),
+        ([{"hostname": "a.elb.example.com"}], [Endpoint("a.elb.example.com", 80)]),
+        ([{"hostname": "a.example.com", "ip": "192.0.2.1"}], [Endpoint("a.example.com", 80)]),
+        ([{"hostname": "", "ip": "192.0.2.1"}], [Endpoint("192.0.2.1", 80)]),
+        ([{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], [Endpoint("192.0.2.1", 80), Endpoint("192.0.2.2", 80)]),
+        ([], []),
+        (None, []),
+    ],
+    ids=["ip", "host name", "both", "empty host name", "several", "pending", "pending, no list"],
+)
+def test_load_balancer(ingress: Any, expected: list[Endpoint]) -> None:
+    """The provider's addresses, at the Service's port and not the node's."""
+    assert load_balancer_endpoints(service("LoadBalancer", ingress), "http2") == expected
+
+
+def test_load_balancer_without_the_port() -> None:
+    """Then there is nowhere to try."""
+    assert load_balancer_endpoints(service("LoadBalancer", [{"ip": "192.0.2.1"}]), "https") == []
+    assert load_balancer_endpoints({"spec": {}, "status": {}}, "http2") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("LoadBalancer", [Endpoint("192.0.2.9", 80)]),
+        ("NodePort", [Endpoint("10.0.0.1", 30080)]),
+    ],
+)
+def test_the_type_of_the_service_decides(kind: str, expected: list[Endpoint]) -> None:
+    """A LoadBalancer has node ports too, but these are not meant for outside."""
+    found = endpoints(service(kind, [{"ip": "192.0.2.9"}]), "http2", [node(InternalIP="10.0.0.1")])
+    assert found == expected
