@@ -22,6 +22,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.lease import alive
 
 _DIRECTORY = "meshops-istio-{pid}-"
 _DIRECTORY_OF = re.compile(r"^meshops-istio-(\d+)-")
@@ -152,7 +153,7 @@ def _sweep() -> None:
     for path in Path(tempfile.gettempdir()).glob("meshops-istio-*"):
         match = _DIRECTORY_OF.match(path.name)
         with contextlib.suppress(OSError):
-            if match and path.lstat().st_uid == os.getuid() and not Path(f"/proc/{match[1]}").exists():
+            if match and path.lstat().st_uid == os.getuid() and not alive(int(match[1])):
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -161,12 +162,13 @@ def values_file(values: dict[str, Any]) -> Iterator[str]:
     """A private file with Helm values. JSON is YAML to helm."""
     with private_directory() as directory:
         path = directory / "values.json"
-        _write_private(path, json.dumps(values))
+        # Not in ASCII: to YAML, the two halves of what JSON escapes as a pair are no characters.
+        _write_private(path, json.dumps(values, ensure_ascii=False))
         yield str(path)
 
 
 def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text)
 
 

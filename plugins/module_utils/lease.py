@@ -60,10 +60,11 @@ def expired(lease: dict[str, Any], now: datetime) -> bool:
 def dead_here(lease: dict[str, Any]) -> bool:
     """Whether the holder was a process of this very machine that is gone: a killed run need not be waited for."""
     host, _slash, pid = (lease.get("spec") or {}).get("holderIdentity", "").rpartition("/")
-    return host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
+    return host == socket.gethostname() and pid.isdigit() and not alive(int(pid))
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this machine is there, by whatever user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -91,7 +92,9 @@ def held(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], 
         stop.set()
         thread.join(timeout=RENEW_EVERY)
         with contextlib.suppress(ApiError, JobError):
-            cluster.delete(lease)
+            current = _ours(cluster, lease)
+            if current:
+                cluster.delete(current)
 
 
 def _acquire(
@@ -132,7 +135,13 @@ def _acquire(
 def _renew(cluster: Cluster, lease: dict[str, Any], stop: threading.Event) -> None:
     while not stop.wait(RENEW_EVERY):
         with contextlib.suppress(ApiError, JobError):
-            current = cluster.get("coordination.k8s.io/v1", "Lease", NAME, lease["metadata"]["namespace"])
-            if current and current["spec"].get("holderIdentity") == lease["spec"]["holderIdentity"]:
+            current = _ours(cluster, lease)
+            if current:
                 current["spec"]["renewTime"] = _now()
                 cluster.replace(current)
+
+
+def _ours(cluster: Cluster, lease: dict[str, Any]) -> dict[str, Any] | None:
+    """The Lease as it is now, or None when it is gone or another run has taken it over from us."""
+    current = cluster.get("coordination.k8s.io/v1", "Lease", NAME, lease["metadata"]["namespace"])
+    return current if current and current["spec"].get("holderIdentity") == lease["spec"]["holderIdentity"] else None
