@@ -27,7 +27,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
 
 #: Helm's words for a release that a running, or killed, helm left behind.
-PENDING = ("pending-install", "pending-upgrade", "pending-rollback")
+PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
 _SECRET = re.compile(r"^sh\.helm\.release\.v1\.(?P<name>.+)\.v(?P<revision>\d+)$")
 
 
@@ -152,7 +152,7 @@ def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
         document.get("chart") or {},
         document.get("config") or {},
         document.get("manifest") or "",
-        document["info"].get("last_deployed") or "",
+        document["info"].get("deleted") or document["info"].get("last_deployed") or "",
     )
 
 
@@ -174,7 +174,8 @@ def chart_differs(stored: dict[str, Any], chart: Chart) -> str | None:
         if chart.files.get(name) != data:
             return f"chart content: {name}"
     for name in chart.files:
-        if name.startswith("templates/") and name not in kept:
+        # Helm takes no hidden file for a template.
+        if name.startswith("templates/") and not name.startswith("templates/.") and name not in kept:
             return f"chart content: {name}"
     if (stored.get("values") or {}) != json.loads(json.dumps(chart.default_values)):
         return "chart content: values.yaml"

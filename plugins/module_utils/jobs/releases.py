@@ -71,7 +71,7 @@ class Step:
 
 def judge(release: mesh.Release, chart: charts.Chart, stored: release_state.Stored | None) -> Step:
     """What a release needs, from what is wanted and what Helm has stored. Pure."""
-    if stored is None or stored.status in ("uninstalled", "uninstalling"):
+    if stored is None or stored.status == "uninstalled":
         return Step(release, chart, stored, "install", ["not installed"])
     if stored.status in release_state.PENDING:
         return Step(release, chart, stored, "recover", [f"left in {stored.status} by a run that ended early"])
@@ -81,9 +81,19 @@ def judge(release: mesh.Release, chart: charts.Chart, stored: release_state.Stor
     differs = release_state.chart_differs(stored.chart, chart)
     if differs:
         reasons.append(differs)
-    if json.dumps(stored.values, sort_keys=True) != json.dumps(release.values, sort_keys=True):
+    if _canonical(stored.values) != _canonical(release.values):
         reasons.append("values")
     return Step(release, chart, stored, "upgrade" if reasons else "none", reasons)
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    """Values as text, alike for alike values: helm writes 100.0, as the chart has it, as 100."""
+
+    def number(text: str) -> float:
+        found = float(text)
+        return int(found) if found.is_integer() else found
+
+    return json.dumps(json.loads(json.dumps(values), parse_float=number), sort_keys=True)
 
 
 def objects_of(stored: release_state.Stored) -> list[Identity]:
@@ -145,9 +155,9 @@ class Run:
                 step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
 
     def _objects(self, step: Step) -> list[Identity]:
-        """A chart may leave the namespace out where it is the release's own."""
+        """A chart may leave the namespace out where it is the release's own, and give one where there can be none."""
         return [
-            (api_version, kind, namespace or self._namespace_for(api_version, kind, step.release.namespace), name)
+            (api_version, kind, self._namespace_for(api_version, kind, namespace or step.release.namespace), name)
             for api_version, kind, namespace, name in objects_of(step.stored)
         ]
 
@@ -264,20 +274,26 @@ def run(task: Task) -> dict[str, Any]:
     """
     job = Run(task)
     steps = job.plan()
-    changed = any(step.action != "none" for step in steps)
+    changed, diff = any(step.action != "none" for step in steps), _diff(steps)
     if changed and not task.check_mode:
         _ensure_namespaces(job)
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
             steps = job.plan()
             if not from_the_dead:
                 job.respect_the_living(steps)
+            diff = _diff(steps)
             job.carry_out(steps)
     elif not task.check_mode:
         job.wait_for_all(steps)
     result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps]}
     if task.diff:
-        result["diff"] = [step.diff() for step in steps if step.action != "none"]
+        result["diff"] = diff
     return result
+
+
+def _diff(steps: list[Step]) -> list[dict[str, Any]]:
+    """Taken before anything is written: a step then knows its new revision."""
+    return [step.diff() for step in steps if step.action != "none"]
 
 
 def _ensure_namespaces(job: Run) -> None:
