@@ -16,7 +16,17 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(HERE.parent)] + [p for p in sys.path if Path(p or ".").resolve() != HERE]
 
-from testbed import artifacts, bed, cluster, engine, inventory, istioimages, nodeimage, process  # noqa: E402
+from testbed import (  # noqa: E402
+    artifacts,
+    bed,
+    cluster,
+    engine,
+    inventory,
+    istioimages,
+    nodeimage,
+    process,
+    versions,
+)
 from testbed import cache as caches  # noqa: E402
 from testbed.bed import Bed  # noqa: E402
 from testbed.errors import BedError  # noqa: E402
@@ -68,6 +78,8 @@ def make(own: Bed) -> dict:
         phase.note = engine.ensure(cache, phase.start)
     source = engine.source()
     tell(f"source: {source} (TESTBED_SOURCE=registry|build overrides)")
+    if source == "build":
+        engine.install_programs(versions.BUILD_PROGRAMS)  # a docker that answers says nothing of the other programs
     phases.total = 1 + artifacts.phase_count(source) + 2
     parts = artifacts.collect(cache, phases, source)
     kubectl, kind = bed.bin_directory() / "kubectl", bed.bin_directory() / "kind"

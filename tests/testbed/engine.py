@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from functools import cache as memoize
 from pathlib import Path
 
@@ -47,12 +48,10 @@ def lacks_capability(name: str) -> bool:
     return not bounding >> CAPABILITIES[name] & 1
 
 
-def missing_programs() -> dict[str, str]:
-    """Programs the build branch needs that are not here, with the Debian package of each."""
+def missing_programs(names: Iterable[str]) -> dict[str, str]:
+    """Those of some programs that are not here, with the Debian package of each."""
     path = environment()["PATH"]
-    return {
-        program: package for program, package in versions.HOST_PROGRAMS.items() if not shutil.which(program, path=path)
-    }
+    return {name: versions.HOST_PROGRAMS[name] for name in names if not shutil.which(name, path=path)}
 
 
 def check_possible() -> None:
@@ -76,15 +75,17 @@ def check_possible() -> None:
         )
 
 
-def install_programs() -> None:
-    """Installs what is missing, with apt.
+def install_programs(names: Iterable[str]) -> None:
+    """Installs what is missing of some programs, with apt.
+
+    :param names: keys of ``versions.HOST_PROGRAMS``
 
     Without recommended packages, as one of them remounts the machine's cgroups; and with RUNLEVEL=1, so that no
     package starts a service.
 
     :raises CannotRunContainers: something is missing and there is no apt
     """
-    missing = missing_programs()
+    missing = missing_programs(names)
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -93,7 +94,11 @@ def install_programs() -> None:
         )
     quiet = {"RUNLEVEL": "1", "DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], env=quiet)
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *sorted(set(missing.values()))], env=quiet)
+    patient = ["-o", "DPkg::Lock::Timeout=120"]  # seconds: another apt may be at work
+    run(
+        ["apt-get", "install", "-y", "-qq", *patient, "--no-install-recommends", *sorted(set(missing.values()))],
+        env=quiet,
+    )
 
 
 def ensure(cache: Cache, starting=lambda: None) -> str:
@@ -106,7 +111,7 @@ def ensure(cache: Cache, starting=lambda: None) -> str:
         return "answers"
     check_possible()
     starting()
-    install_programs()
+    install_programs(versions.HOST_PROGRAMS)
     start(cache)
     return "started by us"
 

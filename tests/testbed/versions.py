@@ -179,6 +179,7 @@ DEBIAN_NODE_PACKAGES = (
 )  # fmt: skip
 
 # Programs that the build branch needs on the machine itself, and the Debian package of each.
+BUILD_PROGRAMS = ("iptables", "mmdebstrap")  # needed too where somebody else's docker answers
 HOST_PROGRAMS = {"dockerd": "docker.io", "runc": "runc", "iptables": "iptables", "mmdebstrap": "mmdebstrap"}
 
 # Charts as users get them from Istio's chart repository: name there -> directory in the module. The last two are
