@@ -15,7 +15,6 @@ from unittest import mock
 
 import pytest
 from ansible.module_utils import basic
-from ansible.module_utils.common.parameters import PASS_VARS
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -81,9 +80,8 @@ def as_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     """Run a job by AnsibleModule, as on a target; return what the module prints."""
 
     def run(job: Any, args: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
-        internal = {"module_name": "meshops.istio.x", "check_mode": check_mode, "diff": diff, "inject_invocation": True}
-        # Older cores show the invocation without being told to.
-        given = {**args, **{f"_ansible_{name}": value for name, value in internal.items() if name in PASS_VARS}}
+        internal = {"module_name": "meshops.istio.x", "check_mode": check_mode, "diff": diff}
+        given = {**args, **{f"_ansible_{name}": value for name, value in internal.items()}}
         text = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", text)
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
