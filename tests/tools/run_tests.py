@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -136,11 +137,16 @@ def run(part: str, step: Step) -> Count:
         step.junit.unlink()
     started = time.monotonic()
     command = [str(word) for word in step.command]
-    try:
-        code = subprocess.run(command, cwd=ROOT, env={**os.environ, **step.environment}, check=False).returncode
-    except FileNotFoundError as error:
-        print(error, flush=True)
-        code = 127
+    environment = {**os.environ, **step.environment}
+    with tempfile.TemporaryDirectory(prefix="meshops-test-", ignore_cleanup_errors=True) as scratch:
+        # Test runners leave files behind when a test fails. The test bed's daemon would outlive the folder.
+        if step.junit:
+            environment["TMPDIR"] = scratch
+        try:
+            code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        except FileNotFoundError as error:
+            print(error, flush=True)
+            code = 127
     count = read_junit(step.junit) if step.junit else Count(passed=int(code == 0))
     if code != 0 and not count.failed:
         count.failed = 1  # it broke before it could count, or ran no test at all
