@@ -16,13 +16,13 @@ setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing w
 	@python3 tests/tools/environments.py ensure dev
 
 # KUBECONFIG counts only when typed on make's own command line: the one of the shell may be anybody's cluster.
-demo: ## a kind cluster with Istio, and an answer through it (3 min; the first time builds for 30 min); KUBECONFIG=FILE [VARS=FILE]: on your cluster
+demo: ## a kind cluster with Istio, and an answer through it (1 min; the first time builds for 30 min); KUBECONFIG=FILE [VARS=FILE]: on your cluster
 	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)') $(if $(VARS),--vars '$(VARS)')
 
-test: ## lint, sanity, unit, packaging and molecule (12 min; the first time builds for 30 min)
+test: ## lint, sanity, unit, packaging and molecule (8 min; the first time builds for 30 min)
 	@$(RUN_TESTS)
 
-bench: setup ## measure against the figures of the last run
+bench: setup ## our playbook against istioctl, in turns on one kind cluster; writes build/bench.json
 	@.venv/bin/python tests/bench
 
 lint: ## ansible-lint, yamllint, ruff, shellcheck, changelog, documentation (20 s)
@@ -31,16 +31,16 @@ lint: ## ansible-lint, yamllint, ruff, shellcheck, changelog, documentation (20 
 sanity: ## ansible-test sanity, on a copy (15 s; 1 min the first time)
 	@$(RUN_TESTS) sanity
 
-unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest
+unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest (2 min)
 	@$(RUN_TESTS) unit
 
-packaging: ## the archive, galaxy-importer, a clone run as AWX does
+packaging: ## the archive, galaxy-importer, a clone run as AWX does (40 s)
 	@$(RUN_TESTS) packaging
 
-molecule: ## the kvm scenario on a kind cluster, then the tests that need a cluster (8 min; the first time builds for 30 min)
+molecule: ## the kvm scenario on a kind cluster, then the tests that need a cluster (5 min; the first time builds for 30 min)
 	@$(RUN_TESTS) molecule
 
-matrix: ## every molecule scenario, and the unit tests on every ansible-core
+matrix: ## every molecule scenario, and the unit tests on every ansible-core (7 min)
 	@$(RUN_TESTS) unit molecule-all
 
 down: ## delete the demo's cluster (5 s)
