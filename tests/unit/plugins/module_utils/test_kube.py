@@ -1,0 +1,698 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client asks an API server the right things, tries again what may pass, and tells what does not.
+
+The API server here is a thread that answers what a test has written down.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import urllib3
+
+from ansible_collections.meshops.istio.plugins.module_utils import kube
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import (
+    ApiError,
+    Cluster,
+    Unreachable,
+    group_resource,
+    in_parallel,
+    reference,
+)
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}}
+
+
+@dataclass
+class Asked:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: list[tuple[str, str]]
+    body: Any
+
+    def header(self, name: str) -> list[str]:
+        """All values of a header."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+@dataclass
+class Reply:
+    """One answer; `chunks` are sent one by one as a watch is, and None among them cuts the connection."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    chunks: list[bytes | None] | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The body as it is sent."""
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+def failure(status: int, reason: str = "", message: str = "", **headers: str) -> Reply:
+    """A `Status` object."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, {"kind": "Status", "code": status, "reason": reason, "message": message}, named)
+
+
+class ApiServer:
+    """Answers requests in the order of the replies, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+        self.asked: list[Asked] = []
+        handler = type("Handler", (_Handler,), {"api": self})
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def stop(self) -> None:
+        """End."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def answers(self, *replies: Reply | dict[str, Any]) -> None:
+        """Set what comes next."""
+        self.replies = [reply if isinstance(reply, Reply) else Reply(body=reply) for reply in replies]
+
+    @property
+    def paths(self) -> list[str]:
+        """What was asked for."""
+        return [f"{asked.method} {asked.path}" for asked in self.asked]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api: ApiServer
+
+    def answer(self) -> None:
+        """Take the next reply."""
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        url = urlsplit(self.path)
+        self.api.asked.append(Asked(self.command, url.path, dict(parse_qsl(url.query)), self.headers.items(), body))
+        reply = self.api.replies.pop(0) if len(self.api.replies) > 1 else self.api.replies[0]
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.chunks is None:
+            self.send_header("Content-Length", str(len(reply.data)))
+            self.end_headers()
+            self.wfile.write(reply.data)
+            return
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in reply.chunks:
+            if chunk is None:
+                self.close_connection = True
+                return
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *_words: Any) -> None:
+        """Say nothing."""
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        """Now."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No kubeconfig, no K8S_AUTH_* variable and no proxy of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("K8S_AUTH_") or name.lower() in ("kubeconfig", "http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    """An API server."""
+    server = ApiServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def cluster(api: ApiServer) -> Cluster:
+    """A client of it."""
+    return Cluster({"host": api.url, "api_key": "token-1"})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """No real pauses between tries; `random.uniform` gives its middle."""
+    found = Clock()
+    monkeypatch.setattr(kube, "time", found)
+    monkeypatch.setattr(kube, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+    return found
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+def test_private_names_of_kubernetes_core_are_there() -> None:
+    """They are imported although they are private: a new version of kubernetes.core may lose them."""
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client
+
+    for name in ("_create_auth_spec", "_create_configuration", "_create_headers"):
+        assert callable(getattr(client, name))
+    assert kube.KUBERNETES_IMPORT_ERROR is None
+
+
+def test_request_carries_credentials(api: ApiServer, cluster: Cluster) -> None:
+    """The token by its header, never in the URL."""
+    api.answers({"gitVersion": "v1.37.2"})
+    assert cluster.version() == {"gitVersion": "v1.37.2"}
+    assert api.paths == ["GET /version"]
+    assert api.asked[0].header("Authorization") == ["Bearer token-1"]
+    assert api.asked[0].header("User-Agent") == ["meshops.istio"]
+    assert api.asked[0].header("Accept") == ["application/json"]
+
+
+def test_impersonation(api: ApiServer) -> None:
+    """Kubernetes wants a header for each group."""
+    api.answers({})
+    Cluster(
+        {"host": api.url, "api_key": "t", "impersonate_user": "jane", "impersonate_groups": ["dev", "ops"]}
+    ).version()
+    assert api.asked[0].header("Impersonate-User") == ["jane"]
+    assert api.asked[0].header("Impersonate-Group") == ["dev", "ops"]
+
+
+def test_credentials_from_the_environment(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AWX gives them to kubernetes.core."""
+    monkeypatch.setenv("K8S_AUTH_HOST", api.url + "/")
+    monkeypatch.setenv("K8S_AUTH_API_KEY", "token-2")
+    monkeypatch.setenv("K8S_AUTH_VERIFY_SSL", "false")
+    api.answers({})
+    cluster = Cluster({})
+    cluster.version()
+    assert cluster.host == api.url
+    assert api.asked[0].header("Authorization") == ["Bearer token-2"]
+
+
+@pytest.mark.parametrize(
+    ("host", "verify", "expected"),
+    [
+        ("https://a.example.com", None, True),
+        ("https://a.example.com", False, False),
+        ("http://a.example.com", False, True),
+    ],
+)
+def test_verifies_tls(host: str, verify: bool | None, expected: bool) -> None:
+    """Plain HTTP has no certificate that could be left unchecked."""
+    assert Cluster({"host": host, "api_key": "t", "validate_certs": verify}).verifies_tls is expected
+
+
+def test_no_credentials(tmp_path: Path) -> None:
+    """The message says what to set, and which kubeconfig was looked at."""
+    with pytest.raises(JobError, match="Set kubeconfig and context, or host and api_key"):
+        Cluster({})
+    with pytest.raises(JobError, match=f"in kubeconfig {tmp_path}/none"):
+        Cluster({"kubeconfig": f"{tmp_path}/none"})
+
+
+def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names it."""
+    monkeypatch.setattr(kube, "KUBERNETES_IMPORT_ERROR", ImportError("No module named 'kubernetes'"))
+    with pytest.raises(JobError, match=r"No module named 'kubernetes'\. Install the collection's requirements\.txt"):
+        Cluster({})
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_faults_that_pass_are_tried_again(status: int, api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """With pauses that grow."""
+    api.answers(failure(status), failure(status), {"gitVersion": "v1"})
+    assert cluster.version() == {"gitVersion": "v1"}
+    assert len(api.asked) == 3
+    assert clock.slept == [0.2, 0.4]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+def test_answers_that_are_final(status: int, api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """No second try."""
+    api.answers(failure(status, "Reason", "message"))
+    with pytest.raises(ApiError) as caught:
+        cluster.version()
+    assert (caught.value.status, caught.value.reason, caught.value.message) == (status, "Reason", "message")
+    assert len(api.asked) == 1
+    assert clock.slept == []
+
+
+def test_webhooks_refusal_is_final(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """A 500 by a webhook that is not up yet may pass; one that it has decided on does not."""
+    api.answers(failure(500, message='admission webhook "policy.example.com" denied the request: no'))
+    with pytest.raises(ApiError, match="denied the request"):
+        cluster.create(POD)
+    assert len(api.asked) == 1
+    api.answers(failure(500, message='failed calling webhook "validation.istio.io": connection refused'), POD)
+    assert cluster.create(POD) == POD
+    assert len(clock.slept) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "pause"), [("2", 2.0), ("0", 0.2), ("99", 10.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.2)]
+)
+def test_retry_after(value: str, pause: float, api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """An API server under load says when it wants to be asked again; ten seconds at the most."""
+    api.answers(failure(429, Retry_After=value), {})
+    cluster.version()
+    assert clock.slept == [pause]
+
+
+def test_faults_that_stay_are_final_in_the_end(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """After fifteen seconds the last answer counts; pauses do not grow beyond three."""
+    api.answers(failure(503, message="apiserver not ready"))
+    with pytest.raises(ApiError, match="apiserver not ready"):
+        cluster.version()
+    assert 10 < clock.now <= 15
+    assert max(clock.slept) == 3.0
+
+
+def test_dropped_connection_is_tried_again(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """A load balancer in front of the API server drops some."""
+    api.answers(Reply(headers={"Content-Length": "9"}, chunks=[None]), {"gitVersion": "v1"})
+    assert cluster.version() == {"gitVersion": "v1"}
+    assert len(api.asked) == 2
+
+
+def test_port_where_nothing_listens(clock: Clock) -> None:
+    """Not tried again; the message names the address and what to check."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(Unreachable) as caught:
+            Cluster({"host": host, "api_key": "t"}).version()
+    assert caught.value.message.startswith(f"The API server {host} cannot be reached: ")
+    assert "refused" in caught.value.message
+    assert "Check the address in the kubeconfig" in caught.value.message
+    assert clock.slept == []
+
+
+def test_name_that_does_not_resolve(clock: Clock) -> None:
+    """Not tried again either."""
+    with pytest.raises(Unreachable, match=r"nowhere\.invalid"):
+        Cluster({"host": "http://nowhere.invalid:6443", "api_key": "t"}).version()
+    assert clock.slept == []
+
+
+def test_certificate_that_is_not_trusted(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Not tried again; the message says where to give the CA."""
+    error = urllib3.exceptions.SSLError(
+        ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed")
+    )
+
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(cluster, "_send", refuse)
+    with pytest.raises(Unreachable, match=r"is not trusted: .*self-signed.* Give its CA by ca_cert"):
+        cluster.version()
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "message"),
+    [
+        (b'{"kind":"Status","reason":"Forbidden","message":"no"}', "Forbidden", "no"),
+        (b'{"kind":"Status"}', "", ""),
+        (b"<html>Bad Gateway</html>", "", "<html>Bad Gateway</html>"),
+        (b"", "", "HTTP status 403"),
+        (b'"text"', "", '"text"'),
+        (b"\xff\xfe", "", "��"),
+        (b"x" * 999, "", "x" * 300),
+    ],
+)
+def test_api_error(body: bytes, reason: str, message: str) -> None:
+    """The server's own words; a proxy's, cut short; never a fault of ours on the way."""
+    error = ApiError.from_body(403, body)
+    assert (error.status, error.reason, error.message) == (403, reason, message)
+
+
+def test_api_error_details() -> None:
+    """What says which object is meant."""
+    body = json.dumps({"details": {"kind": "pods", "name": "web"}}).encode()
+    assert ApiError.from_body(409, body).details == {"kind": "pods", "name": "web"}
+    assert ApiError.from_body(409, b"{}").details == {}
+
+
+# -- reads -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (("v1", "Pod", "web", "shop"), "/api/v1/namespaces/shop/pods/web"),
+        (("v1", "Namespace", "shop", None), "/api/v1/namespaces/shop"),
+        (("v1", "Node", "a", "ignored"), "/api/v1/nodes/a"),
+        (("apps/v1", "Deployment", "d", "n"), "/apis/apps/v1/namespaces/n/deployments/d"),
+        (("networking.istio.io/v1", "Gateway", "g", "n"), "/apis/networking.istio.io/v1/namespaces/n/gateways/g"),
+        (
+            ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "c", None),
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/c",
+        ),
+    ],
+)
+def test_get(kind: tuple[str, str, str, str | None], path: str, api: ApiServer, cluster: Cluster) -> None:
+    """Straight to the known URL."""
+    api.answers({"found": True})
+    assert cluster.get(*kind) == {"found": True}
+    assert api.paths == [f"GET {path}"]
+
+
+def test_get_of_what_is_not_there(api: ApiServer, cluster: Cluster) -> None:
+    """None; a refusal is not None."""
+    api.answers(failure(404, "NotFound"))
+    assert cluster.get("v1", "Pod", "web", "shop") is None
+    api.answers(failure(403, "Forbidden"))
+    with pytest.raises(ApiError):
+        cluster.get("v1", "Pod", "web", "shop")
+
+
+def test_list_goes_on_to_the_last_page(api: ApiServer, cluster: Cluster) -> None:
+    """Items of a list carry neither apiVersion nor kind; ours do."""
+    api.answers(
+        {"metadata": {"continue": "c1", "resourceVersion": "7"}, "items": [{"metadata": {"name": "a"}}]},
+        {"metadata": {"continue": "c2"}, "items": None},
+        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b"}}]},
+    )
+    items, version = cluster.list_with_version("v1", "Pod", "shop", label_selector="a=b", field_selector="c=d")
+    assert [(item["apiVersion"], item["kind"], item["metadata"]["name"]) for item in items] == [
+        ("v1", "Pod", "a"),
+        ("v1", "Pod", "b"),
+    ]
+    assert version == "9"
+    selectors = {"limit": "500", "labelSelector": "a=b", "fieldSelector": "c=d"}
+    assert [asked.query for asked in api.asked] == [
+        selectors,
+        {**selectors, "continue": "c1"},
+        {**selectors, "continue": "c2"},
+    ]
+    assert api.paths == ["GET /api/v1/namespaces/shop/pods"] * 3
+
+
+def test_list_of_all_namespaces(api: ApiServer, cluster: Cluster) -> None:
+    """None is all of them."""
+    api.answers({"metadata": {}, "items": []})
+    assert cluster.list("v1", "Pod") == []
+    assert api.paths == ["GET /api/v1/pods"]
+
+
+def test_list_of_metadata_only(api: ApiServer, cluster: Cluster) -> None:
+    """Helm's secrets are large; their names are not. Objects keep their own kind, not PartialObjectMetadata."""
+    api.answers({"metadata": {}, "items": [{"kind": "PartialObjectMetadata", "metadata": {"name": "a"}}]})
+    found = cluster.list("v1", "Secret", "istio-system", label_selector="owner=helm", metadata_only=True)
+    assert found == [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}]
+    assert api.asked[0].header("Accept") == [
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
+    ]
+
+
+def test_list_of_a_kind_that_is_not_served(api: ApiServer, cluster: Cluster) -> None:
+    """Before the definitions are there, there are no gateways."""
+    api.answers(failure(404, "NotFound"))
+    assert cluster.list("networking.istio.io/v1", "Gateway") == []
+    api.answers(failure(403, "Forbidden"))
+    with pytest.raises(ApiError):
+        cluster.list("networking.istio.io/v1", "Gateway")
+
+
+SERVED = {
+    "resources": [
+        {"name": "widgets/status", "kind": "Widget", "namespaced": False},
+        {"name": "widgets", "kind": "Widget", "namespaced": True},
+        {"name": "shops", "kind": "Shop", "namespaced": False},
+    ]
+}
+
+
+def test_unknown_kinds_are_looked_up_once(api: ApiServer, cluster: Cluster) -> None:
+    """One request for a group and version, whatever number of its kinds is asked for."""
+    api.answers(SERVED, {"widget": 1}, {"shop": 1})
+    assert cluster.get("example.com/v1", "Widget", "w", "n") == {"widget": 1}
+    assert cluster.get("example.com/v1", "Shop", "s") == {"shop": 1}
+    assert api.paths == [
+        "GET /apis/example.com/v1",
+        "GET /apis/example.com/v1/namespaces/n/widgets/w",
+        "GET /apis/example.com/v1/shops/s",
+    ]
+    assert cluster.namespaced({"apiVersion": "example.com/v1", "kind": "Widget"})
+    assert not cluster.namespaced({"apiVersion": "example.com/v1", "kind": "Shop"})
+
+
+@pytest.mark.parametrize("reply", [failure(404, "NotFound"), Reply(body={"resources": []})])
+def test_kind_that_nobody_serves(reply: Reply, api: ApiServer, cluster: Cluster) -> None:
+    """The message names it."""
+    api.answers(reply)
+    with pytest.raises(JobError, match=r"The cluster serves no kind Widget of example\.com/v1"):
+        cluster.get("example.com/v1", "Widget", "w")
+
+
+def test_discovery_that_is_refused(api: ApiServer, cluster: Cluster) -> None:
+    """A refusal is not an absence."""
+    api.answers(failure(403, "Forbidden"))
+    with pytest.raises(ApiError):
+        cluster.get("example.com/v1", "Widget", "w")
+
+
+# -- watch -------------------------------------------------------------------------------------------------------------
+
+
+def event(kind: str, name: str) -> bytes:
+    """One line of a watch."""
+    return json.dumps({"type": kind, "object": {"metadata": {"name": name}}}).encode() + b"\n"
+
+
+def watched(cluster: Cluster, seconds: float = 30) -> list[tuple[str, str]]:
+    """All events of a watch."""
+    events = cluster.watch("v1", "Pod", "shop", "812", seconds)
+    return [(found["type"], found["object"]["metadata"]["name"]) for found in events]
+
+
+def test_watch(api: ApiServer, cluster: Cluster) -> None:
+    """Lines come in chunks of any size: one may be torn apart, and several may come together."""
+    long = event("ADDED", "a" * 5000)
+    two = event("MODIFIED", "b") + b"\n" + event("DELETED", "b")
+    api.answers(Reply(chunks=[long[:7], long[7:4000], long[4000:] + two[:3], two[3:], event("ADDED", "c")]))
+    assert watched(cluster) == [("ADDED", "a" * 5000), ("MODIFIED", "b"), ("DELETED", "b"), ("ADDED", "c")]
+    assert api.paths == ["GET /api/v1/namespaces/shop/pods"]
+    assert api.asked[0].query == {"watch": "1", "resourceVersion": "812", "timeoutSeconds": "30"}
+
+
+def test_watch_that_is_cut(api: ApiServer, cluster: Cluster) -> None:
+    """It ends; half a line is none."""
+    api.answers(Reply(chunks=[event("ADDED", "a"), event("ADDED", "b")[:9], None]))
+    assert watched(cluster) == [("ADDED", "a")]
+
+
+def test_watch_of_an_old_version(api: ApiServer, cluster: Cluster) -> None:
+    """An ERROR event is an error, after the events before it."""
+    error = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
+    api.answers(Reply(chunks=[event("ADDED", "a"), json.dumps(error).encode() + b"\n"]))
+    events = cluster.watch("v1", "Pod", "shop", "1", 30)
+    assert next(events)["type"] == "ADDED"
+    with pytest.raises(ApiError) as caught:
+        next(events)
+    assert (caught.value.status, caught.value.reason) == (410, "Expired")
+
+
+def test_watch_that_is_refused(api: ApiServer, cluster: Cluster) -> None:
+    """At once, with the server's words."""
+    api.answers(failure(403, "Forbidden", "pods is forbidden"))
+    with pytest.raises(ApiError, match="pods is forbidden"):
+        watched(cluster)
+
+
+def test_watch_without_a_server(api: ApiServer, cluster: Cluster) -> None:
+    """The list that follows tells; a watch only ends."""
+    api.stop()
+    assert watched(cluster) == []
+
+
+def test_watch_asks_for_a_second_at_least(api: ApiServer, cluster: Cluster) -> None:
+    """0 would mean no limit to the API server."""
+    api.answers(Reply(chunks=[]))
+    assert watched(cluster, 0.3) == []
+    assert api.asked[0].query["timeoutSeconds"] == "1"
+
+
+# -- writes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({}, {"fieldManager": "meshops.istio", "force": "true"}),
+        (
+            {"dry_run": True, "manager": "helm", "force": False},
+            {"fieldManager": "helm", "force": "false", "dryRun": "All"},
+        ),
+    ],
+)
+def test_apply(options: dict[str, Any], query: dict[str, str], api: ApiServer, cluster: Cluster) -> None:
+    """Server-side apply of the whole object."""
+    api.answers(POD)
+    assert cluster.apply(POD, **options) == POD
+    asked = api.asked[0]
+    assert api.paths == ["PATCH /api/v1/namespaces/shop/pods/web"]
+    assert (asked.query, asked.body) == (query, POD)
+    assert asked.header("Content-Type") == ["application/apply-patch+yaml"]
+
+
+def test_create(api: ApiServer, cluster: Cluster) -> None:
+    """To the collection; a dry run says so."""
+    api.answers(Reply(201, POD))
+    assert cluster.create(POD) == POD
+    cluster.create(POD, dry_run=True)
+    assert api.paths == ["POST /api/v1/namespaces/shop/pods"] * 2
+    assert [asked.query for asked in api.asked] == [
+        {"fieldManager": "meshops.istio"},
+        {"fieldManager": "meshops.istio", "dryRun": "All"},
+    ]
+    assert api.asked[0].header("Content-Type") == ["application/json"]
+
+
+def test_replace(api: ApiServer, cluster: Cluster) -> None:
+    """A conflict is the caller's to see."""
+    api.answers(failure(409, "Conflict"))
+    with pytest.raises(ApiError):
+        cluster.replace(POD)
+    assert api.paths == ["PUT /api/v1/namespaces/shop/pods/web"]
+    assert api.asked[0].body == POD
+
+
+def test_delete(api: ApiServer, cluster: Cluster) -> None:
+    """What was not there is no error; a refusal is."""
+    api.answers({"kind": "Status"})
+    assert cluster.delete(POD) is True
+    assert api.asked[0].query == {"propagationPolicy": "Background"}
+    api.answers(failure(404, "NotFound"))
+    assert cluster.delete(POD) is False
+    api.answers(failure(403, "Forbidden"))
+    with pytest.raises(ApiError):
+        cluster.delete(POD)
+    assert set(api.paths) == {"DELETE /api/v1/namespaces/shop/pods/web"}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [({"allowed": True}, True), ({"allowed": False}, False), ({"denied": True}, False), ({}, False)],
+)
+def test_may(status: dict[str, bool], expected: bool, api: ApiServer, cluster: Cluster) -> None:
+    """One access review; what is not allowed in so many words is not."""
+    api.answers(Reply(201, {"status": status}))
+    attributes = {"verb": "create", "group": "apps", "resource": "deployments", "namespace": "istio-system"}
+    assert cluster.may(attributes) is expected
+    assert api.paths == ["POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"]
+    assert api.asked[0].body["spec"] == {"resourceAttributes": attributes}
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def test_in_parallel_keeps_the_order() -> None:
+    """Results stand where their items stood, however long each took."""
+
+    def slow(item: int) -> int:
+        time.sleep(0.02 if item == 0 else 0)
+        return item * 2
+
+    assert in_parallel(slow, range(4)) == [0, 2, 4, 6]
+    assert in_parallel(slow, []) == []
+
+
+def test_in_parallel_is_parallel() -> None:
+    """All items meet at a barrier that opens for none alone; a single item pays for no thread."""
+    barrier = threading.Barrier(3, timeout=5)
+    assert sorted(in_parallel(lambda _item: barrier.wait(), "abc")) == [0, 1, 2]
+    assert in_parallel(lambda _item: threading.current_thread(), [1]) == [threading.current_thread()]
+
+
+def test_in_parallel_raises() -> None:
+    """The first error, when all have ended."""
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 0:
+            raise JobError("first")
+        time.sleep(0.02)
+        done.append(item)
+
+    with pytest.raises(JobError, match="first"):
+        in_parallel(work, range(3))
+    assert sorted(done) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        (POD, "Pod shop/web"),
+        ({"kind": "Node", "metadata": {"name": "a"}}, "Node a"),
+        ({"kind": "Node", "metadata": {"name": "a", "namespace": ""}}, "Node a"),
+        ({"kind": "List"}, "List "),
+    ],
+)
+def test_reference(obj: dict[str, Any], expected: str) -> None:
+    """An object as people name it."""
+    assert reference(obj) == expected
+
+
+def test_group_resource() -> None:
+    """As access reviews name a kind; one that is not in the table is a mistake of ours."""
+    assert group_resource("v1", "Pod") == ("", "pods")
+    assert group_resource("apps/v1", "Deployment") == ("apps", "deployments")
+    with pytest.raises(KeyError):
+        group_resource("example.com/v1", "Widget")
+
+
+def test_threads_share_a_cluster(api: ApiServer, cluster: Cluster) -> None:
+    """Discovery happens once, although all ask at once."""
+    api.answers(SERVED)
+    calls: list[Callable[[], Any]] = [lambda: cluster.resource("example.com/v1", "Widget")] * 8
+    assert {found.plural for found in in_parallel(lambda call: call(), calls)} == {"widgets"}
+    assert len(api.asked) == 1
