@@ -1,0 +1,441 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Helm is called as it should be, its errors can be read, and no secret stands where others could see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.meshops.istio.plugins.module_utils import helm as helm_module
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials, private_directory
+
+#: Notes what it was given, and says what a test has written down.
+PROGRAM = """#!/bin/sh
+here=${0%/*}
+for word in "$@"; do printf '%s\\n' "$word"; done > "$here/words"
+printf '%s\\n' "$*" >> "$here/calls"
+env > "$here/environment"
+while [ $# -gt 0 ]; do
+  if [ "$1" = --values ]; then cp "$2" "$here/values"; stat -c %a "$2" "${2%/*}" > "$here/modes"; fi
+  shift
+done
+cat "$here/stdout" 2>/dev/null
+cat "$here/stderr" >&2 2>/dev/null
+exit "$(cat "$here/code" 2>/dev/null || echo 0)"
+"""
+CHART = Path("/charts/istiod")
+
+
+class Program:
+    """A helm that does nothing but take notes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.path = folder / "helm"
+        self.path.write_text(PROGRAM)
+        self.path.chmod(0o755)
+
+    def says(self, stdout: str = "", stderr: str = "", code: int = 0) -> None:
+        """Set what the next calls print, and how they end."""
+        for name, text in (("stdout", stdout), ("stderr", stderr), ("code", str(code))):
+            (self.folder / name).write_text(text)
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the last call."""
+        return (self.folder / "words").read_text().splitlines()
+
+    @property
+    def calls(self) -> list[str]:
+        """All calls."""
+        notes = self.folder / "calls"
+        return notes.read_text().splitlines() if notes.exists() else []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the last call."""
+        lines = (self.folder / "environment").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary directory with nobody else's files in it, and no HELM_* of whoever runs the tests."""
+    path = tmp_path / "temporary"
+    path.mkdir()
+    monkeypatch.setattr(helm_module.tempfile, "tempdir", str(path))
+    for name in list(os.environ):
+        if name.startswith(("HELM_", "K8S_AUTH_")) or name == "KUBECONFIG":
+            monkeypatch.delenv(name)
+    return path
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """The program."""
+    return Program(tmp_path / "bin")
+
+
+@pytest.fixture
+def helm(program: Program) -> Helm:
+    """A helm that runs it."""
+    return Helm(str(program.path))
+
+
+# -- the program -------------------------------------------------------------------------------------------------------
+
+
+def test_helm_on_path(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none is named."""
+    monkeypatch.setenv("PATH", str(program.folder), prepend=os.pathsep)
+    for nothing in (None, ""):
+        assert Helm(nothing).binary == str(program.path)
+
+
+def test_helm_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says where it was looked for, and what to do."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(JobError) as caught:
+        Helm()
+    assert caught.value.message.startswith("helm is not on PATH. Install it, name it by the variable ")
+    assert "preflight_fetch_tools: true" in caught.value.message
+    with pytest.raises(JobError, match=f"^helm is not at {tmp_path}/helm"):
+        Helm(f"{tmp_path}/helm")
+
+
+@pytest.mark.parametrize(
+    ("printed", "version", "major"),
+    [
+        ("v3.17.0", "3.17.0", 3),
+        ("v4.3.1\n", "4.3.1", 4),
+        ("v4.4.0-rc.1+g5f0c", "4.4.0-rc.1+g5f0c", 4),
+        ("3.18.2", "3.18.2", 3),
+    ],
+)
+def test_version(printed: str, version: str, major: int, program: Program, helm: Helm) -> None:
+    """As every helm since 3.0 prints it; asked for once."""
+    program.says(printed)
+    assert (helm.version, helm.major) == (version, major)
+    assert program.calls == ["version --template {{.Version}}"]
+
+
+@pytest.mark.parametrize("printed", ["", "Client: &version.Version{}", "unknown"])
+def test_version_that_cannot_be_read(printed: str, program: Program, helm: Helm) -> None:
+    """A helm of the guide's own time, or something else of that name."""
+    program.says(printed)
+    with pytest.raises(JobError, match="does not say which version of helm it is"):
+        _ = helm.version
+
+
+def test_program_that_cannot_be_run(program: Program) -> None:
+    """Such as one for another processor."""
+    helm = Helm(str(program.path))
+    program.path.write_bytes(b"\x7fELF")
+    with pytest.raises(JobError, match=r"helm cannot be run: .*Exec format error"):
+        _ = helm.version
+
+
+def test_program_that_hangs(program: Program) -> None:
+    """It is ended at its time limit, and named."""
+    program.path.write_text("#!/bin/sh\nexec sleep 9\n")
+    with pytest.raises(JobError, match=r"^helm upgrade took longer than 0 s\.$"):
+        Helm(str(program.path))._run(["upgrade"], dict(os.environ), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "expected"),
+    [
+        ("", "Error: UPGRADE FAILED: conflict\n", "Error: UPGRADE FAILED: conflict"),
+        (
+            "",
+            'level=WARN msg="unable to find exact version"\nError: INSTALLATION FAILED: x\nlevel=ERROR msg=y\n',
+            "Error: INSTALLATION FAILED: x",
+        ),
+        ("", "Error: first\nError: second\n", "Error: second"),
+        (
+            "",
+            "panic: no Error at the start of a line\nsecond line",
+            "panic: no Error at the start of a line\nsecond line",
+        ),
+        ("told on stdout", " \n", "told on stdout"),
+        ("", "", ""),
+        ("", "Error: " + "x" * 3000, "Error: " + "x" * 1993),
+    ],
+)
+def test_error_line(stdout: str, stderr: str, expected: str, program: Program, helm: Helm) -> None:
+    """Helm 4 logs to stderr beside its error; the error is what counts."""
+    program.says(stdout, stderr, 1)
+    with pytest.raises(JobError) as caught:
+        helm._run(["upgrade", "istiod", str(CHART), "--install"], dict(os.environ), 9)
+    assert caught.value.message == f"helm upgrade istiod {CHART} failed: {expected}"
+
+
+# -- its verbs ---------------------------------------------------------------------------------------------------------
+
+
+def test_template(program: Program, helm: Helm) -> None:
+    """Rendered without a cluster, for the version of the one that is meant."""
+    program.says("kind: ConfigMap\n")
+    text = helm.template("istio-base", "istio-system", CHART, {"global": {"hub": "x"}}, "v1.37.2")
+    assert text == "kind: ConfigMap\n"
+    words = program.words
+    values = words[words.index("--values") + 1]
+    assert words == [
+        *("template", "istio-base", str(CHART), "--namespace", "istio-system"),
+        *("--values", values, "--kube-version", "v1.37.2"),
+    ]
+    assert json.loads((program.folder / "values").read_text()) == {"global": {"hub": "x"}}
+
+
+def test_values_are_private(temporary: Path, program: Program, helm: Helm) -> None:
+    """Values may hold passwords: they are in a file that only we can read, on no command line, and gone after."""
+    helm.template("a", "b", CHART, {"password": "hunter22"}, "v1.37.2")
+    assert (program.folder / "modes").read_text().split() == ["600", "700"]
+    assert "hunter22" not in "".join(program.calls)
+    assert "hunter22" not in str(program.environment)
+    assert list(temporary.iterdir()) == []
+
+
+def test_values_are_gone_after_a_failure(temporary: Path, program: Program, helm: Helm) -> None:
+    """Nothing stays of a call that failed."""
+    program.says(code=1)
+    with pytest.raises(JobError):
+        helm.template("a", "b", CHART, {}, "v1.37.2")
+    assert list(temporary.iterdir()) == []
+
+
+def test_values_that_yaml_reads_as_they_were(program: Program, helm: Helm) -> None:
+    r"""Helm reads JSON as YAML, where the pair `\ud83d\ude00` is no character."""
+    values = {"labels": {"mood": "😀", "name": "Zoë", "line": "a\nb", "quote": '"'}, "none": None, "yes": True}
+    helm.template("a", "b", CHART, values, "v1.37.2")
+    text = (program.folder / "values").read_text(encoding="utf-8")
+    assert "\\ud83d" not in text
+    assert yaml.safe_load(text) == values
+
+
+@pytest.mark.parametrize(
+    ("repository", "source"),
+    [
+        ("https://charts.example.com", ["istiod", "--repo", "https://charts.example.com"]),
+        ("oci://registry.example.com/charts", ["oci://registry.example.com/charts/istiod"]),
+        ("oci://registry.example.com/charts/", ["oci://registry.example.com/charts/istiod"]),
+    ],
+)
+def test_pull(repository: str, source: list[str], program: Program, helm: Helm) -> None:
+    """An HTTP repository is named beside the chart, an OCI one is part of its name."""
+    helm.pull(repository, "istiod", "1.31.0", Path("/into"))
+    assert program.words == ["pull", *source, "--version", "1.31.0", "--destination", "/into"]
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "force"), [("v4.3.1", True, True), ("v4.3.1", False, False), ("v3.18.0", True, False)]
+)
+def test_upgrade_59367(version: str, first: bool, force: bool, program: Program, helm: Helm) -> None:
+    """istio#59367: istiod owns failurePolicy; Helm 4 is told to take it for a first revision, Helm 3 has no word."""
+    program.says(version)
+    environment = {**os.environ, "KUBECONFIG": "/private/kubeconfig"}
+    helm.upgrade("istiod", "istio-system", CHART, {"a": 1}, environment, 300, first=first)
+    words = program.words
+    values = words[words.index("--values") + 1]
+    assert words == [
+        *("upgrade", "istiod", str(CHART), "--install", "--namespace", "istio-system", "--reset-values"),
+        *(["--force-conflicts"] if force else []),
+        *("--values", values, "--timeout", "300s"),
+    ]
+    assert program.environment["KUBECONFIG"] == "/private/kubeconfig"
+
+
+def test_stored(tmp_path: Path) -> None:
+    """Both calls of helm that tell of a release, put together."""
+    program = Program(tmp_path / "stored")
+    metadata = shlex.quote(json.dumps({"name": "istiod", "version": "1.31.0"}))
+    status = shlex.quote(json.dumps({"name": "istiod", "version": 3, "info": {"status": "deployed"}}))
+    program.path.write_text(f'#!/bin/sh\nif [ "$1" = get ]; then echo {metadata}; else echo {status}; fi\n')
+    assert Helm(str(program.path)).stored("istiod", "istio-system", dict(os.environ)) == {
+        "name": "istiod",
+        "version": 3,
+        "info": {"status": "deployed"},
+        "chart": {"metadata": {"version": "1.31.0"}},
+    }
+
+
+def test_release_that_is_not_stored(program: Program, helm: Helm) -> None:
+    """None; any other failure is one."""
+    program.says(stderr="Error: release: not found", code=1)
+    assert helm.stored("istiod", "istio-system", dict(os.environ)) is None
+    assert program.words == ["status", "istiod", "--namespace", "istio-system", "--output", "json"]
+    program.says(stderr="Error: Kubernetes cluster unreachable", code=1)
+    with pytest.raises(JobError, match="Kubernetes cluster unreachable"):
+        helm.stored("istiod", "istio-system", dict(os.environ))
+
+
+# -- private directories -----------------------------------------------------------------------------------------------
+
+
+def test_private_directory(temporary: Path) -> None:
+    """Ours alone, and gone when the block ends, however it does."""
+    with pytest.raises(RuntimeError), private_directory() as path:  # noqa: PT012 - what is held is what comes after
+        assert path.parent == temporary
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        (path / "file").write_text("")
+        raise RuntimeError
+    assert list(temporary.iterdir()) == []
+
+
+def test_only_directories_of_dead_runs_are_swept(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed run leaves its directory to the next; those of the living, of others and of other names stay."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, living = ended.pid, os.getpid()
+    names = [
+        f"meshops-istio-{dead}-abc",
+        f"meshops-istio-{living}-abc",
+        f"meshops-istio-cache-{os.getuid()}",
+        "meshops-istio-notes",
+        f"other-{dead}-abc",
+    ]
+    for name in names:
+        (temporary / name).mkdir()
+        (temporary / name / "kubeconfig").write_text("")
+    with private_directory() as own:
+        left = {path.name for path in temporary.iterdir()} - {own.name}
+    assert left == set(names[1:])
+    (temporary / names[0]).mkdir()
+    stranger = os.getuid() + 1
+    monkeypatch.setattr(helm_module.os, "getuid", lambda: stranger)
+    with private_directory():
+        assert (temporary / names[0]).exists()
+
+
+# -- credentials -------------------------------------------------------------------------------------------------------
+
+
+def cluster(auth: dict[str, Any] | None = None, headers: dict[str, Any] | None = None, **configuration: Any) -> Any:
+    """What credentials() looks at in a Cluster."""
+    plain = {"verify_ssl": True, "ssl_ca_cert": None, "proxy": None, "cert_file": None, "key_file": None}
+    return SimpleNamespace(
+        auth={"proxy_headers": {}, **(auth or {})},
+        host="https://192.0.2.1:6443",
+        configuration=SimpleNamespace(**{**plain, **configuration}),
+        auth_headers=lambda: {"User-Agent": "meshops.istio", **(headers or {})},
+    )
+
+
+def written(environment: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The kubeconfig that an environment names: all of it, its cluster and its user."""
+    config = json.loads(Path(environment["KUBECONFIG"]).read_text())
+    context = next(item["context"] for item in config["contexts"] if item["name"] == config["current-context"])
+    found = [
+        next(item[kind] for item in config[kind + "s"] if item["name"] == context[kind]) for kind in ("cluster", "user")
+    ]
+    return config, found[0], found[1]
+
+
+def test_named_kubeconfig_is_used_as_it_is(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exec plugins go on renewing tokens; nothing is written."""
+    monkeypatch.setenv("HOME", "/home/jane")
+    with credentials(cluster({"kubeconfig": "~/.kube/kvm", "context": "kvm"})) as environment:
+        assert environment["KUBECONFIG"] == "/home/jane/.kube/kvm"
+        assert environment["HELM_KUBECONTEXT"] == "kvm"
+        assert list(temporary.iterdir()) == []
+
+
+def test_named_kubeconfig_with_its_own_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HELM_KUBE* of the user's shell would lead helm to another cluster than ours."""
+    for name in ("HELM_KUBECONTEXT", "HELM_KUBETOKEN", "HELM_KUBEAPISERVER"):
+        monkeypatch.setenv(name, "other")
+    monkeypatch.setenv("HELM_CACHE_HOME", "/cache")
+    with credentials(cluster({"kubeconfig": "/k", "context": None})) as environment:
+        assert not [name for name in environment if name.startswith("HELM_KUBE")]
+        assert environment["HELM_CACHE_HOME"] == "/cache"
+        assert environment["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {},
+        {"context": "kvm"},
+        {"kubeconfig": {"apiVersion": "v1"}},
+        {"kubeconfig": "/k", "host": "https://192.0.2.1:6443"},
+        {"kubeconfig": "/k", "api_key": "t"},
+        {"kubeconfig": "/k", "verify_ssl": False},
+        {"kubeconfig": "/k", "ssl_ca_cert": "/ca"},
+        {"kubeconfig": "/k", "cert_file": "/c"},
+        {"kubeconfig": "/k", "key_file": "/c"},
+        {"kubeconfig": "/k", "username": "u"},
+        {"kubeconfig": "/k", "proxy": "http://p"},
+        {"kubeconfig": "/k", "no_proxy": "x"},
+        {"kubeconfig": "/k", "proxy_headers": {"user_agent": "x"}},
+    ],
+    ids=str,
+)
+def test_everything_else_gets_a_kubeconfig_of_its_own(auth: dict[str, Any], temporary: Path) -> None:
+    """With an option beside the kubeconfig, from wherever, the file alone would be other credentials than ours."""
+    with credentials(cluster(auth, {"authorization": "Bearer token-1"})) as environment:
+        path = Path(environment["KUBECONFIG"])
+        assert path.is_relative_to(temporary)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert "token-1" not in str(environment)
+        _config, server, user = written(environment)
+        assert server["server"] == "https://192.0.2.1:6443"
+        assert user == {"token": "token-1"}
+    assert list(temporary.iterdir()) == []
+
+
+def test_kubeconfig_is_gone_after_a_failure(temporary: Path) -> None:
+    """However the task ends."""
+    with pytest.raises(JobError), credentials(cluster()):
+        raise JobError("helm failed")
+    assert list(temporary.iterdir()) == []
+
+
+def test_kubeconfig_says_how_the_client_connects() -> None:
+    """CA, name in the certificate, proxy, client certificate."""
+    found = cluster(
+        ssl_ca_cert="/ca.crt",
+        tls_server_name="kubernetes.default",
+        proxy="http://proxy:3128",
+        cert_file="/c.crt",
+        key_file="/c.key",
+    )
+    with credentials(found) as environment:
+        config, server, user = written(environment)
+    assert (config["apiVersion"], config["kind"]) == ("v1", "Config")
+    assert server == {
+        "server": "https://192.0.2.1:6443",
+        "certificate-authority": "/ca.crt",
+        "tls-server-name": "kubernetes.default",
+        "proxy-url": "http://proxy:3128",
+    }
+    assert user == {"client-certificate": "/c.crt", "client-key": "/c.key"}
+
+
+def test_kubeconfig_does_not_verify_what_the_client_does_not() -> None:
+    """Helm refuses a CA beside the opt-out."""
+    with credentials(cluster(verify_ssl=False, ssl_ca_cert="/ca.crt")) as environment:
+        _config, server, _user = written(environment)
+    assert server == {"server": "https://192.0.2.1:6443", "insecure-skip-tls-verify": True}
+
+
+def test_kubeconfig_impersonates() -> None:
+    """User and groups; a named kubeconfig alone would act as somebody else."""
+    headers = {"Impersonate-User": "jane", "Impersonate-Group": ["dev", "ops"], "Authorization": "bearer token-1"}
+    with credentials(cluster({"kubeconfig": "/k"}, headers)) as environment:
+        _config, _server, user = written(environment)
+    assert user == {"token": "token-1", "as": "jane", "as-groups": ["dev", "ops"]}
