@@ -50,9 +50,14 @@ COLLECTIONS = {
     ),
 }
 
-# Run by every Python of an environment when it starts. Without the glob, molecule warns on each run that
-# scenarios belong into extensions/; it is set here so that a molecule typed by hand is quiet too.
-SITE_CONFIGURATION = "import os; os.environ.setdefault('MOLECULE_GLOB', 'molecule/*/molecule.yml')\n"
+# Run by every Python of .venv when it starts, so that a molecule typed by hand works as one run by make:
+# without the glob it warns each time that scenarios belong into extensions/, and without the directory it
+# remembers in the user's home, after `make clean`, that there is a cluster.
+MOLECULE_SETTINGS = {
+    "MOLECULE_EPHEMERAL_DIRECTORY": str(ROOT / "build/molecule/state"),
+    "MOLECULE_GLOB": "molecule/*/molecule.yml",
+}
+SITE_CONFIGURATION = f"import os; [os.environ.setdefault(*item) for item in {MOLECULE_SETTINGS}.items()]\n"
 
 # pip's setting -> the variable by which uv takes the same.
 PIP_TO_UV = {
@@ -206,7 +211,8 @@ def ensure(name: str) -> Path:
     """
     versions = ENVIRONMENTS[name]
     lock = lock_file(name)
-    stamp = digest(lock.read_bytes(), json.dumps(COLLECTIONS), SITE_CONFIGURATION)
+    site_configuration = SITE_CONFIGURATION if name == "dev" else ""
+    stamp = digest(lock.read_bytes(), json.dumps(COLLECTIONS), site_configuration)
     home = ROOT / ".venv" if name == "dev" else CACHE / f"environments/{name}-{stamp}"
     done = home / ".meshops-stamp"
     if done.exists() and done.read_text() == stamp and (home / "bin/python").exists():
@@ -223,7 +229,7 @@ def ensure(name: str) -> Path:
         site = next(home.glob("lib/python*/site-packages"))
         for each in COLLECTIONS:
             shutil.copytree(collection(each), site, dirs_exist_ok=True)
-        (site / "meshops.pth").write_text(SITE_CONFIGURATION)
+        (site / "meshops.pth").write_text(site_configuration)
         done.write_text(stamp)
         say(f"{name} is ready in {time.monotonic() - started:.0f} s: {home}")
     return home
