@@ -1,0 +1,322 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Helm's storage is read as Helm writes it; what is not of that form is never guessed at."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.meshops.istio.plugins.module_utils import release_state
+from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.release_state import (
+    Stored,
+    UnknownFormat,
+    chart_differs,
+    decode,
+    newest,
+    read,
+)
+
+NOW = datetime(2026, 11, 22, 20, 0, 0, tzinfo=timezone.utc)
+DOCUMENT: dict[str, Any] = {
+    "name": "istiod",
+    "info": {
+        "first_deployed": "2026-11-22T18:50:00.123456789Z",
+        "last_deployed": "2026-11-22T19:58:30.123456789Z",
+        "deleted": "",
+        "status": "deployed",
+    },
+    "chart": {"metadata": {"name": "istiod", "version": "1.31.0"}, "templates": [], "values": {}, "files": None},
+    "config": {"global": {"hub": "example.com/istio"}},
+    "manifest": "---\nkind: ConfigMap\n",
+    "version": 3,
+    "namespace": "istio-system",
+}
+
+
+def packed(document: Any, compress: bool = True) -> str:
+    """What a secret's `data.release` holds: Kubernetes' base64 of Helm's base64 of gzip."""
+    text = json.dumps(document).encode()
+    return base64.b64encode(base64.b64encode(gzip.compress(text) if compress else text)).decode()
+
+
+class Secrets:
+    """A cluster that holds Helm's secrets, and takes note of what it is asked for."""
+
+    def __init__(self, *secrets: tuple[str, str, str]) -> None:
+        self.secrets = {(namespace, name): data for namespace, name, data in secrets}
+        self.asked: list[tuple[Any, ...]] = []
+
+    def list(self, api_version: str, kind: str, namespace: str, **options: Any) -> list[dict[str, Any]]:
+        """Names only."""
+        self.asked.append(("list", api_version, kind, namespace, options))
+        return [{"metadata": {"name": name}} for place, name in self.secrets if place == namespace]
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        """One in full."""
+        self.asked.append(("get", api_version, kind, name, namespace))
+        data = self.secrets.get((namespace, name))
+        return {"data": {"release": data}} if data is not None else None
+
+
+def secret(name: str, revision: int, namespace: str = "istio-system", **given: Any) -> tuple[str, str, str]:
+    """One of Helm's secrets."""
+    document = {**DOCUMENT, "name": name, "version": revision, **given}
+    return namespace, f"sh.helm.release.v1.{name}.v{revision}", packed(document)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_decode(compress: bool) -> None:
+    """As Helm 3 and 4 write it; Helm compresses all but what its first versions stored."""
+    assert decode(packed(DOCUMENT, compress)) == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "no base64!",
+        base64.b64encode(b"no base64 inside!").decode(),
+        base64.b64encode(base64.b64encode(b"\x1f\x8bnot gzip")).decode(),
+        base64.b64encode(base64.b64encode(gzip.compress(json.dumps(DOCUMENT).encode())[:-30])).decode(),
+        base64.b64encode(base64.b64encode(gzip.compress(b"not json"))).decode(),
+        base64.b64encode(base64.b64encode(b"\xff\xfe")).decode(),
+        packed([]),
+        packed("text"),
+        packed(None),
+        packed({}),
+        packed({"version": 1}),
+        packed({"version": 1, "info": {}}),
+        packed({"version": 1, "info": {"status": ""}}),
+        packed({"version": 1, "info": "deployed"}),
+        packed({"version": 0, "info": {"status": "deployed"}}),
+        "é",
+    ],
+)
+def test_unknown_format(data: str) -> None:
+    """Every way in which it may be something else is one error, at which helm is asked instead."""
+    with pytest.raises(UnknownFormat):
+        decode(data)
+
+
+def test_newest() -> None:
+    """Revisions are numbers: 10 is newer than 9; names may hold dots; other secrets are none of ours."""
+    names = [
+        "sh.helm.release.v1.istiod.v9",
+        "sh.helm.release.v1.istiod.v10",
+        "sh.helm.release.v1.istiod.v2",
+        "sh.helm.release.v1.my.v1.app.v3",
+        "sh.helm.release.v2.istiod.v11",
+        "sh.helm.release.v1.istiod.vx",
+        "istio-ca-secret",
+    ]
+    assert newest({"metadata": {"name": name}} for name in names) == {"istiod": 10, "my.v1.app": 3}
+    assert newest([]) == {}
+
+
+def test_read() -> None:
+    """The newest revision of each release that is there; no request for the others."""
+    cluster = Secrets(
+        secret("istiod", 1),
+        secret("istiod", 3),
+        secret("foreign", 1),
+        secret("edge", 1, "edge", config=None, chart=None, manifest=None),
+    )
+    wanted = [("istio-system", "istiod"), ("istio-system", "istio-base"), ("edge", "edge"), ("edge", "istiod")]
+    found = read(cluster, wanted)  # type: ignore[arg-type]
+    assert found == {
+        ("istio-system", "istiod"): Stored(
+            "istiod",
+            "istio-system",
+            3,
+            "deployed",
+            DOCUMENT["chart"],
+            {"global": {"hub": "example.com/istio"}},
+            "---\nkind: ConfigMap\n",
+            "2026-11-22T19:58:30.123456789Z",
+        ),
+        ("edge", "edge"): Stored("edge", "edge", 1, "deployed", {}, {}, "", "2026-11-22T19:58:30.123456789Z"),
+    }
+    options = {"label_selector": "owner=helm", "metadata_only": True}
+    assert sorted(cluster.asked, key=str) == [
+        ("get", "v1", "Secret", "sh.helm.release.v1.edge.v1", "edge"),
+        ("get", "v1", "Secret", "sh.helm.release.v1.istiod.v3", "istio-system"),
+        ("list", "v1", "Secret", "edge", options),
+        ("list", "v1", "Secret", "istio-system", options),
+    ]
+
+
+def test_read_of_what_goes_away_meanwhile() -> None:
+    """Between list and read somebody uninstalled it."""
+    cluster = Secrets(secret("istiod", 1))
+    cluster.get = lambda *_arguments: None  # type: ignore[method-assign]
+    assert read(cluster, [("istio-system", "istiod")]) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [{"metadata": {}}, {"data": None}, {"data": {"release": "x"}}])
+def test_read_of_an_unknown_format(content: dict[str, Any]) -> None:
+    """Not taken for a release that is not there."""
+    cluster = Secrets(secret("istiod", 1))
+    cluster.get = lambda *_arguments: content  # type: ignore[method-assign]
+    with pytest.raises(UnknownFormat):
+        read(cluster, [("istio-system", "istiod")])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [(None, True), ("", True), ("secret", True), ("secrets", True), ("configmap", False), ("sql", False)],
+)
+def test_in_secrets(driver: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helm's own names for its default."""
+    monkeypatch.delenv("HELM_DRIVER", raising=False)
+    if driver is not None:
+        monkeypatch.setenv("HELM_DRIVER", driver)
+    assert release_state.in_secrets() is expected
+
+
+def test_ask_helm() -> None:
+    """Releases that are kept elsewhere, in helm's own words; what helm does not know is not there."""
+
+    class FakeHelm:
+        """Knows one release."""
+
+        def stored(self, name: str, namespace: str, environment: dict[str, str]) -> dict[str, Any] | None:
+            """As helm status and helm get metadata tell it."""
+            assert environment == {"HELM_DRIVER": "sql"}
+            return {**DOCUMENT, "version": "3"} if (name, namespace) == ("istiod", "istio-system") else None
+
+    wanted = [("istio-system", "istiod"), ("edge", "istiod")]
+    found = release_state.ask(FakeHelm(), {"HELM_DRIVER": "sql"}, wanted)  # type: ignore[arg-type]
+    assert list(found) == [("istio-system", "istiod")]
+    assert found["istio-system", "istiod"].revision == 3
+    assert found["istio-system", "istiod"].chart_version == "1.31.0"
+
+
+def test_secret_of_a_revision() -> None:
+    """What is deleted to recover from a killed run is this revision and no other."""
+    assert Stored("istiod", "istio-system", 3, "pending-upgrade").secret == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "sh.helm.release.v1.istiod.v3", "namespace": "istio-system"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("modified", "expected"),
+    [
+        ("2026-11-22T19:58:30.123456789Z", 90.0),
+        ("2026-11-22T19:58:30Z", 90.0),
+        ("2026-11-22T20:58:30.5+01:00", 90.0),
+        ("2026-11-22T14:58:30.123456789-05:00", 90.0),
+        ("2026-11-22T20:58:30+01:00", 90.0),
+        ("", float("inf")),
+        ("yesterday", float("inf")),
+    ],
+)
+def test_age(modified: str, expected: float) -> None:
+    """Go writes nanoseconds and the zone of the machine that ran helm; Python 3.10 reads neither by itself."""
+    assert Stored("a", "b", 1, "pending-upgrade", modified=modified).age(NOW) == expected
+
+
+def test_age_of_an_uninstall() -> None:
+    """It counts from when it began, not from when the release was installed."""
+    info = {**DOCUMENT["info"], "status": "uninstalling", "deleted": "2026-11-22T19:59:50.1Z"}
+    found = read(Secrets(secret("istiod", 1, info=info)), [("istio-system", "istiod")])  # type: ignore[arg-type]
+    assert found["istio-system", "istiod"].age(NOW) == 10.0
+
+
+# -- charts ------------------------------------------------------------------------------------------------------------
+
+FILES = {
+    "Chart.yaml": "name: istiod\nversion: 1.31.0\n",
+    "values.yaml": "pilot:\n  traceSampling: 1.0\n  enabled: true\n",
+    "README.md": "read me",
+    "templates/deployment.yaml": "kind: Deployment",
+    "templates/_helpers.tpl": "{{/* */}}",
+    "files/profile-demo.yaml": "a: b",
+}
+
+
+def chart(folder: Path, **changes: str | None) -> Chart:
+    """A chart on disk; files that are None are left out."""
+    for name, text in {**FILES, **changes}.items():
+        if text is not None:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+    return Chart(folder)
+
+
+def kept(name: str, text: str) -> dict[str, str]:
+    """A file as Helm stores it."""
+    return {"name": name, "data": base64.b64encode(text.encode()).decode()}
+
+
+def stored(**given: Any) -> dict[str, Any]:
+    """The same chart as Helm stores it, where numbers have lost their points."""
+    return {
+        "metadata": {"name": "istiod", "version": "1.31.0"},
+        "templates": [kept(name, text) for name, text in FILES.items() if name.startswith("templates/")],
+        "files": [kept("README.md", "read me"), kept("files/profile-demo.yaml", "a: b")],
+        "values": {"pilot": {"traceSampling": 1, "enabled": True}},
+        **given,
+    }
+
+
+def test_chart_is_the_same(tmp_path: Path) -> None:
+    """Chart.yaml and values.yaml are stored in forms of their own."""
+    assert chart_differs(stored(), chart(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "expected"),
+    [
+        ({}, {"metadata": {"version": "1.30.2"}}, "chart version 1.30.2 -> 1.31.0"),
+        ({}, {"metadata": None}, "chart version  -> 1.31.0"),
+        ({"templates/deployment.yaml": "kind: DaemonSet"}, {}, "chart content: templates/deployment.yaml"),
+        ({"templates/deployment.yaml": None}, {}, "chart content: templates/deployment.yaml"),
+        ({"templates/new.yaml": "kind: Role"}, {}, "chart content: templates/new.yaml"),
+        ({"files/profile-demo.yaml": "a: c"}, {}, "chart content: files/profile-demo.yaml"),
+        ({"README.md": None}, {}, "chart content: README.md"),
+        ({"values.yaml": "pilot:\n  traceSampling: 2\n  enabled: true\n"}, {}, "chart content: values.yaml"),
+        ({}, {"values": None}, "chart content: values.yaml"),
+    ],
+)
+def test_chart_differs(changes: dict[str, str], given: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    """In a few words; a patched chart of the same version counts."""
+    assert chart_differs(stored(**given), chart(tmp_path, **changes)) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"notes.txt": "kept out by .helmignore", ".helmignore": "notes.txt"},
+        {"Chart.lock": "dependencies: []"},
+        {"charts/sub/templates/a.yaml": "kind: Role"},
+        {"templates/.deployment.yaml.swp": "an editor's"},
+    ],
+    ids=["ignored", "lock", "subchart", "hidden"],
+)
+def test_files_that_helm_does_not_store(changes: dict[str, str], tmp_path: Path) -> None:
+    """They would be different for ever."""
+    assert chart_differs(stored(), chart(tmp_path, **changes)) is None
+
+
+def test_chart_without_files(tmp_path: Path) -> None:
+    """Helm writes null for none, and "" for an empty one."""
+    bare = chart(tmp_path, **{**dict.fromkeys(FILES), "Chart.yaml": "version: 1.31.0", "templates/a": ""})
+    nothing = {"templates": [{"name": "templates/a", "data": None}], "files": None, "values": None}
+    assert chart_differs(stored(**nothing), bare) is None
+
+
+def test_chart_as_helm_tells_it(tmp_path: Path) -> None:
+    """Without its content only the version can be compared."""
+    assert chart_differs({"metadata": {"version": "1.31.0"}}, chart(tmp_path)) is None
+    assert chart_differs({"metadata": {"version": "1.30.0"}}, chart(tmp_path)) == "chart version 1.30.0 -> 1.31.0"
