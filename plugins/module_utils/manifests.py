@@ -9,6 +9,7 @@ so that ``changed`` and the diff are the server's own words and not a guess.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import Ident
 
 #: Kinds that others live in or are instances of: applied before the rest, in this order.
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret")
+DYING_TIMEOUT = 120.0  # seconds that an earlier deletion may still take
 
 
 @dataclass
@@ -35,12 +37,14 @@ class Change:
     :ivar dict before: the live object, or None
     :ivar dict after: what the server would store, by its dry run; the wanted object itself where no dry run is possible
     :ivar bool dry_run: whether the server was asked
+    :ivar dict dying: the live object that is being deleted and must be gone first
     """
 
     wanted: dict[str, Any]
     before: dict[str, Any] | None
     after: dict[str, Any]
     dry_run: bool = True
+    dying: dict[str, Any] | None = None
 
     @property
     def verb(self) -> str:
@@ -99,9 +103,14 @@ def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MA
         that creates them next has no use for that
     :raises JobError: the server refuses an object; names it and says why
     """
-    live = read(cluster, wanted)
+    found = read(cluster, wanted)
+    # What is being deleted will be gone, however much it looks like what is wanted.
+    dying = {key: obj for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
+    live = {key: obj for key, obj in found.items() if key not in dying}
 
     def examine(obj: dict[str, Any]) -> Change | None:
+        if identity(obj) in dying:
+            return Change(obj, None, obj, dry_run=False, dying=dying[identity(obj)])
         before = live.get(identity(obj))
         if before and is_applied(before, obj, manager):
             return None
@@ -129,6 +138,8 @@ def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER)
         ranks.setdefault(order.get(change.wanted["kind"], len(_FIRST)), []).append(change)
 
     def write(change: Change) -> None:
+        if change.dying:
+            until_gone(cluster, change.dying)
         try:
             change.after = cluster.apply(change.wanted, manager=manager)
         except ApiError as error:
@@ -136,6 +147,27 @@ def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER)
 
     for rank in sorted(ranks):
         in_parallel(write, ranks[rank])
+
+
+def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_TIMEOUT) -> None:
+    """Wait until an object that is being deleted is gone.
+
+    :raises JobError: it stays; names what holds it
+    """
+    meta, deadline = dying["metadata"], time.monotonic() + timeout
+    while True:
+        live = cluster.get(dying["apiVersion"], dying["kind"], meta["name"], meta.get("namespace"))
+        if live is None or live["metadata"]["uid"] != meta["uid"]:
+            return
+        if time.monotonic() > deadline:
+            spec = live.get("spec") or {}
+            holders = live["metadata"].get("finalizers") or spec.get("finalizers") or []
+            raise JobError(
+                f"{reference(dying)} is being deleted since {meta['deletionTimestamp']} and not gone after another "
+                f"{timeout:.0f} s. What holds it: {', '.join(holders) or 'nothing that it names'}. Let its deletion "
+                "end, and run again."
+            )
+        time.sleep(1)
 
 
 def refused(obj: dict[str, Any], error: ApiError) -> JobError:
