@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from cluster.testcluster import TestCluster
 
+#: A finalizer is what keeps an object that is being deleted.
+HELD = "meshops.example.com/held"
 LOST = {
     "a gateway's Deployment": ("deployment", "istio-ingressgateway"),
     "a gateway's Service": ("service", "istio-ingressgateway"),
@@ -29,3 +33,19 @@ def test_it_is_restored(what: str, mesh: TestCluster) -> None:
     with mesh.asked() as asked:
         again = mesh.site().succeeded()
     assert (again.changed, asked.writes) == ([], [])
+
+
+def test_what_is_being_deleted_is_waited_for_and_made_anew(mesh: TestCluster) -> None:
+    """A definition that somebody is deleting looks as it is wanted, and will be gone."""
+    kind, name = "customresourcedefinition", "proxyconfigs.networking.istio.io"
+    mesh.kubectl("patch", kind, name, "--type=merge", f'--patch={{"metadata": {{"finalizers": ["{HELD}"]}}}}')
+    before = mesh.get(kind, name)["metadata"]["uid"]
+    mesh.kubectl("delete", kind, name, "--wait=false")
+    release = threading.Timer(
+        5, mesh.kubectl, ["patch", kind, name, "--type=merge", '--patch={"metadata": {"finalizers": null}}']
+    )
+    release.start()
+    run = mesh.role("crds").succeeded()
+    release.join()
+    assert run.of("istio_crds").data["objects"] == [f"CustomResourceDefinition {name}"]
+    assert mesh.get(kind, name)["metadata"]["uid"] != before

@@ -67,7 +67,7 @@ class TestCluster:
     def tool(self, name: str, *arguments: str | Path, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl, helm or istioctl against it. :returns: what it printed"""
         command = [str(self.tools / name), "--kubeconfig", str(self.kubeconfig), *map(str, arguments)]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0 or not check, f"{name} {' '.join(map(str, arguments))}: {done.stderr}{done.stdout}"
         return done.stdout + ("" if done.returncode == 0 else done.stderr)
 
@@ -106,7 +106,7 @@ class TestCluster:
         self.kubectl("wait", "--for=delete", "--timeout=60s", *namespaces)
         crds = [name for name in ours if name.startswith("customresourcedefinition")]
         if crds:
-            self.kubectl("wait", "--for=delete", "--timeout=60s", *crds)
+            self.kubectl("wait", "--for=delete", "--timeout=240s", *crds)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
