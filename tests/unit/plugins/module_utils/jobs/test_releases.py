@@ -1,0 +1,574 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A release is written when it must be and never otherwise, in the right order, and never under somebody's hands."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.releases import judge
+from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+
+VERSION = "1.31.0"
+MESH = "istio-system"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The identities of a manifest's objects are kept in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HELM_DRIVER", raising=False)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A directory with three charts."""
+    for name in ("base", "istiod", "gateway"):
+        (tmp_path / "charts" / name / "templates").mkdir(parents=True)
+        (tmp_path / "charts" / name / "Chart.yaml").write_text(f"name: {name}\nversion: {VERSION}\n")
+        (tmp_path / "charts" / name / "templates/all.yaml").write_text("kind: List\n")
+    return tmp_path / "charts"
+
+
+def as_stored(name: str, version: str = VERSION) -> dict[str, Any]:
+    """A chart as Helm stores it."""
+    data = base64.b64encode(b"kind: List\n").decode()
+    return {"metadata": {"name": name, "version": version}, "templates": [{"name": "templates/all.yaml", "data": data}]}
+
+
+# -- judge -------------------------------------------------------------------------------------------------------------
+
+
+def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> releases.Step:
+    """The verdict on istiod."""
+    release = mesh.Release("istiod", MESH, "istiod", {} if values is None else values)
+    return judge(release, charts.Chart(repository / "istiod"), stored)
+
+
+def stored(status: str = "deployed", values: dict[str, Any] | None = None, version: str = VERSION) -> Stored:
+    """Istiod as it is stored."""
+    return Stored("istiod", MESH, 2, status, as_stored("istiod", version), values or {})
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "reasons"),
+    [
+        ("deployed", "none", []),
+        ("uninstalled", "install", ["not installed"]),
+        ("uninstalling", "recover", ["left in uninstalling by a run that ended early"]),
+        ("pending-install", "recover", ["left in pending-install by a run that ended early"]),
+        ("pending-upgrade", "recover", ["left in pending-upgrade by a run that ended early"]),
+        ("pending-rollback", "recover", ["left in pending-rollback by a run that ended early"]),
+        ("failed", "upgrade", ["status failed"]),
+        ("superseded", "upgrade", ["status superseded"]),
+        ("unknown", "upgrade", ["status unknown"]),
+    ],
+)
+def test_every_status_of_helm(status: str, action: str, reasons: list[str], repository: Path) -> None:
+    """Only `deployed` is left alone; helm refuses to upgrade what is pending or being uninstalled."""
+    step = judged(repository, stored(status))
+    assert (step.action, step.reasons) == (action, reasons)
+
+
+def test_release_that_is_not_there(repository: Path) -> None:
+    """Installed."""
+    step = judged(repository, None)
+    assert (step.action, step.reasons) == ("install", ["not installed"])
+    assert step.result() == {
+        "name": "istiod",
+        "namespace": MESH,
+        "chart": "istiod",
+        "chart_version": VERSION,
+        "action": "install",
+        "reasons": ["not installed"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [
+        ({"a": 1, "b": {"c": [1, 2]}}, {"b": {"c": [1, 2]}, "a": 1}, []),
+        ({"traceSampling": 100}, {"traceSampling": 100.0}, []),
+        ({"traceSampling": 0.5}, {"traceSampling": 0.5}, []),
+        ({"big": 1e22}, {"big": 10**22}, []),
+        ({"a": 1}, {"a": 2}, ["values"]),
+        ({"a": 1}, {"a": 1.5}, ["values"]),
+        ({"a": 1}, {"a": True}, ["values"]),
+        ({"a": 1}, {"a": "1"}, ["values"]),
+        ({"a": None}, {}, ["values"]),
+        ({"a": [1, 2]}, {"a": [2, 1]}, ["values"]),
+        ({}, {"a": 1}, ["values"]),
+    ],
+)
+def test_values(before: dict[str, Any], after: dict[str, Any], reasons: list[str], repository: Path) -> None:
+    """The order of keys is nothing, and helm writes 100.0 as 100; types count, and null removes a chart's default."""
+    step = judged(repository, stored(values=before), after)
+    assert step.reasons == reasons
+    assert step.action == ("upgrade" if reasons else "none")
+
+
+def test_all_reasons(repository: Path) -> None:
+    """In a few words each."""
+    step = judged(repository, stored("failed", {"a": 1}, "1.30.2"), {"a": 2})
+    assert step.reasons == ["status failed", "chart version 1.30.2 -> 1.31.0", "values"]
+    assert step.diff() == {
+        "before": {"chart_version": "1.30.2", "values": {"a": 1}},
+        "after": {"chart_version": VERSION, "values": {"a": 2}},
+        "before_header": "release istio-system/istiod",
+        "after_header": "release istio-system/istiod (upgrade)",
+    }
+    assert judged(repository, None).diff()["before"] == ""
+
+
+# -- run ---------------------------------------------------------------------------------------------------------------
+
+MANIFESTS = {
+    "istio-base": """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: istio-reader, namespace: istio-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: istio-reader, namespace: istio-system}
+""",
+    "istiod": """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: values, namespace: istio-system}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: istio-sidecar-injector}
+""",
+    "istio-ingressgateway": """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istio-ingressgateway}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: istio-ingressgateway}
+""",
+}
+#: What is ready of each kind.
+READY: dict[str, Any] = {
+    "Deployment": {"status": {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}},
+    "MutatingWebhookConfiguration": {"webhooks": [{"clientConfig": {"caBundle": "Q0E="}}]},
+}
+
+
+class World:
+    """Cluster, helm, lease and waiter in one, and in which order they are used."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Identity, dict[str, Any]] = {}
+        self.log: list[str] = []
+        self.lock = threading.Lock()
+        self.forced: list[str] = []
+        self.from_the_dead = False
+        self.fails: str | None = None
+
+    def note(self, line: str) -> None:
+        """One event; several threads come here."""
+        with self.lock:
+            self.log.append(line)
+
+    # The cluster.
+
+    auth: dict[str, Any] = {"kubeconfig": "/k"}  # noqa: RUF012 - nobody writes to it
+
+    def auth_headers(self) -> dict[str, str]:
+        """No impersonation."""
+        return {}
+
+    def resource(self, api_version: str, kind: str) -> Any:
+        """From the table."""
+        return known_resource(api_version, kind)
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """One object; as an API server does, without minding the namespace of what has none."""
+        place = namespace or "" if self.resource(api_version, kind).namespaced else ""
+        return self.objects.get((api_version, kind, place, name))
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **options: Any) -> list[dict[str, Any]]:
+        """All of a kind."""
+        found = [obj for key, obj in self.objects.items() if key[:3] == (api_version, kind, namespace or "")]
+        if options.get("metadata_only"):
+            found = [{key: obj[key] for key in ("apiVersion", "kind", "metadata")} for obj in found]
+        return found
+
+    def apply(self, obj: dict[str, Any]) -> dict[str, Any]:
+        """Create."""
+        self.note(f"apply {obj['kind']} {obj['metadata']['name']}")
+        self.objects[identity(obj)] = obj
+        return obj
+
+    def delete(self, obj: dict[str, Any]) -> bool:
+        """Delete."""
+        self.note(f"delete {obj['kind']} {obj['metadata']['name']}")
+        return self.objects.pop(identity(obj), None) is not None
+
+    # Helm.
+
+    def upgrade(
+        self,
+        name: str,
+        namespace: str,
+        chart: Path,
+        values: dict[str, Any],
+        environment: dict[str, str],
+        timeout: float,
+        first: bool = False,
+    ) -> None:
+        """Write a revision and its objects."""
+        assert environment["KUBECONFIG"] == "/k"
+        self.note(f"helm {namespace}/{name}")
+        if self.fails == name:
+            raise JobError(f"helm upgrade {name} failed")
+        if first:
+            self.forced.append(name)
+        self.deploy(name, chart.name, values, namespace)
+
+    # What a test sets up.
+
+    def deploy(
+        self,
+        name: str,
+        chart: str,
+        values: dict[str, Any],
+        namespace: str = MESH,
+        status: str = "deployed",
+        age: int = 0,
+    ) -> None:
+        """A further revision of a release, with its objects."""
+        revision = 1 + sum(key[3].startswith(f"sh.helm.release.v1.{name}.") for key in self.objects)
+        when = datetime.now(timezone.utc) - timedelta(seconds=age)
+        document = {
+            "version": revision,
+            "info": {"status": status, "last_deployed": when.strftime("%Y-%m-%dT%H:%M:%S.%f789Z")},
+            "chart": as_stored(chart),
+            "config": values,
+            "manifest": MANIFESTS[name],
+        }
+        data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
+        meta = {"name": f"sh.helm.release.v1.{name}.v{revision}", "namespace": namespace, "labels": {"owner": "helm"}}
+        found = [{"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"release": data}}]
+        for obj in charts.documents(MANIFESTS[name]):
+            if self.resource(obj["apiVersion"], obj["kind"]).namespaced:
+                obj["metadata"].setdefault("namespace", namespace)
+            else:
+                obj["metadata"].pop("namespace", None)
+            obj["metadata"]["generation"] = 1
+            found.append({**obj, **copy.deepcopy(READY.get(obj["kind"], {}))})
+        self.objects.update((identity(obj), obj) for obj in found)
+
+    def lose(self, kind: str, name: str) -> None:
+        """Somebody deletes an object."""
+        self.objects = {key: obj for key, obj in self.objects.items() if (key[1], key[3]) != (kind, name)}
+
+    def revisions(self, name: str) -> list[str]:
+        """Helm's secrets of a release."""
+        return sorted(key[3].rpartition(".")[2] for key in self.objects if f".{name}.v" in key[3])
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Everything outside the job."""
+    found = World()
+
+    @contextlib.contextmanager
+    def held(_cluster: Any, namespace: str, _timeout: float, _say: Any) -> Iterator[bool]:
+        found.note(f"take lease in {namespace}")
+        try:
+            yield found.from_the_dead
+        finally:
+            found.note("give back lease")
+
+    class Waiter:
+        """Takes note."""
+
+        def __init__(self, *_arguments: Any) -> None:
+            pass
+
+        def wait(self, keys: list[Identity]) -> None:
+            found.note("wait for " + " ".join(sorted(key[3] for key in keys)))
+
+    monkeypatch.setattr(releases, "Cluster", lambda _params: found)
+    monkeypatch.setattr(releases, "Helm", lambda _binary: found)
+    monkeypatch.setattr(releases.lease, "held", held)
+    monkeypatch.setattr(releases, "Waiter", Waiter)
+    return found
+
+
+@pytest.fixture
+def options(repository: Path) -> dict[str, Any]:
+    """What the user gives."""
+    return {"chart_version": VERSION, "chart_repository": str(repository)}
+
+
+def run(options: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
+    """Run the job as Ansible would."""
+    return releases.run(task_of(options, check_mode, diff))
+
+
+def task_of(options: dict[str, Any], check_mode: bool = False, diff: bool = False) -> Task:
+    """A task with validated options."""
+    validated = ArgumentSpecValidator(copy.deepcopy(releases.ARGUMENT_SPEC)).validate(options)
+    assert not validated.error_messages
+    return Task(validated.validated_parameters, check_mode, diff)
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    """What was done about each release."""
+    return {release["name"]: release["action"] for release in result["releases"]}
+
+
+@pytest.fixture
+def installed(world: World, options: dict[str, Any]) -> World:
+    """A mesh that is as it is wanted."""
+    world.objects[("v1", "Namespace", "", MESH)] = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": MESH},
+    }
+    for release in mesh.releases(task_of(options).params):
+        world.deploy(release.name, release.chart, json.loads(json.dumps(release.values)), release.namespace)
+    world.log.clear()
+    return world
+
+
+def test_first_installation(world: World, options: dict[str, Any]) -> None:
+    """Control plane, its pods, gateways, theirs; base beside them, for nobody waits for it."""
+    result = run(options)
+    assert result["changed"] is True
+    assert actions(result) == {"istio-base": "install", "istiod": "install", "istio-ingressgateway": "install"}
+    assert world.log[:3] == ["apply Namespace istio-system", "take lease in istio-system", "helm istio-system/istiod"]
+    order = [line for line in world.log[3:] if line != "helm istio-system/istio-base"]
+    assert order == [
+        "wait for istio-sidecar-injector istiod",
+        "helm istio-system/istio-ingressgateway",
+        "wait for istio-ingressgateway",
+        "give back lease",
+    ]
+    assert world.log.index("helm istio-system/istio-base") < world.log.index("give back lease")
+    assert sorted(world.forced) == ["istio-base", "istio-ingressgateway", "istiod"]
+
+
+def test_second_run_writes_nothing(installed: World, options: dict[str, Any]) -> None:
+    """No helm, no lease, no namespace; nothing to wait for either. kubernetes.core#565: not always changed."""
+    result = run(options, diff=True)
+    assert result["changed"] is False
+    assert set(actions(result).values()) == {"none"}
+    assert result["diff"] == []
+    assert installed.log == []
+
+
+def test_second_run_waits_for_what_is_not_ready(installed: World, options: dict[str, Any]) -> None:
+    """Somebody restarted istiod a moment ago."""
+    installed.objects["apps/v1", "Deployment", MESH, "istiod"]["status"]["availableReplicas"] = 0
+    assert run(options)["changed"] is False
+    assert installed.log == ["wait for istiod"]
+
+
+def test_check_mode_writes_nothing(world: World, options: dict[str, Any]) -> None:
+    """It says what would be done."""
+    result = run(options, check_mode=True, diff=True)
+    assert result["changed"] is True
+    assert set(actions(result).values()) == {"install"}
+    assert [change["before"] for change in result["diff"]] == ["", "", ""]
+    assert world.log == []
+
+
+def test_only_what_differs_is_written(installed: World, options: dict[str, Any]) -> None:
+    """One value of one gateway; the control plane is left alone. The diff shows what was before (istio#31185)."""
+    options["values"] = {"istio-ingressgateway": {"labels": {"team": "edge"}}}
+    result = run(options, diff=True)
+    assert actions(result) == {"istio-base": "none", "istiod": "none", "istio-ingressgateway": "upgrade"}
+    assert [line for line in installed.log if line.startswith("helm")] == ["helm istio-system/istio-ingressgateway"]
+    assert installed.forced == []
+    [change] = result["diff"]
+    assert "labels" not in change["before"]["values"]
+    assert change["after"]["values"]["labels"] == {"team": "edge"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "release"),
+    [
+        ("Deployment", "istiod", "istiod"),
+        ("ConfigMap", "values", "istiod"),
+        ("MutatingWebhookConfiguration", "istio-sidecar-injector", "istiod"),
+        ("Service", "istio-ingressgateway", "istio-ingressgateway"),
+        ("ClusterRole", "istio-reader", "istio-base"),
+    ],
+)
+def test_objects_that_are_missing_are_restored(
+    kind: str, name: str, release: str, installed: World, options: dict[str, Any]
+) -> None:
+    """A release whose secret is intact, but not its objects, is not unchanged: helm writes it again."""
+    installed.lose(kind, name)
+    result = run(options)
+    assert {key: action for key, action in actions(result).items() if action != "none"} == {release: "restore"}
+    [step] = [step for step in result["releases"] if step["action"] == "restore"]
+    place = "" if kind in ("MutatingWebhookConfiguration", "ClusterRole") else "istio-system/"
+    assert step["reasons"] == [f"missing: {kind} {place}{name}"]
+    assert f"helm istio-system/{release}" in installed.log
+    assert run(options)["changed"] is False
+
+
+def test_release_that_a_killed_run_left_pending(installed: World, options: dict[str, Any]) -> None:
+    """The lease was a dead run's: the record of its revision goes, and helm goes on from the one before."""
+    installed.deploy("istiod", "istiod", {}, status="pending-upgrade")
+    installed.from_the_dead = True
+    installed.log.clear()
+    assert actions(run(options))["istiod"] == "recover"
+    lines = [line for line in installed.log if "istiod" in line]
+    assert lines[:2] == ["delete Secret sh.helm.release.v1.istiod.v2", "helm istio-system/istiod"]
+    assert installed.revisions("istiod") == ["v1", "v2"]
+    assert installed.forced == []
+
+
+def test_first_revision_that_a_killed_run_left_pending_59367(world: World, options: dict[str, Any]) -> None:
+    """istio#59367: istiod may own fields of its objects already."""
+    world.deploy("istiod", "istiod", {}, status="pending-install")
+    world.from_the_dead = True
+    run(options)
+    assert "istiod" in world.forced
+    assert world.revisions("istiod") == ["v1"]
+
+
+@pytest.mark.parametrize("status", ["pending-upgrade", "uninstalling"])
+def test_release_that_may_be_in_somebodys_hands(status: str, installed: World, options: dict[str, Any]) -> None:
+    """Without a dead run of ours, a young pending release is another pipeline's: the run stops and names it."""
+    installed.deploy("istiod", "istiod", {}, status=status, age=20)
+    installed.log.clear()
+    with pytest.raises(
+        JobError, match=rf"Release istio-system/istiod is {status} since 2\d s: another pipeline"
+    ) as caught:
+        run(options)
+    assert "300 s" in caught.value.message
+    assert installed.log == ["take lease in istio-system", "give back lease"]
+
+
+def test_release_that_has_been_pending_for_too_long(installed: World, options: dict[str, Any]) -> None:
+    """Nothing works that long."""
+    installed.deploy("istiod", "istiod", {}, status="pending-upgrade", age=400)
+    assert actions(run(options))["istiod"] == "recover"
+
+
+def test_pending_release_in_other_storage(
+    installed: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record cannot be deleted here: the message says what can be done."""
+    monkeypatch.setenv("HELM_DRIVER", "sql")
+    pending = Stored("istiod", MESH, 2, "pending-upgrade")
+    monkeypatch.setattr(releases.release_state, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
+    with pytest.raises(JobError, match=r"is not kept in secrets \(HELM_DRIVER\)\. Roll it back with helm rollback"):
+        run(options)
+    assert installed.log[-1] == "give back lease"
+
+
+def test_unknown_format_of_storage(installed: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helm itself is asked, and the user is told."""
+    installed.objects["v1", "Secret", MESH, "sh.helm.release.v1.istiod.v1"]["data"]["release"] = "new form"
+    asked: list[Any] = []
+    monkeypatch.setattr(releases.release_state, "ask", lambda _helm, _environment, keys: asked.append(keys) or {})
+    said: list[str] = []
+    task = task_of(options, check_mode=True)
+    task.say = said.append
+    result = releases.run(task)
+    assert asked == [[(MESH, "istio-base"), (MESH, "istiod"), (MESH, "istio-ingressgateway")]]
+    assert set(actions(result).values()) == {"install"}
+    assert said[0].startswith("asking helm, as its storage is in a form not known here")
+
+
+def test_another_run_did_the_work_meanwhile(
+    world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at again once the lease is ours: nothing is written twice."""
+    taken = releases.lease.held
+
+    @contextlib.contextmanager
+    def held(*arguments: Any) -> Iterator[bool]:
+        for release in mesh.releases(task_of(options).params):
+            world.deploy(release.name, release.chart, json.loads(json.dumps(release.values)))
+        with taken(*arguments) as dead:
+            yield dead
+
+    monkeypatch.setattr(releases.lease, "held", held)
+    assert set(actions(run(options)).values()) == {"none"}
+    assert not [line for line in world.log if line.startswith("helm")]
+
+
+@pytest.mark.parametrize(
+    ("wait_for", "waited"),
+    [
+        ("gateways", ["wait for istio-sidecar-injector istiod", "wait for istio-ingressgateway"]),
+        ("control-plane", ["wait for istio-sidecar-injector istiod"]),
+        ("nothing", ["wait for istio-sidecar-injector istiod"]),
+    ],
+)
+def test_wait_for(wait_for: str, waited: list[str], world: World, options: dict[str, Any]) -> None:
+    """istio#46307: gateways never start before the injector answers, whatever is waited for after."""
+    run({**options, "wait_for": wait_for})
+    assert [line for line in world.log if line.startswith("wait")] == waited
+
+
+def test_wait_for_nothing_at_all(world: World, options: dict[str, Any]) -> None:
+    """Without gateways there is no next stage."""
+    run({**options, "gateways": [], "wait_for": "nothing"})
+    assert not [line for line in world.log if line.startswith("wait")]
+
+
+@pytest.mark.parametrize("release", ["istio-base", "istiod", "istio-ingressgateway"])
+def test_helm_that_fails(release: str, world: World, options: dict[str, Any]) -> None:
+    """The lease is given back, and no later stage begins; base fails too although nobody waits for it."""
+    world.fails = release
+    with pytest.raises(JobError, match=f"helm upgrade {release} failed"):
+        run(options)
+    assert world.log[-1] == "give back lease"
+    if release == "istiod":
+        assert "helm istio-system/istio-ingressgateway" not in world.log
+
+
+def test_namespaces_that_are_there_stay(world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are missing are made, each gateway's too."""
+    world.objects[("v1", "Namespace", "", MESH)] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MESH}}
+    monkeypatch.setitem(MANIFESTS, "edge", MANIFESTS["istio-ingressgateway"].replace("istio-ingressgateway", "edge"))
+    run({**options, "gateways": [{"name": "edge", "namespace": "edge"}]})
+    assert [line for line in world.log if line.startswith("apply")] == ["apply Namespace edge"]
+    assert "helm edge/edge" in world.log
+
+
+def test_bad_options_are_named_before_anything_is_read(world: World, options: dict[str, Any]) -> None:
+    """A mesh that contradicts itself."""
+    with pytest.raises(JobError, match="unknown component"):
+        run({**options, "values": {"mixer": {}}})
+    assert world.log == []
