@@ -149,14 +149,19 @@ def kill(process: subprocess.Popen[str]) -> None:
     """End a run that is still there, with all that it started, as a machine that loses its power would."""
     if process.poll() is not None:
         return
-    # Ansible's workers have sessions of their own, so that the process group is not all of them.
-    doomed = [process.pid]
-    for pid in doomed:
-        doomed += children(pid)
-    for pid in doomed:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    signal_all(process, signal.SIGKILL)
     process.wait()
+
+
+def signal_all(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal to a run and all that it started."""
+    # Ansible's workers have sessions of their own, so that the process group is not all of them.
+    pids = [process.pid]
+    for pid in pids:
+        pids += children(pid)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def children(pid: int) -> list[int]:

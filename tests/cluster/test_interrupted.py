@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
-from cluster.playbooks import SITE, kill
+from cluster.playbooks import SITE, kill, signal_all
 from cluster.testcluster import TestCluster
 
 
@@ -30,10 +31,12 @@ def killed_in_the_middle(cluster: TestCluster, environ: dict[str, str], folder: 
     deadline = time.monotonic() + 120
     try:
         while time.monotonic() < deadline and run.poll() is None:
+            signal_all(run, signal.SIGSTOP)  # else it could end between the look and the kill
             found = pending(cluster)
             if found:
                 return found
-            time.sleep(0.05)
+            signal_all(run, signal.SIGCONT)
+            time.sleep(0.2)
     finally:
         kill(run)
     raise AssertionError(f"the run ended before it could be killed: {run.stdout.read() if run.stdout else ''}")

@@ -38,12 +38,12 @@ def test_from_nothing_to_an_answer(cluster: TestCluster) -> None:
 
 
 def test_a_second_run_changes_and_writes_nothing(
-    mesh: TestCluster, record_property: Callable[[str, object], None]
+    mesh: TestCluster, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """Not even a Lease; and it asks for little."""
     with mesh.asked() as asked:
         run = mesh.site().succeeded()
-    record_property("reads", asked.count.reads)
+    record_testsuite_property("reads of a run that changes nothing", asked.count.reads)
     assert (run.changed, asked.writes) == ([], [])
     assert 0 < asked.count.reads <= READS
 
