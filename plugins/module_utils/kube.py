@@ -74,7 +74,8 @@ class ApiError(Exception):
         if not isinstance(answer, dict):
             text = body.decode("utf-8", "replace").strip()
             return cls(status, "", text[:300] or f"HTTP status {status}")
-        return cls(status, answer.get("reason") or "", answer.get("message") or "", answer.get("details"))
+        message = answer.get("message") or answer.get("reason") or f"HTTP status {status}"
+        return cls(status, answer.get("reason") or "", message, answer.get("details"))
 
 
 class Unreachable(JobError):
@@ -177,13 +178,22 @@ class Cluster:
                     raise self._unreachable(error) from error
             else:
                 if response.status < 300:
-                    return json.loads(response.data)
+                    return self._decoded(response)
                 fault = ApiError.from_body(response.status, response.data)
                 if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
                     raise fault
                 pause = max(pause, _retry_after(response))
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, not a secret
             pause = min(pause * 2, 3.0)
+
+    def _decoded(self, response: Any) -> Any:
+        try:
+            return json.loads(response.data)
+        except ValueError as error:
+            raise Unreachable(
+                f"{self.host} answered {response.status}, but not as an API server does: {response.data[:80]!r}. Check "
+                "the address in the kubeconfig (or host); a proxy's login page looks like this."
+            ) from error
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "reason", None) or error
@@ -215,7 +225,7 @@ class Cluster:
                 except ApiError as error:
                     if error.status != 404:
                         raise
-                    served = []
+                    raise JobError(f"The cluster serves no kind {kind} of {api_version}.") from error
                 self._discovered[api_version] = {
                     entry["kind"]: Resource(entry["name"], entry["namespaced"])
                     for entry in served

@@ -55,7 +55,7 @@ def deployment_ready(obj: dict[str, Any]) -> bool:
     """All wanted replicas are of the latest template and available, and none of an older one is left."""
     status, wanted = obj.get("status", {}), obj.get("spec", {}).get("replicas", 1)
     return (
-        status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+        observed(obj)
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("availableReplicas", 0) >= wanted
         and status.get("replicas", 0) <= status.get("updatedReplicas", 0)
@@ -67,7 +67,7 @@ def daemon_set_ready(obj: dict[str, Any]) -> bool:
     status = obj.get("status", {})
     wanted = status.get("desiredNumberScheduled", 0)
     return (
-        status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+        observed(obj)
         and "desiredNumberScheduled" in status
         and status.get("updatedNumberScheduled", 0) >= wanted
         and status.get("numberAvailable", 0) >= wanted
@@ -115,6 +115,32 @@ def progress(obj: dict[str, Any]) -> str:
     if obj["kind"] == "Service":
         return "no address yet"
     return "not ready"
+
+
+#: Labels by which pods of one template are told from those of another.
+_TEMPLATE_LABELS = ("pod-template-hash", "controller-revision-hash")
+
+
+def observed(obj: dict[str, Any]) -> bool:
+    """Whether a controller has seen the object as it is now; before that, its status speaks of an older one."""
+    return obj.get("status", {}).get("observedGeneration", 0) >= obj.get("metadata", {}).get("generation", 0)
+
+
+def current_pods(workload: dict[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of a workload's pods that are of its present template; a rollout keeps older ones, however broken, beside.
+
+    They are those of the newest pod's template, as soon as the controller counts any that are up to date.
+    """
+    status = workload.get("status", {})
+    updated = status.get("updatedReplicas", 0) or status.get("updatedNumberScheduled", 0)
+    if not pods or not updated or not observed(workload):
+        return []
+
+    def template(pod: dict[str, Any]) -> list[str | None]:
+        return [(pod["metadata"].get("labels") or {}).get(label) for label in _TEMPLATE_LABELS]
+
+    newest = max(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", ""))
+    return [pod for pod in pods if template(pod) == template(newest)]
 
 
 def refusal(message: str) -> str | None:
@@ -165,7 +191,7 @@ def pod_state(pod: dict[str, Any]) -> str:
 def workload_hopeless(obj: dict[str, Any]) -> tuple[str, str] | None:
     """Why a workload's pods will not be created by waiting: (cause, fix), or None."""
     failure = conditions(obj).get("ReplicaFailure", {})
-    if failure.get("status") != "True":
+    if failure.get("status") != "True" or not observed(obj):
         return None
     message = failure.get("message", "")
     fix = refusal(message)

@@ -14,13 +14,15 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import readiness
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, Unreachable, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 
 #: Kinds that run pods: these are watched too, for the reasons why a workload is not ready.
 WORKLOADS = ("Deployment", "DaemonSet")
 PROGRESS_EVERY = 15.0  # seconds between two progress lines
-UNSCHEDULABLE_GRACE = 30.0  # seconds that a cluster autoscaler gets to react before the scheduler's no counts
+#: Seconds for which a cause must last that may pass by itself: a cluster autoscaler may bring a node, and a refusal
+#: that was there before the wait began may be an old one, mended since, that its controller will try again.
+GRACE = 30.0
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Waiter:
         self._events: queue.Queue = queue.Queue()
         self._stop = threading.Event()
         self._objects: dict[Identity, dict[str, Any]] = {}
-        self._unschedulable_since: dict[Identity, float] = {}
+        self._since: dict[Identity, float] = {}
+        self._refused_before: set[Identity] = set()
 
     def wait(self, targets: Iterable[Identity]) -> dict[Identity, dict[str, Any]]:
         """Wait for objects to be there and ready.
@@ -118,7 +121,8 @@ class Waiter:
                 if error.status in (401, 403):
                     self._events.put(("FAULT", stream, error))
                     return
-            except Unreachable:
+            except (JobError, ValueError):
+                # Not reachable, not served yet, or an answer that is not the API server's: all of this may pass.
                 pass
             self._stop.wait(pause)
             pause = min(pause * 2, 5.0)
@@ -131,6 +135,8 @@ class Waiter:
                 "{} of {} cannot be watched: {}".format(stream.kind, stream.namespace or "the cluster", value.message)
             ) from value
         if kind == "LIST":
+            if key not in listed:
+                self._refused_before |= {identity(obj) for obj in value if readiness.workload_hopeless(obj)}
             listed.add(key)
             for known in [
                 known for known in self._objects if known[:2] == key[:2] and known[2] == (key[2] or known[2])
@@ -176,23 +182,26 @@ class Waiter:
             if obj is None or target[1] not in WORKLOADS:
                 continue
             certain = readiness.workload_hopeless(obj)
-            if certain:
+            if self._counts(target, certain is not None, target not in self._refused_before):
                 raise JobError(f"{reference(obj)} cannot start its pods: {certain[0]}. Fix: {certain[1]}.")
-            for pod in self._pods_of(obj):
+            for pod in readiness.current_pods(obj, self._pods_of(obj)):
                 certain = readiness.pod_hopeless(pod)
                 if certain:
                     raise JobError(
                         "{} of {} cannot start: {}. Fix: {}.".format(reference(pod), reference(obj), *certain)
                     )
-                self._fail_if_unschedulable(pod)
+                cause = readiness.pod_unschedulable(pod)
+                if self._counts(identity(pod), cause is not None, False):
+                    raise JobError(
+                        f"{reference(pod)} fits on no node: {(cause or '').rstrip('.')}. Fix: make room, add a node, "
+                        "or lower its requests."
+                    )
 
-    def _fail_if_unschedulable(self, pod: dict[str, Any]) -> None:
-        cause, key = readiness.pod_unschedulable(pod), identity(pod)
-        if not cause:
-            self._unschedulable_since.pop(key, None)
-            return
-        since = self._unschedulable_since.setdefault(key, time.monotonic())
-        if time.monotonic() - since > min(UNSCHEDULABLE_GRACE, self._timeout / 2):
-            raise JobError(
-                f"{reference(pod)} fits on no node: {cause}. Fix: make room, add a node, or lower its requests."
-            )
+    def _counts(self, key: Identity, present: bool, at_once: bool) -> bool:
+        """Whether a cause counts: at once, or when it has lasted."""
+        if not present:
+            self._since.pop(key, None)
+            self._refused_before.discard(key)
+            return False
+        since = self._since.setdefault(key, time.monotonic())
+        return at_once or time.monotonic() - since > min(GRACE, self._timeout / 2)

@@ -360,7 +360,7 @@ def test_certificate_that_is_not_trusted(cluster: Cluster, monkeypatch: pytest.M
     ("body", "reason", "message"),
     [
         (b'{"kind":"Status","reason":"Forbidden","message":"no"}', "Forbidden", "no"),
-        (b'{"kind":"Status"}', "", ""),
+        (b'{"kind":"Status"}', "", "HTTP status 403"),
         (b"<html>Bad Gateway</html>", "", "<html>Bad Gateway</html>"),
         (b"", "", "HTTP status 403"),
         (b'"text"', "", '"text"'),

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import (
     HOPELESS_RESTARTS,
+    current_pods,
     is_ready,
     pod_hopeless,
     pod_state,
@@ -339,3 +340,32 @@ def test_unschedulable() -> None:
 def test_pod_state(obj: dict[str, Any], expected: str) -> None:
     """The most telling fact about a pod that is not ready."""
     assert pod_state(obj) == expected
+
+
+def test_an_old_refusal_is_not_this_generations() -> None:
+    """A condition from before the object was changed says nothing of the object as it is."""
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: compute"}
+    workload = {
+        "kind": "Deployment",
+        "metadata": {"generation": 2},
+        "status": {"observedGeneration": 2, "conditions": [refused]},
+    }
+    assert workload_hopeless(workload)
+    workload["status"]["observedGeneration"] = 1
+    assert workload_hopeless(workload) is None
+
+
+def test_only_pods_of_the_present_template_count() -> None:
+    """A rollout keeps the broken pod of the template before it until the new one is available."""
+
+    def pod(name: str, template: str, created: str) -> dict:
+        return {"metadata": {"name": name, "labels": {"pod-template-hash": template}, "creationTimestamp": created}}
+
+    old, new = pod("old", "a", "2026-01-01T00:00:00Z"), pod("new", "b", "2026-01-01T00:01:00Z")
+    workload = {"metadata": {"generation": 2}, "status": {"observedGeneration": 2, "updatedReplicas": 1}}
+    assert current_pods(workload, [old, new]) == [new]
+    assert current_pods(workload, []) == []
+    workload["status"]["updatedReplicas"] = 0  # the new template has no pod yet: the newest is an old one
+    assert current_pods(workload, [old]) == []
+    workload["status"] = {"observedGeneration": 1, "updatedReplicas": 1}
+    assert current_pods(workload, [old]) == []
