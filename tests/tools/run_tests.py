@@ -138,10 +138,9 @@ def run(part: str, step: Step) -> Count:
     started = time.monotonic()
     command = [str(word) for word in step.command]
     environment = {**os.environ, **step.environment}
-    with tempfile.TemporaryDirectory(prefix="meshops-test-", ignore_cleanup_errors=True) as scratch:
-        # Test runners leave files behind when a test fails. The test bed's daemon would outlive the folder.
-        if step.junit:
-            environment["TMPDIR"] = scratch
+    # pytest keeps the files of tests that failed. The path is short, because Ansible makes sockets below it.
+    with tempfile.TemporaryDirectory(prefix="mi-", ignore_cleanup_errors=True) as scratch:
+        environment["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} --basetemp={scratch}/t"
         try:
             code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
         except FileNotFoundError as error:
