@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
 try:
     from kubernetes.utils.quantity import parse_quantity
 except ImportError:  # kube.Cluster says so
@@ -47,9 +49,19 @@ class Room:
 
 
 def room(resources: dict[str, Any] | None) -> Room:
-    """Of a map with the quantities ``cpu`` and ``memory``; what is missing is 0."""
+    """Of a map with the quantities ``cpu`` and ``memory``; what is missing is 0.
+
+    :raises JobError: one is no quantity; users write some of them
+    """
     resources = resources or {}
-    return Room(parse_quantity(resources.get("cpu") or 0), parse_quantity(resources.get("memory") or 0))
+    return Room(_quantity(resources.get("cpu")), _quantity(resources.get("memory")))
+
+
+def _quantity(value: Any) -> Decimal:
+    try:
+        return parse_quantity(value or 0)
+    except ValueError as error:
+        raise JobError(f"{value!r} is not a quantity, as 500m and 2Gi are.") from error
 
 
 def _requests(container: dict[str, Any]) -> Room:

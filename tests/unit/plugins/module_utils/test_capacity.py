@@ -19,6 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.capacity import (
     schedulable,
     unplaceable,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 
 def asked(cpu: str | None = None, memory: str | None = None, **more: Any) -> dict[str, Any]:
@@ -43,6 +44,13 @@ def asked(cpu: str | None = None, memory: str | None = None, **more: Any) -> dic
 def test_quantities(resources: dict[str, Any] | None, cpu: Decimal, memory: Decimal) -> None:
     """Quantities as nodes, pods and users write them; what is not there is nothing."""
     assert room(resources) == Room(cpu, memory)
+
+
+@pytest.mark.parametrize("value", ["many", "1 Gi", "2GiB"])
+def test_quantity_that_is_none(value: str) -> None:
+    """A user's mistake, named."""
+    with pytest.raises(JobError, match=f"^'{value}' is not a quantity"):
+        room({"memory": value})
 
 
 def test_room_as_people_read_it() -> None:

@@ -1,0 +1,516 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight finds what would go wrong, all of it at once, and nothing that would not."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import preflight
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
+
+VERSION = "1.31.0"
+ISTIOD_VALUES = """
+_internal_defaults_do_not_set:
+  pilot:
+    resources:
+      requests: {cpu: 500m, memory: 2048Mi}
+"""
+GATEWAY_VALUES = """
+_internal_defaults_do_not_set:
+  resources:
+    requests: {cpu: 100m, memory: 128Mi}
+"""
+
+
+def node(name: str = "a", cpu: str = "8", memory: str = "16Gi") -> dict[str, Any]:
+    """A node that takes pods."""
+    status = {"allocatable": {"cpu": cpu, "memory": memory}, "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"metadata": {"name": name}, "spec": {}, "status": status}
+
+
+def pod(namespace: str, app: str, **spec: Any) -> dict[str, Any]:
+    """A pod that runs, and requests little."""
+    meta = {"name": f"{app}-1", "namespace": namespace, "labels": {"app": app}}
+    return {"metadata": meta, "spec": {"nodeName": "a", "containers": [], **spec}, "status": {"phase": "Running"}}
+
+
+def service(name: str, number: int, namespace: str = "default", **spec: Any) -> dict[str, Any]:
+    """A Service that holds a node port."""
+    ports = [{"name": "http", "port": 80, "nodePort": number}, {"port": 81}]
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": {"ports": ports, **spec}}
+
+
+class FakeCluster:
+    """A cluster on which everything is well; a test makes it otherwise."""
+
+    host = "https://192.0.2.1:6443"
+
+    def __init__(self) -> None:
+        self.verifies_tls = True
+        self.server = {"major": "1", "minor": "36", "gitVersion": "v1.36.1"}
+        self.objects: dict[str, list[dict[str, Any]]] = {"Node": [node()], "Pod": [], "Service": []}
+        self.errors: dict[str, Exception] = {}
+        self.forbidden: set[tuple[str, str, str]] | None = None
+        self.taken: dict[int, str] = {}
+        self.created: list[dict[str, Any]] = []
+
+    def _fail(self, what: str) -> None:
+        if what in self.errors:
+            raise self.errors[what]
+
+    def version(self) -> dict[str, str]:
+        """The server's."""
+        self._fail("version")
+        return self.server
+
+    def get(self, api_version: str, kind: str, name: str) -> dict[str, Any] | None:
+        """Only kube-system is asked for."""
+        assert (api_version, kind, name) == ("v1", "Namespace", "kube-system")
+        self._fail("get")
+        return {"metadata": {"uid": "9b5f6a0e"}}
+
+    def list(self, api_version: str, kind: str, field_selector: str | None = None) -> list[dict[str, Any]]:
+        """Nodes, pods, Services."""
+        assert api_version == "v1"
+        assert (field_selector is not None) == (kind == "Pod")
+        self._fail(kind)
+        return self.objects[kind]
+
+    def may(self, attributes: dict[str, str]) -> bool:
+        """All, unless something is forbidden."""
+        if self.forbidden is None:
+            return True
+        key = (attributes["verb"], attributes["resource"], attributes.get("namespace", ""))
+        return attributes["verb"] not in ("*", "escalate", "bind") and key not in self.forbidden
+
+    def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
+        """Refuse a node port that is taken."""
+        assert dry_run, "preflight writes nothing"
+        self.created.append(obj)
+        number = obj["spec"]["ports"][0]["nodePort"]
+        if number in self.taken:
+            raise ApiError(422, "Invalid", self.taken[number])
+        return obj
+
+
+class FakeHelm:
+    """A helm that is there."""
+
+    def __init__(self, binary: str | None) -> None:
+        if binary == "/missing":
+            raise JobError("helm is not at /missing.")
+        self.binary = "/usr/bin/helm"
+        self.version = "4.3.1" if binary is None else binary
+
+    def template(self, name: str, *_arguments: Any) -> str:
+        """A role and more."""
+        rules = f"rules: [{{apiGroups: [''], resources: [{name}s], verbs: [get]}}]"
+        return f"kind: ClusterRole\nmetadata: {{name: x}}\n{rules}\n---\nkind: ConfigMap\nmetadata: {{name: y}}\n"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCluster:
+    """The cluster that preflight will look at."""
+    found = FakeCluster()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(preflight, "Cluster", lambda _params: found)
+    monkeypatch.setattr(preflight, "Helm", FakeHelm)
+    return found
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    """Settings with which everything is well."""
+    for name, values in (("base", ""), ("istiod", ISTIOD_VALUES), ("gateway", GATEWAY_VALUES)):
+        (tmp_path / "charts" / name).mkdir(parents=True)
+        (tmp_path / "charts" / name / "Chart.yaml").write_text(f"version: {VERSION}\n")
+        (tmp_path / "charts" / name / "values.yaml").write_text(values)
+    return {"chart_version": VERSION, "chart_repository": str(tmp_path / "charts")}
+
+
+def run(options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
+    """Run the job as Ansible would. :returns: its result and task"""
+    validated = ArgumentSpecValidator(copy.deepcopy(preflight.ARGUMENT_SPEC)).validate(options)
+    assert not validated.error_messages
+    task = Task(validated.validated_parameters)
+    return perform(preflight, task), task
+
+
+def found(options: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Code, object and message of each finding."""
+    return [(item["code"], item["object"], item["message"]) for item in run(options)[0]["findings"]]
+
+
+def pinned(number: Any = 30010, **gateway: Any) -> dict[str, Any]:
+    """A gateway with a pinned node port."""
+    return {"exposure": "NodePort", "gateways": [{"name": "in", "node_ports": {"http2": number}, **gateway}]}
+
+
+def test_all_is_well(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Facts and versions, no finding, no change."""
+    result, task = run({**options, **pinned()})
+    assert result == {
+        "changed": False,
+        "findings": [],
+        "versions": {"istio": VERSION, "helm": "4.3.1", "kubernetes": "1.36.1"},
+        "cluster": {
+            "uid": "9b5f6a0e",
+            "charts": {name: f"{options['chart_repository']}/{name}" for name in ("base", "istiod", "gateway")},
+            "free": {"cpu": "8", "memory_mib": 16384, "nodes": 1},
+        },
+    }
+    assert task.warnings == []
+
+
+def test_errors_stop_and_warnings_do_not(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """One message for all errors, a line each; warnings are the task's warnings."""
+    cluster.verifies_tls = False
+    cluster.server["minor"], cluster.server["gitVersion"] = "99", "v1.99.0"
+    result, task = run({**options, "helm_binary": "2.17.0"})
+    assert result["failed"] is True
+    assert result["changed"] is False
+    first, *lines = result["msg"].splitlines()
+    assert first == "Nothing was written. 2 to be mended first:"
+    assert [line.partition(" ")[0] for line in lines] == ["[helm-unsupported]", "[tls-unverified]"]
+    assert [item["severity"] for item in result["findings"]] == ["error", "error", "warning"]
+    assert len(task.warnings) == 1
+    assert task.warnings[0].startswith("[kubernetes-untested] https://192.0.2.1:6443: runs Kubernetes v1.99.0; ")
+
+
+def test_warnings_alone_do_not_stop(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """The guide's figures are recommendations."""
+    cluster.objects["Node"] = [node(cpu="2", memory="4Gi")]
+    result, task = run(options)
+    assert "failed" not in result
+    assert len(task.warnings) == 1
+
+
+def test_ignored_findings(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Neither in the result nor in its way; the others stay."""
+    cluster.verifies_tls = False
+    cluster.objects["Node"] = [node(cpu="2", memory="4Gi")]
+    result, task = run({**options, "ignore": ["tls-unverified"]})
+    assert "failed" not in result
+    assert [item["code"] for item in result["findings"]] == ["room-short"]
+    assert len(task.warnings) == 1
+
+
+# -- programs and charts -----------------------------------------------------------------------------------------------
+
+
+def test_helm_that_is_missing(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """The rest is checked all the same."""
+    result, _task = run({**options, "helm_binary": "/missing"})
+    assert [item["code"] for item in result["findings"]] == ["helm-missing"]
+    assert result["cluster"]["uid"] == "9b5f6a0e"
+    assert "helm" not in result["versions"]
+
+
+@pytest.mark.parametrize(
+    ("version", "codes"),
+    [("3.17.0", []), ("3.16.4", ["helm-unsupported"]), ("4.9.9", []), ("5.0.0", ["helm-unsupported"])],
+)
+def test_helm_version(version: str, codes: list[str], cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """From the oldest that is known to work to the newest major that is known."""
+    assert [code for code, _object, _message in found({**options, "helm_binary": version})] == codes
+
+
+def test_charts_that_are_missing(cluster: FakeCluster, options: dict[str, Any], tmp_path: Path) -> None:
+    """Each is named; components that are not installed need no chart."""
+    options["chart_repository"] = str(tmp_path)
+    assert [(code, name) for code, name, _message in found(options)] == [
+        ("chart-missing", "chart base 1.31.0"),
+        ("chart-missing", "chart gateway 1.31.0"),
+        ("chart-missing", "chart istiod 1.31.0"),
+    ]
+    assert [name for _code, name, _message in found({**options, "components": [], "gateways": [{"name": "a"}]})] == [
+        "chart gateway 1.31.0"
+    ]
+
+
+def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Without helm, a repository elsewhere is out of reach; one on disk is not."""
+    options.update(chart_repository="https://charts.example.com", helm_binary="/missing", components=[])
+    assert found(options) == [
+        ("helm-missing", "helm", "helm is not at /missing."),
+        ("chart-missing", "chart gateway 1.31.0", "there is no helm to fetch it with."),
+    ]
+
+
+# -- the cluster -------------------------------------------------------------------------------------------------------
+
+
+def test_no_credentials(cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else can be said about the cluster."""
+
+    def refuse(_params: Any) -> None:
+        raise JobError("No usable credentials for a cluster.")
+
+    monkeypatch.setattr(preflight, "Cluster", refuse)
+    assert found(options) == [("api-unauthorized", "kubeconfig", "No usable credentials for a cluster.")]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Unreachable("The API server cannot be reached."), ("api-unreachable", "The API server cannot be reached.")),
+        (ApiError(401, "Unauthorized", "Unauthorized"), ("api-unauthorized", "answered 401: Unauthorized.")),
+    ],
+)
+def test_api_server_that_does_not_serve_us(
+    error: Exception, expected: tuple[str, str], cluster: FakeCluster, options: dict[str, Any]
+) -> None:
+    """Not there, or not for these credentials."""
+    cluster.errors["version"] = error
+    code, message = expected
+    assert found(options) == [(code, cluster.host, message)]
+
+
+def test_cluster_of_which_the_uid_may_not_be_read(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """The rights say so; the other checks go on."""
+    cluster.errors["get"] = ApiError(403, "Forbidden", "no")
+    result, _task = run(options)
+    assert result["findings"] == []
+    assert result["cluster"]["uid"] == ""
+
+
+@pytest.mark.parametrize(
+    ("istio", "minor", "codes"),
+    [
+        (VERSION, "32", []),
+        (VERSION, "32+", []),
+        (VERSION, "31", ["kubernetes-too-old"]),
+        (VERSION, "99", ["kubernetes-untested"]),
+        ("1.99.0", "36", ["istio-unknown"]),
+    ],
+)
+def test_versions(istio: str, minor: str, codes: list[str], cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """By the support table."""
+    cluster.server["minor"] = minor
+    for name in ("base", "istiod", "gateway"):
+        Path(options["chart_repository"], name, "Chart.yaml").write_text(f"version: {istio}\n")
+    assert [code for code, _object, _message in found({**options, "chart_version": istio})] == codes
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+
+def test_missing_rights(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """By resource and place, with all the verbs that are missing; the charts' own roles count too."""
+    cluster.forbidden = {
+        ("create", "leases", "istio-system"),
+        ("update", "leases", "istio-system"),
+        ("create", "deployments", "shop"),
+        ("list", "nodes", ""),
+        ("get", "istiods", ""),
+    }
+    # Reviews are asked for in parallel, so only their grouping has an order.
+    assert sorted(found({**options, "application_namespaces": ["shop"]})) == [
+        ("right-missing", "create deployments.apps", "is not allowed in namespace shop."),
+        ("right-missing", "create, update leases.coordination.k8s.io", "is not allowed in namespace istio-system."),
+        ("right-missing", "get istiods", "is not allowed in the cluster."),
+        ("right-missing", "list nodes", "is not allowed in the cluster."),
+    ]
+
+
+def test_namespaces_of_gateways_need_rights(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """A release is written there."""
+    cluster.forbidden = {("create", "secrets", "edge")}
+    given = {**options, "gateways": [{"name": "a", "namespace": "edge"}]}
+    assert found(given) == [("right-missing", "create secrets", "is not allowed in namespace edge.")]
+
+
+def test_administrator_is_asked_one_question(
+    cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may do everything need not be asked about each thing."""
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(cluster, "may", lambda attributes: asked.append(attributes) or True)
+    assert found(options) == []
+    assert asked == [{"verb": "*", "group": "*", "resource": "*"}]
+
+
+@pytest.mark.parametrize("kind", ["Node", "Pod", "Service"])
+def test_objects_that_may_not_be_read(kind: str, cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """That is a finding about rights, not a failure; another error is one."""
+    cluster.errors[kind] = ApiError(403, "Forbidden", "no")
+    assert found(options) == []
+    cluster.errors[kind] = ApiError(500, "", "etcd")
+    assert run(options)[0]["failed"] is True
+
+
+# -- room --------------------------------------------------------------------------------------------------------------
+
+
+def test_room_is_short(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """The sum of all nodes against the guide's 4 CPU and 8 GB."""
+    cluster.objects["Node"] = [node("a", "2", "4Gi"), node("b", "1500m", "4Gi")]
+    assert found(options) == [
+        (
+            "room-short",
+            "cluster",
+            "has 3.5 CPU, 8192 MiB free on 2 nodes; 4 CPU, 7629 MiB are recommended for a whole installation.",
+        )
+    ]
+    assert found({**options, "recommended_cpu": "3500m", "recommended_memory": "8Gi"}) == []
+
+
+def test_no_room(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Per node: istiod's 2 GiB fit on none, although there are 3 in sum."""
+    cluster.objects["Node"] = [node("a", "4", "1536Mi"), node("b", "4", "1536Mi")]
+    findings = found({**options, "recommended_memory": "1Gi"})
+    assert [item[:2] for item in findings] == [("room-none", "istio-system/istiod")]
+    assert findings[0][2] == (
+        "requests 0.5 CPU, 2048 MiB and fits on no node (free: a: 4 CPU, 1536 MiB; b: 4 CPU, 1536 MiB)."
+    )
+
+
+def test_no_node(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Said in words."""
+    cluster.objects["Node"] = []
+    messages = [message for code, _object, message in found(options) if code == "room-none"]
+    assert len(messages) == 2
+    assert all("(free: no node takes ordinary pods)" in message for message in messages)
+
+
+def test_requests_by_values(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """The user's values over the chart's, at either of the places that istiod's chart knows."""
+    cluster.objects["Node"] = [node(memory="1Gi")]
+    small = {"requests": {"cpu": "10m", "memory": "128Mi"}}
+    given = {**options, "recommended_memory": "1", "gateways": []}
+    assert [code for code, *_rest in found(given)] == ["room-none"]
+    assert found({**given, "values": {"istiod": {"pilot": {"resources": small}}}}) == []
+    large = {"requests": {"memory": "64Gi"}}
+    findings = found({**options, "values": {"istio-ingressgateway": {"resources": large}}})
+    assert ("room-none", "istio-system/istio-ingressgateway") in [item[:2] for item in findings]
+
+
+def test_second_run_needs_no_room(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Istio took the room itself: what runs already asks for none, and the recommendation is for installing."""
+    cluster.objects["Node"] = [node(cpu="1", memory="64Mi")]
+    cluster.objects["Pod"] = [pod("istio-system", "istiod"), pod("istio-system", "istio-ingressgateway")]
+    assert found(options) == []
+    cluster.objects["Pod"][1] = pod("elsewhere", "istio-ingressgateway")
+    assert [code for code, *_rest in found(options)] == ["room-none", "room-short"]
+    cluster.objects["Pod"][1] = pod("istio-system", "istio-ingressgateway", nodeName=None)
+    assert [code for code, *_rest in found(options)] == ["room-none", "room-short"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"recommended_cpu": "many"}, {"values": {"istiod": {"pilot": {"resources": {"requests": {"cpu": "many"}}}}}}],
+)
+def test_quantity_that_is_none(given: dict[str, Any], cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Named, instead of a traceback."""
+    result, _task = run({**options, **given})
+    assert result["failed"] is True
+    assert result["msg"] == "'many' is not a quantity, as 500m and 2Gi are."
+
+
+# -- node ports --------------------------------------------------------------------------------------------------------
+
+
+def test_free_node_port(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Asked of the API server by a dry run."""
+    assert found({**options, **pinned()}) == []
+    assert [obj["spec"]["ports"][0]["nodePort"] for obj in cluster.created] == [30010]
+
+
+def test_node_port_of_another_service_2582(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """uds-core#2582: named with its holder, before half of the mesh is installed."""
+    cluster.objects["Service"] = [service("web", 30010)]
+    expected = [
+        ("node-port-taken", "gateway in, port http2", "node port 30010 is held by Service default/web (port http).")
+    ]
+    assert found({**options, **pinned()}) == expected
+    assert cluster.created == []
+
+
+def test_node_port_of_our_own_service(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """A second run finds it where the first put it; the same name elsewhere is another's."""
+    cluster.objects["Service"] = [service("in", 30010, "istio-system")]
+    assert found({**options, **pinned()}) == []
+    assert cluster.created == []
+    assert [code for code, *_rest in found({**options, **pinned(namespace="edge")})] == ["node-port-taken"]
+
+
+def test_node_port_of_a_health_check(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """LoadBalancers with a local policy hold one beside their ports."""
+    cluster.objects["Service"] = [service("lb", 31000, healthCheckNodePort=30010)]
+    [(code, _object, message)] = found({**options, **pinned()})
+    assert (code, message) == ("node-port-taken", "node port 30010 is held by Service default/lb (port health check).")
+
+
+def test_node_port_that_only_the_server_knows_of(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Such as one that is being released."""
+    cluster.taken[30010] = (
+        'Service "x" is invalid: spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated'
+    )
+    [(code, _object, message)] = found({**options, **pinned()})
+    assert code == "node-port-taken"
+    assert message.startswith("node port 30010 is allocated already")
+
+
+def test_refusal_for_another_reason_is_no_finding(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """A user with few rights may not create a Service in `default`, not even by a dry run."""
+    cluster.taken[30010] = 'services is forbidden: User "jane" cannot create resource "services"'
+    assert found({**options, **pinned()}) == []
+
+
+def api_server(*words: str, **more: Any) -> dict[str, Any]:
+    """The API server's own pod, as kubeadm runs it."""
+    found = pod("kube-system", "x", containers=[{"name": "kube-apiserver", "command": list(words), **more}])
+    found["metadata"]["labels"] = {"component": "kube-apiserver"}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ([], range(30000, 32768)),
+        ([api_server("kube-apiserver", "--secure-port=6443")], range(30000, 32768)),
+        ([pod("a", "b"), api_server("kube-apiserver", "--service-node-port-range=80-30009")], range(80, 30010)),
+        ([api_server("sh", args=["--service-node-port-range=30000-30005"])], range(30000, 30006)),
+    ],
+)
+def test_node_port_range(pods: list[dict[str, Any]], expected: range) -> None:
+    """What the API server is told, where its pod can be seen; managed clusters hide it and use the default."""
+    assert preflight.node_port_range(pods) == expected
+
+
+def test_node_port_outside_the_range(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """With the range; its last port is inside."""
+    outside = ("node-port-out-of-range", "gateway in, port http2")
+    findings = found({**options, **pinned(8080)})
+    assert [item[:2] for item in findings] == [outside]
+    assert findings[0][2] == "node port 8080 is outside the cluster's range 30000-32767."
+    assert found({**options, **pinned(32767)}) == []
+    assert [item[:2] for item in found({**options, **pinned(32768)})] == [outside]
+    cluster.objects["Pod"] = [api_server("--service-node-port-range=8000-9000")]
+    assert found({**options, **pinned(8080)}) == []
+
+
+def test_range_that_is_not_known(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """A Service outside the default range tells that this cluster has another."""
+    cluster.objects["Service"] = [service("web", 8081)]
+    assert found({**options, **pinned(8080)}) == []
+    assert len(cluster.created) == 1
+
+
+def test_bad_options(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Options that contradict each other are no finding: there is nothing to check."""
+    result, _task = run({**options, **pinned("web")})
+    assert result == {
+        "failed": True,
+        "changed": False,
+        "msg": "gateways: in: node_ports: http2: 'web' is not a port number.",
+    }
