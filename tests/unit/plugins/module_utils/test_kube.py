@@ -656,8 +656,10 @@ def test_in_parallel_is_parallel() -> None:
 def test_in_parallel_raises() -> None:
     """The first error, when all have ended."""
     done: list[int] = []
+    all_begun = threading.Barrier(3)  # what has not begun by the first error never does
 
     def work(item: int) -> None:
+        all_begun.wait(timeout=5)
         if item == 0:
             raise JobError("first")
         time.sleep(0.02)
