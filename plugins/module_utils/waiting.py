@@ -23,6 +23,9 @@ PROGRESS_EVERY = 15.0  # seconds between two progress lines
 #: Seconds for which a cause must last that may pass by itself: a cluster autoscaler may bring a node, and a refusal
 #: that was there before the wait began may be an old one, mended since, that its controller will try again.
 GRACE = 30.0
+#: Seconds for which a broken pod stays before it counts: where an older template is wanted again, the pods of the one
+#: between are the newest until their controller has deleted them.
+SETTLING = 2.0
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Waiter:
         self._events: queue.Queue = queue.Queue()
         self._stop = threading.Event()
         self._objects: dict[Identity, dict[str, Any]] = {}
-        self._since: dict[Identity, float] = {}
+        self._since: dict[tuple, float] = {}
         self._refused_before: set[Identity] = set()
 
     def wait(self, targets: Iterable[Identity]) -> dict[Identity, dict[str, Any]]:
@@ -182,26 +185,26 @@ class Waiter:
             if obj is None or target[1] not in WORKLOADS:
                 continue
             certain = readiness.workload_hopeless(obj)
-            if self._counts(target, certain is not None, target not in self._refused_before):
+            if self._counts(target, certain is not None, GRACE if target in self._refused_before else 0):
                 raise JobError(f"{reference(obj)} cannot start its pods: {certain[0]}. Fix: {certain[1]}.")
             for pod in readiness.current_pods(obj, self._pods_of(obj)):
                 certain = readiness.pod_hopeless(pod)
-                if certain:
+                if self._counts(("broken", *identity(pod)), certain is not None, SETTLING):
                     raise JobError(
                         "{} of {} cannot start: {}. Fix: {}.".format(reference(pod), reference(obj), *certain)
                     )
                 cause = readiness.pod_unschedulable(pod)
-                if self._counts(identity(pod), cause is not None, False):
+                if self._counts(identity(pod), cause is not None, GRACE):
                     raise JobError(
                         f"{reference(pod)} fits on no node: {(cause or '').rstrip('.')}. Fix: make room, add a node, "
                         "or lower its requests."
                     )
 
-    def _counts(self, key: Identity, present: bool, at_once: bool) -> bool:
-        """Whether a cause counts: at once, or when it has lasted."""
+    def _counts(self, key: tuple, present: bool, grace: float) -> bool:
+        """Whether a cause counts: it is present, and has been for its time of grace."""
         if not present:
             self._since.pop(key, None)
             self._refused_before.discard(key)
             return False
         since = self._since.setdefault(key, time.monotonic())
-        return at_once or time.monotonic() - since > min(GRACE, self._timeout / 2)
+        return time.monotonic() - since >= min(grace, self._timeout / 2)

@@ -108,6 +108,12 @@ class FakeCluster:
         time.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken pods count at once."""
+    monkeypatch.setattr(waiting, "SETTLING", 0)
+
+
 class Impatient(threading.Event):
     """A stop flag on which nobody waits for long."""
 
@@ -234,6 +240,17 @@ def test_hopeless_by_an_event() -> None:
         [("ADDED", pod(**waits("ContainerCreating"))), ("MODIFIED", pod(**waits("InvalidImageName")))]
     ]
     assert "InvalidImageName" in failure(cluster, ISTIOD)
+
+
+def test_broken_pod_that_is_about_to_be_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revert to the template before: its pods run, and the newest pod is the broken one that goes in a moment."""
+    broken = {"containerStatuses": waits("ImagePullBackOff")["containerStatuses"]}
+    both = deployment(1, replicas=2)
+    monkeypatch.setattr(waiting, "SETTLING", 0.3)
+    assert wait(FakeCluster(Deployment=[[both]] * 4 + [[deployment(1)]], Pod=[[pod(**broken)]]), ISTIOD)
+    started = time.monotonic()
+    assert "ImagePullBackOff" in failure(FakeCluster(Deployment=[[both]], Pod=[[pod(**broken)]]), ISTIOD)
+    assert time.monotonic() - started >= 0.3
 
 
 REFUSAL = 'pods "istiod-1" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
