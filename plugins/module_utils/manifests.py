@@ -103,6 +103,7 @@ def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MA
         that creates them next has no use for that
     :raises JobError: the server refuses an object; names it and says why
     """
+    wanted = [_placed(cluster, obj) for obj in wanted]
     found = read(cluster, wanted)
     # What is being deleted will be gone, however much it looks like what is wanted.
     dying = {key: obj for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
@@ -125,6 +126,21 @@ def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MA
         return None if before and same(before, after) else Change(obj, before, after)
 
     return Plan([change for change in in_parallel(examine, wanted) if change], live)
+
+
+def _placed(cluster: Cluster, obj: dict[str, Any]) -> dict[str, Any]:
+    """An object under the identity that the server will give it: without the namespace that its kind cannot have.
+
+    :raises JobError: what makes it that object is missing; users write some of them
+    """
+    meta = obj.get("metadata") or {}
+    if not (obj.get("apiVersion") and obj.get("kind") and meta.get("name")):
+        raise JobError(f"An object needs apiVersion, kind and metadata.name: {str(masked(obj))[:200]}.")
+    if not cluster.namespaced(obj):
+        return {**obj, "metadata": {key: value for key, value in meta.items() if key != "namespace"}}
+    if not meta.get("namespace"):
+        raise JobError(f"{reference(obj)} has no metadata.namespace.")
+    return obj
 
 
 def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER) -> None:

@@ -49,6 +49,10 @@ class FakeCluster:
         result["metadata"] |= {"uid": "5f0c", "resourceVersion": "7", "creationTimestamp": "2026-11-22T18:50:00Z"}
         return result
 
+    def namespaced(self, wanted: dict[str, Any]) -> bool:
+        """As kube.Cluster."""
+        return wanted["kind"] not in ("Namespace", "CustomResourceDefinition", "ClusterRole")
+
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """As kube.Cluster."""
         self.calls.append(("get", kind, namespace, name))
@@ -90,6 +94,31 @@ def missing(what: str = "web") -> ApiError:
 def forbidden() -> ApiError:
     """What an admission webhook may say."""
     return ApiError(403, "Forbidden", "admission webhook denied the request: no")
+
+
+def test_namespace_of_what_has_none() -> None:
+    """A server takes a ClusterRole with a namespace and leaves that out: it would be created in every run."""
+    role = obj("ClusterRole", "a", "web", "rbac.authorization.k8s.io/v1")
+    cluster = FakeCluster(obj("ClusterRole", "a", None, "rbac.authorization.k8s.io/v1"))
+    assert manifests.plan(cluster, [role]).changes == []
+    assert role["metadata"]["namespace"] == "web"
+
+
+def test_object_without_its_namespace() -> None:
+    """No default is guessed at."""
+    with pytest.raises(JobError, match=r"^ConfigMap a has no metadata\.namespace\.$"):
+        manifests.plan(FakeCluster(), [obj("ConfigMap", "a", None)])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{}, {"kind": "Secret", "apiVersion": "v1", "stringData": {"a": "hunter22"}}, {"metadata": {"name": "a"}}],
+)
+def test_object_that_is_none(broken: dict[str, Any]) -> None:
+    """A document that a template left half empty; what it holds of secrets is not shown."""
+    with pytest.raises(JobError, match=r"^An object needs apiVersion, kind and metadata\.name: \{") as caught:
+        manifests.plan(FakeCluster(), [broken])
+    assert "hunter22" not in caught.value.message
 
 
 def test_one_object_is_got() -> None:
