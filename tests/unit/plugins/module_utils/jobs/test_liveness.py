@@ -1,0 +1,299 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof waits for what it needs, asks where the gateway is, and does not take plain text for mutual TLS."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.probe import Answer, Evidence
+
+APP: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "app", "namespace": "liveness"},
+    "spec": {"replicas": 1},
+}
+CONFIG: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "app", "namespace": "liveness"},
+    "data": {"a": "b"},
+}
+AVAILABLE = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+XFCC = (
+    'By=spiffe://cluster.local/ns/liveness/sa/app;Hash=5f0c;Subject="";'
+    "URI=spiffe://cluster.local/ns/{namespace}/sa/istio-ingressgateway"
+)
+
+
+def gateway(name: str = "istio-ingressgateway", namespace: str = "istio-system", ready: bool = True) -> dict[str, Any]:
+    """A gateway's Deployment."""
+    meta = {"name": name, "namespace": namespace, "generation": 1}
+    return {**APP, "metadata": meta, "status": AVAILABLE if ready else {}}
+
+
+def gateway_service(kind: str = "NodePort", **status: Any) -> dict[str, Any]:
+    """The gateway's Service."""
+    ports = [{"name": "http2", "port": 80, "nodePort": 30010}, {"port": 443, "nodePort": 30011}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "istio-ingressgateway", "namespace": "istio-system"},
+        "spec": {"type": kind, "ports": ports},
+        "status": status,
+    }
+
+
+NODE = {
+    "metadata": {"name": "a"},
+    "status": {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "addresses": [{"type": "InternalIP", "address": "192.0.2.10"}],
+    },
+}
+
+
+class World:
+    """Cluster, waiter and network in one; takes note of what is done to them."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects: dict[Identity, dict[str, Any]] = {identity(obj): obj for obj in objects}
+        self.log: list[str] = []
+        self.asked: list[tuple[Any, ...]] = []
+        self.body = XFCC.format(namespace="istio-system")
+        self.after_wait: dict[Identity, dict[str, Any]] = {}
+
+    def namespaced(self, _obj: dict[str, Any]) -> bool:
+        """All that is used here."""
+        return True
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        """One object."""
+        return self.objects.get((api_version, kind, namespace, name))
+
+    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        """The nodes."""
+        assert (api_version, kind) == ("v1", "Node")
+        return [NODE]
+
+    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "") -> dict[str, Any]:
+        """Store."""
+        assert manager == "meshops.istio.liveness"
+        self.log.append(f"{'dry run' if dry_run else 'apply'} {obj['kind']} {obj['metadata']['name']}")
+        if not dry_run:
+            self.objects[identity(obj)] = obj
+        return obj
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A cluster with a gateway that is ready, and an application that answers."""
+    found = World(gateway(), gateway_service())
+
+    class Waiter:
+        """All becomes ready."""
+
+        def __init__(self, *_arguments: Any) -> None:
+            pass
+
+        def wait(self, keys: list[Identity]) -> dict[Identity, dict[str, Any]]:
+            found.log.append("wait for " + ", ".join(f"{key[1]} {key[2]}/{key[3]}" for key in keys))
+            return {key: found.after_wait.get(key) or found.objects[key] for key in keys}
+
+    def in_a_row(
+        endpoints: list[Endpoint], path: str, host: str | None, successes: int, timeout: float, _say: Any
+    ) -> tuple[Endpoint, Evidence]:
+        found.asked.append((endpoints, path, host, successes, timeout))
+        return endpoints[0], Evidence(
+            f"http://{endpoints[0].authority}{path}", 200, "istio-envoy", [1.0] * successes, successes
+        )
+
+    def get(endpoint: Endpoint, path: str, host: str | None) -> Answer:
+        found.asked.append((endpoint, path, host))
+        return Answer(200, {}, found.body, 1.0)
+
+    monkeypatch.setattr(liveness, "Cluster", lambda _params: found)
+    monkeypatch.setattr(liveness, "Waiter", Waiter)
+    monkeypatch.setattr(liveness.probe, "in_a_row", in_a_row)
+    monkeypatch.setattr(liveness.probe, "get", get)
+    return found
+
+
+def run(check_mode: bool = False, diff: bool = False, **given: Any) -> dict[str, Any]:
+    """Run the job as Ansible would."""
+    options = {"manifests": [copy.deepcopy(APP), copy.deepcopy(CONFIG)], **given}
+    validated = ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options)
+    assert not validated.error_messages
+    return liveness.run(Task(validated.validated_parameters, check_mode, diff))
+
+
+def test_first_run(world: World) -> None:
+    """The application is applied, waited for, and asked through the gateway's node port."""
+    result = run()
+    assert world.log == ["apply ConfigMap app", "apply Deployment app", "wait for Deployment liveness/app"]
+    assert world.asked == [([Endpoint("192.0.2.10", 30010)], "/healthz", None, 3, 300)]
+    assert result == {
+        "changed": True,
+        "objects": ["Deployment liveness/app", "ConfigMap liveness/app"],
+        "evidence": {
+            "url": "http://192.0.2.10:30010/healthz",
+            "status": 200,
+            "server": "istio-envoy",
+            "latencies_ms": [1.0, 1.0, 1.0],
+            "tries": 3,
+        },
+    }
+
+
+def test_second_run_writes_nothing(world: World) -> None:
+    """It asks all the same: a mesh may be broken although nothing has changed."""
+    world.objects[identity(APP)] = {**APP, "status": AVAILABLE}
+    world.objects[identity(CONFIG)] = CONFIG
+    result = run(diff=True)
+    assert (result["changed"], result["objects"], result["diff"]) == (False, [], [])
+    assert world.log == []
+    assert len(world.asked) == 1
+
+
+def test_second_run_waits_for_what_is_not_ready(world: World) -> None:
+    """Application and gateway, whoever restarted them."""
+    world.objects[identity(APP)] = APP
+    world.objects[identity(CONFIG)] = CONFIG
+    world.objects[identity(gateway())] = gateway(ready=False)
+    run()
+    assert world.log == ["wait for Deployment liveness/app, Deployment istio-system/istio-ingressgateway"]
+
+
+def test_check_mode(world: World) -> None:
+    """Says what would be applied, by the server's dry run; asks nobody."""
+    result = run(check_mode=True, diff=True)
+    assert sorted(world.log) == ["dry run ConfigMap app", "dry run Deployment app"]
+    assert result["changed"] is True
+    assert "evidence" not in result
+    assert len(result["diff"]) == 2
+    assert world.asked == []
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service"])
+def test_gateway_that_is_not_there(kind: str, world: World) -> None:
+    """The message names it, the role that installs it and the variables."""
+    world.objects = {key: obj for key, obj in world.objects.items() if key[1] != kind}
+    with pytest.raises(JobError) as caught:
+        run()
+    assert caught.value.message.startswith(
+        f"{kind} istio-system/istio-ingressgateway of a gateway is not there. Role istio_helm installs it;"
+    )
+
+
+def test_other_gateways_are_waited_for(world: World) -> None:
+    """They are not asked, but the run is not over before they are ready; each is waited for once."""
+    world.objects[identity(gateway("egress", "edge"))] = gateway("egress", "edge", ready=False)
+    run(deployments=["edge/egress", "istio-system/istio-ingressgateway"], manifests=[])
+    assert world.log == ["wait for Deployment edge/egress"]
+    with pytest.raises(JobError, match=r"^Deployment edge/missing of a gateway is not there"):
+        run(deployments=["edge/missing"], manifests=[])
+
+
+@pytest.mark.parametrize("name", ["egress", "/egress", "edge/"])
+def test_name_of_another_gateway(name: str, world: World) -> None:
+    """With its namespace."""
+    with pytest.raises(JobError, match=f"^deployments: {name} is not NAMESPACE/NAME\\.$"):
+        run(deployments=[name])
+
+
+def test_load_balancer_that_is_pending_40324(world: World) -> None:
+    """istio#40324: its address is waited for, with the pods and under the same deadline."""
+    pending = gateway_service("LoadBalancer")
+    world.objects[identity(pending)] = pending
+    ready = gateway_service("LoadBalancer", loadBalancer={"ingress": [{"hostname": "a.elb.example.com"}]})
+    world.after_wait[identity(pending)] = ready
+    run(manifests=[])
+    assert world.log == ["wait for Service istio-system/istio-ingressgateway"]
+    assert world.asked[0][0] == [Endpoint("a.elb.example.com", 80)]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("mesh.example.com:8080", Endpoint("mesh.example.com", 8080)),
+        ("192.0.2.1:80", Endpoint("192.0.2.1", 80)),
+        ("[2001:db8::1]:80", Endpoint("2001:db8::1", 80)),
+    ],
+)
+def test_address_that_is_given(address: str, expected: Endpoint, world: World) -> None:
+    """A provider forwards from elsewhere: a LoadBalancer that stays pending is no hindrance (kind#2374)."""
+    pending = gateway_service("LoadBalancer")
+    world.objects[identity(pending)] = pending
+    run(manifests=[], address=address)
+    assert world.log == []
+    assert world.asked[0][0] == [expected]
+
+
+@pytest.mark.parametrize("address", ["mesh.example.com", ":80", "mesh.example.com:http"])
+def test_address_that_is_none(address: str, world: World) -> None:
+    """The message says how one looks."""
+    with pytest.raises(JobError, match=f"^address: {address} is not HOST:PORT\\.$"):
+        run(address=address)
+
+
+@pytest.mark.parametrize(("kind", "port"), [("ClusterIP", "http2"), ("NodePort", "http")])
+def test_gateway_that_cannot_be_reached(kind: str, port: str, world: World) -> None:
+    """The message names type, port and the ports that are there."""
+    world.objects[identity(gateway_service())] = gateway_service(kind)
+    with pytest.raises(JobError) as caught:
+        run(port=port)
+    assert caught.value.message.startswith(
+        f"Service istio-system/istio-ingressgateway of type {kind} cannot be reached from outside by a port named "
+        f"{port} (its ports: http2, 443). Expose it as NodePort or LoadBalancer"
+    )
+
+
+def test_mutual_tls_is_proven(world: World) -> None:
+    """By what the application was handed, at the endpoint that answered."""
+    result = run(echo_path="/header?key=X-Forwarded-Client-Cert", host_header="a.example.com", path="/ok", successes=2)
+    assert result["evidence"]["mtls"] == {
+        "by": "spiffe://cluster.local/ns/liveness/sa/app",
+        "uri": "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway",
+    }
+    assert world.asked == [
+        ([Endpoint("192.0.2.10", 30010)], "/ok", "a.example.com", 2, 300),
+        (Endpoint("192.0.2.10", 30010), "/header?key=X-Forwarded-Client-Cert", "a.example.com"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "The request reached the app, but not over mutual TLS: http://192.0.2.10:30010/echo (200) echoes no"),
+        ("By=spiffe://cluster.local/ns/liveness/sa/app", "The request reached the app, but not over mutual TLS"),
+        (XFCC.format(namespace="elsewhere"), "The app was called by spiffe://cluster.local/ns/elsewhere/sa/"),
+    ],
+)
+def test_mutual_tls_is_not_proven(body: str, message: str, world: World) -> None:
+    """A 200 alone is no proof: plain text, or another caller."""
+    world.body = body
+    with pytest.raises(JobError) as caught:
+        run(echo_path="/echo")
+    assert caught.value.message.startswith(message)
+
+
+def test_application_that_does_not_echo(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answered before: the message says what did not."""
+
+    def refuse(*_arguments: Any) -> None:
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(liveness.probe, "get", refuse)
+    with pytest.raises(JobError, match=r"^http://192\.0\.2\.10:30010/echo did not answer: connection reset\.$"):
+        run(echo_path="/echo")
