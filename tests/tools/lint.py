@@ -18,11 +18,15 @@ ROOT = environments.ROOT
 def environment() -> dict[str, str]:
     """Return where ansible-lint and antsibull-docs find collections.
 
-    A role's task file has no playbook beside it whose collections directory would be searched; and of a
-    collection inside a git checkout, as .venv is, antsibull-docs sees only what git has.
+    A role's task file has no playbook beside it whose collections directory would be searched. Those of .venv
+    must not be: of a collection inside a git checkout antsibull-docs sees only what git has, and of two that are
+    installed it takes the one whose path sorts first.
     """
     paths = [ROOT / "collections", *map(environments.collection, environments.COLLECTIONS)]
-    return {"ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, paths))}
+    return {
+        "ANSIBLE_COLLECTIONS_PATH": os.pathsep.join(map(str, paths)),
+        "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false",
+    }
 
 
 def shell_files() -> list[str]:
