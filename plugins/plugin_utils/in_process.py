@@ -12,13 +12,16 @@ check mode, diff, ``module_defaults``, ``timeout``.
 from __future__ import annotations
 
 import copy
+import json
 import os
+from datetime import date
 from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -75,7 +78,7 @@ class InProcessAction(ActionBase):
 
     def _perform(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         # A copy, because the validator fills in what a default leaves out, for the next item of a loop too.
-        validation = ArgumentSpecValidator(copy.deepcopy(self.job.ARGUMENT_SPEC)).validate(self._task.args)
+        validation = ArgumentSpecValidator(copy.deepcopy(self.job.ARGUMENT_SPEC)).validate(_sent(self._task.args))
         params = validation.validated_parameters
         hidden = set(validation._no_log_values) | secrets_of(params)
         warnings = [
@@ -94,13 +97,23 @@ class InProcessAction(ActionBase):
             result["warnings"] = warnings
         if _shows_invocation(task_vars):
             result["invocation"] = {"module_args": params}
-        return remove_values(result, hidden)
+        kept = {key: value for key, value in result.items() if value is None or isinstance(value, bool)}
+        return {**remove_values(result, hidden), **kept}
 
     def _validation_message(self, error: Any) -> str:
         """In AnsibleModule's words."""
         if isinstance(error, UnsupportedError):
             return f"Unsupported parameters for ({COLLECTION}.{self.module}) module: {error.msg}"
         return error.msg
+
+
+def _sent(args: dict[str, Any]) -> dict[str, Any]:
+    """The options as a module gets them, in JSON: dates, and numbers that are keys, as text; vaulted text in clear."""
+
+    def plain(value: Any) -> Any:
+        return value.isoformat() if isinstance(value, date) else to_text(value)
+
+    return json.loads(json.dumps(args, default=plain))
 
 
 def _shows_invocation(task_vars: dict[str, Any]) -> bool:

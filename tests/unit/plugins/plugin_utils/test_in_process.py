@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 from collections.abc import Callable
+from datetime import date, datetime
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -30,6 +31,7 @@ def fake_job(run: Callable[[Task], dict[str, Any]]) -> SimpleNamespace:
     """A job whose work is a function of the test."""
     spec = {
         "size": {"type": "int", "default": 1},
+        "any": {"type": "dict"},
         "mode": {"type": "str", "choices": ["a", "b"], "aliases": ["way"]},
         "parts": {"type": "list", "elements": "dict", "default": [{"name": "x"}], "options": {}},
     }
@@ -103,6 +105,36 @@ def test_result_is_the_modules(as_module: Run) -> None:
     assert result["params"]["validate_certs"] is False
     assert result["params"]["parts"] == [{"name": "y", "kind": None}]
     assert (result["check"], result["diff_asked"]) == (False, True)
+
+
+class Vaulted:
+    """What `!vault` is before ansible-core 2.19: text only when asked for it."""
+
+    def __str__(self) -> str:
+        return "hunter22"
+
+
+def test_options_are_what_a_module_gets() -> None:
+    """Modules get JSON: a date of group_vars is text, a key is text, and vaulted text is in clear."""
+    values = {"restarted": date(2026, 11, 22), "at": datetime(2026, 11, 22, 20, 0), 8080: "port", "secret": Vaulted()}
+    values["list"] = (1, 2.5, None, True, {"deep": Vaulted()})
+    result, _module = as_action(fake_job(echo), {"any": values})
+    assert result["params"]["any"] == {
+        "restarted": "2026-11-22",
+        "at": "2026-11-22T20:00:00",
+        "8080": "port",
+        "secret": "hunter22",
+        "list": [1, 2.5, None, True, {"deep": "hunter22"}],
+    }
+    json.dumps(result)
+
+
+def test_short_secret_does_not_hide_the_outcome(as_module: Run) -> None:
+    """A password of one letter is in "True" too."""
+    args = {"password": "e"}
+    result = as_action(fake_job(echo), args)[0]
+    assert result == as_module(fake_job(echo), args)
+    assert result["changed"] is True
 
 
 def test_changed_is_always_there(as_module: Run) -> None:
