@@ -56,7 +56,7 @@ class Change:
         name = reference(self.wanted)
         return {
             "before": masked(self.before) if self.before else "",
-            "after": masked(self.after),
+            "after": masked(self.after, self.before),
             "before_header": name,
             "after_header": name + ("" if self.dry_run else " (not dry-run: its namespace or kind is not there yet)"),
         }

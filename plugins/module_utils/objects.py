@@ -90,9 +90,7 @@ def abandoned(fields: dict[str, Any], live: Any, wanted: Any) -> bool:
 
 def is_applied(live: dict[str, Any], wanted: dict[str, Any], manager: str) -> bool:
     """Whether a server-side apply of the wanted object by this manager would certainly change nothing."""
-    identifying = {"f:apiVersion", "f:kind"}
-    owned = {path: below for path, below in _owned(live, manager).items() if path not in identifying}
-    return contains(live, wanted) and not abandoned(owned, live, wanted)
+    return contains(live, wanted) and not abandoned(_owned(live, manager), live, wanted)
 
 
 def comparable(obj: dict[str, Any] | None) -> dict[str, Any]:
@@ -109,18 +107,20 @@ def same(before: dict[str, Any] | None, after: dict[str, Any] | None) -> bool:
     return comparable(before) == comparable(after)
 
 
-def masked(obj: dict[str, Any]) -> dict[str, Any]:
-    """A copy fit for a diff: the values of a Secret are replaced by what tells only whether they are alike."""
+def masked(obj: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A copy fit for a diff: of a Secret's values it tells only how long they are, and whether they were others before."""
     result = comparable(obj)
     if result.get("kind") == "Secret":
         for field in ("data", "stringData"):
             if result.get(field):
-                result[field] = {key: _mask(value) for key, value in result[field].items()}
+                old = (before or {}).get(field) or {}
+                result[field] = {key: _mask(value, old.get(key, value)) for key, value in result[field].items()}
         annotations = result["metadata"].get("annotations") or {}
         if _LAST_APPLIED in annotations:
             annotations[_LAST_APPLIED] = _mask(annotations[_LAST_APPLIED])
     return result
 
 
-def _mask(value: Any) -> str:
-    return f"<{len(str(value))} characters>"
+def _mask(value: Any, before: Any = None) -> str:
+    changed = ", changed" if before not in (None, value) else ""
+    return f"<{len(str(value))} characters{changed}>"

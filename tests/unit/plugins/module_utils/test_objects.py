@@ -250,6 +250,7 @@ def test_same_is_for_a_user() -> None:
     assert not same(LIVE_SERVICE, edited(LIVE_SERVICE, ["metadata", "labels", "app"], "x"))
     assert not same(None, LIVE_SERVICE)
     assert same(None, {})
+    assert comparable(None) == {}
 
 
 def test_comparable_is_a_copy() -> None:
@@ -277,6 +278,18 @@ def test_masked_secret_shows_no_value() -> None:
         "stringData": {"password": "<8 characters>"},
     }
     assert secret["stringData"] == {"password": "hunter22"}
+
+
+def test_masked_secret_shows_that_a_value_changes() -> None:
+    """Also to one of the same length: the diff would be empty, and the task changed."""
+    before = {"kind": "Secret", "data": {"a": "b25l", "b": "b25l", "c": "b25l"}}
+    after = {"kind": "Secret", "data": {"a": "dHdv", "b": "b25l", "d": "b25l"}}
+    assert masked(after, before)["data"] == {
+        "a": "<4 characters, changed>",
+        "b": "<4 characters>",
+        "d": "<4 characters>",
+    }
+    assert masked(after, {"kind": "Secret"})["data"]["a"] == "<4 characters>"
 
 
 def test_masked_secret_shows_no_copy_of_itself() -> None:
