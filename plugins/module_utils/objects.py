@@ -108,7 +108,7 @@ def same(before: dict[str, Any] | None, after: dict[str, Any] | None) -> bool:
 
 
 def masked(obj: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A copy fit for a diff: of a Secret's values it tells only how long they are, and whether they were others before."""
+    """A copy fit for a diff: of a Secret's values it tells only the length, and whether they were others before."""
     result = comparable(obj)
     if result.get("kind") == "Secret":
         for field in ("data", "stringData"):

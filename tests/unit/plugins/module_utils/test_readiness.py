@@ -70,6 +70,26 @@ def test_deployment(obj: dict[str, Any], expected: bool) -> None:
     assert is_ready(obj) is expected
 
 
+@pytest.mark.parametrize("field", ["observedGeneration", "updatedReplicas", "availableReplicas"])
+def test_deployment_of_which_a_field_is_missing(field: str) -> None:
+    """The API server leaves out what is 0, and 0 of one is not all."""
+    obj = deployment(replicas=1, generation=1)
+    assert is_ready(obj)
+    del obj["status"][field]
+    assert not is_ready(obj)
+
+
+@pytest.mark.parametrize(
+    "field", ["observedGeneration", "desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable"]
+)
+def test_daemon_set_of_which_a_field_is_missing(field: str) -> None:
+    """So with one node."""
+    obj = daemon_set(desiredNumberScheduled=1, updatedNumberScheduled=1, numberAvailable=1)
+    assert is_ready(obj)
+    del obj["status"][field]
+    assert not is_ready(obj)
+
+
 def test_deployment_with_an_old_pod_left() -> None:
     """A rolling update is over when the last pod of the old template is gone."""
     obj = deployment()
