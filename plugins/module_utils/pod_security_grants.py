@@ -73,7 +73,7 @@ GUIDE_SPEC: dict[str, Any] = {
     **_ANY_IDS,
 }
 
-#: The one SecurityContextConstraints that OpenShift does not bring: what istio-init needs, and otherwise its default.
+#: The one SecurityContextConstraints that OpenShift does not bring: its own ``anyuid``, with what istio-init needs.
 _CONSTRAINTS: dict[str, dict[str, Any]] = {
     "net-admin": {
         "allowHostDirVolumePlugin": False,
@@ -83,8 +83,11 @@ _CONSTRAINTS: dict[str, dict[str, Any]] = {
         "allowHostPorts": False,
         "allowPrivilegedContainer": False,
         "allowedCapabilities": ["NET_ADMIN", "NET_RAW"],
+        "defaultAddCapabilities": [],
         "fsGroup": {"type": "RunAsAny"},
+        "priority": 0,
         "readOnlyRootFilesystem": False,
+        "requiredDropCapabilities": ["MKNOD"],
         "runAsUser": {"type": "RunAsAny"},
         "seLinuxContext": {"type": "MustRunAs"},
         "seccompProfiles": ["*"],

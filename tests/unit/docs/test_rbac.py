@@ -9,7 +9,7 @@ import os
 
 import pytest
 from cluster import rbac
-from cluster.playbooks import ROOT
+from harness.playbooks import ROOT
 
 
 @pytest.mark.parametrize("mechanism", rbac.MECHANISMS)
