@@ -10,6 +10,7 @@ Istio's charts.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -54,6 +55,10 @@ GATEWAY_READINESS_PROBE: dict[str, Any] = {
     "failureThreshold": 15,
 }
 
+#: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
+#: which have nothing of their own to be known by.
+PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
+
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
@@ -94,6 +99,7 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "hub": {"type": "str"},
     "tag": {"type": "str"},
     "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
+    "platform": {"type": "str", "default": "auto"},
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
 }
@@ -224,6 +230,22 @@ def node_ports(params: dict[str, Any]) -> list[NodePort]:
     return list(found.values())
 
 
+def platform(wanted: str, served: Iterable[str]) -> str:
+    """The platform whose settings Istio's charts are to add; empty for none.
+
+    :arg wanted: option ``platform``; ``auto`` looks at what is served
+    :arg served: the cluster's API groups
+    """
+    if wanted != "auto":
+        return wanted
+    return next((found for group, found in PLATFORM_OF_GROUP.items() if group in served), "")
+
+
+def _platform_values(params: dict[str, Any]) -> dict[str, Any]:
+    name = platform(params.get("platform") or "", ())
+    return {"global": {"platform": name}} if name else {}
+
+
 def _global_values(params: dict[str, Any]) -> dict[str, Any]:
     """What istiod hands on to every proxy it injects (istio#57215: ``global.hub`` reaches istiod and proxies alike)."""
     wanted = {
@@ -266,11 +288,11 @@ def releases(params: dict[str, Any]) -> list[Release]:
         values = {"global": _global_values(params)} if component == "istiod" else {}
         if component == "base":
             values = {"global": {"istioNamespace": params["namespace"]}}
-        result.append(
-            Release(name, params["namespace"], component, merged(values, params["values"].get(component) or {}))
-        )
+        for over in (_platform_values(params), params["values"].get(component)):
+            values = merged(values, over or {})
+        result.append(Release(name, params["namespace"], component, values))
     for gateway in params["gateways"]:
-        values = _gateway_values(gateway, params)
+        values = merged(_gateway_values(gateway, params), _platform_values(params))
         for over in (params["values"].get("gateway"), params["values"].get(gateway["name"]), gateway.get("values")):
             values = merged(values, over or {})
         result.append(Release(gateway["name"], gateway_namespace(gateway, params), "gateway", values))
