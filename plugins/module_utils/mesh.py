@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -112,12 +112,19 @@ class Release:
     :ivar str name: the release's name; a gateway's Service, Deployment and ``istio`` label derive from it
     :ivar str component: key of ``COMPONENTS``
     :ivar dict values: the user-supplied values, complete
+    :ivar frozenset dispensable: top-level keys among them that nobody asked for, which an older chart may not know
     """
 
     name: str
     namespace: str
     component: str
     values: dict[str, Any] = field(hash=False, default_factory=dict)
+    dispensable: frozenset[str] = frozenset()
+
+    def fitted(self, accepted: frozenset[str] | None) -> Release:
+        """The release for a chart whose schema accepts only some keys; None for any."""
+        refused = self.dispensable - accepted if accepted is not None else frozenset()
+        return replace(self, values={key: value for key, value in self.values.items() if key not in refused})
 
     @property
     def chart(self) -> str:
@@ -293,9 +300,12 @@ def releases(params: dict[str, Any]) -> list[Release]:
         result.append(Release(name, params["namespace"], component, values))
     for gateway in params["gateways"]:
         values = merged(_gateway_values(gateway, params), _platform_values(params))
+        dispensable = {"readinessProbe", "imagePullPolicy"}
         for over in (params["values"].get("gateway"), params["values"].get(gateway["name"]), gateway.get("values")):
             values = merged(values, over or {})
-        result.append(Release(gateway["name"], gateway_namespace(gateway, params), "gateway", values))
+            dispensable -= set(over or {})
+        namespace = gateway_namespace(gateway, params)
+        result.append(Release(gateway["name"], namespace, "gateway", values, frozenset(dispensable)))
     names = [(release.namespace, release.name) for release in result]
     twice = sorted({"/".join(name) for name in names if names.count(name) > 1})
     if twice:

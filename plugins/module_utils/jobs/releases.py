@@ -117,6 +117,7 @@ class Run:
         self.wanted = mesh.releases(self.params)
         self.helm = Helm(task.params["helm_binary"])
         self.charts = self._locate_charts()
+        self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.live: dict[Identity, dict[str, Any]] = {}
 
     def _platform(self, wanted: str) -> str:

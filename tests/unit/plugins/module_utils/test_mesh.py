@@ -323,3 +323,21 @@ def test_platform_reaches_every_chart() -> None:
     found = mesh.releases(settings(platform="openshift", values={"istiod": {"global": {"platform": "gke"}}}))
     assert [item.values["global"]["platform"] for item in found] == ["openshift", "gke", "openshift"]
     assert not any("platform" in item.values.get("global", {}) for item in mesh.releases(settings()))
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted", "expected"),
+    [
+        ({}, None, True),
+        ({}, frozenset({"service", "readinessProbe"}), True),
+        ({}, frozenset({"service"}), False),
+        ({"values": {"gateway": {"readinessProbe": {"periodSeconds": 9}}}}, frozenset({"service"}), True),
+    ],
+)
+def test_what_nobody_asked_for_is_left_out_of_older_charts(
+    given: dict[str, Any], accepted: frozenset[str] | None, expected: bool
+) -> None:
+    """Helm's schema check would refuse it; what the user asked for is refused, as it should be."""
+    found = release("istio-ingressgateway", **given).fitted(accepted)
+    assert ("readinessProbe" in found.values) is expected
+    assert "service" in found.values
