@@ -262,6 +262,16 @@ def tools(_args: argparse.Namespace) -> None:
     print(artifacts.collect_tools(caches.Cache(), Phases(len(names)), source, names))
 
 
+def build_programs(args: argparse.Namespace) -> None:
+    """Builds what control planes alone are made of, and starts none."""
+    kubernetes = [programs.Settings(version).version for version in args.kubernetes] or [versions.KUBERNETES]
+    builds = controlplane.builds(kubernetes)
+    phases = Phases(len(builds) + len(controlplane.TOOLS))
+    for name in builds:
+        artifacts.build(name, caches.Cache(), phases)
+    artifacts.collect_tools(caches.Cache(), phases, "build", controlplane.TOOLS)
+
+
 def clean_cache(_args: argparse.Namespace) -> None:
     """Removes everything that was built and downloaded."""
     cache = caches.Cache()
@@ -325,8 +335,11 @@ def parser() -> argparse.ArgumentParser:
     by_name["load-images"].add_argument(
         "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: the bed's)"
     )
-    for function in (status, tools, clean_cache):
+    for function in (status, tools, build_programs, clean_cache):
         command(function)
+    by_name["build-programs"].add_argument(
+        "kubernetes", nargs="*", metavar="VERSION", help=f"default: {versions.KUBERNETES}"
+    )
     return top
 
 
