@@ -58,10 +58,12 @@ def control_plane_settings(args: argparse.Namespace) -> programs.Settings | None
 
     :raises BedError: it cannot be, or is asked of a kind cluster
     """
-    asked = {"nodes": args.nodes, "psp": args.psp, "pod_security": args.pod_security, "crds": tuple(args.crd)}
+    asked = {"nodes": args.nodes, "psp": args.psp or None, "pod_security": args.pod_security}
+    asked["crds"] = tuple(args.crd) or None
+    asked = {name: value for name, value in asked.items() if value is not None}
     if args.control_plane:
-        return programs.Settings(args.control_plane, **{name: value for name, value in asked.items() if value})
-    if any(asked.values()):
+        return programs.Settings(args.control_plane, **asked)
+    if asked:
         raise BedError("--nodes, --psp, --pod-security and --crd are for a --control-plane")
     return None
 
