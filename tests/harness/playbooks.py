@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 SITE = ROOT / "site.yml"
 #: Settings of whoever runs the tests that would reach Ansible, kubernetes.core or helm.
 FOREIGN = ("ANSIBLE_", "K8S_", "KUBE", "HELM_", "XDG_")
-TIMEOUT = 180.0  # seconds; a run that hangs is a failed one
+TIMEOUT = 600.0  # seconds; a run that hangs is a failed one, and a machine may be busy
 
 
 @dataclass(frozen=True)
