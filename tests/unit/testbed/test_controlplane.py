@@ -55,10 +55,12 @@ def test_a_bed_is_told_by_its_plan(tmp_path):
     own = Bed("demo", tmp_path)
     own.directory.mkdir(parents=True)
     assert not controlplane.is_one(own)
+    assert controlplane.beds(tmp_path) == controlplane.beds(tmp_path / "no checkout") == []
     assert controlplane.read_plan(own) is None
     plan = {"settings": Settings(nodes=2).as_data(), "commands": {"etcd": ["etcd"]}}
     controlplane.plan_file(own).write_text(json.dumps(plan))
     assert controlplane.is_one(own)
+    assert controlplane.beds(tmp_path) == [own]
     assert controlplane.describe(own) == f"Kubernetes {versions.KUBERNETES}, 2 nodes, half-made"
     assert controlplane.processes(own) == [("etcd", None)]
     controlplane.plan_file(own).write_text("{")
