@@ -55,8 +55,11 @@ _GROUPS: dict[str, dict[str, Resource]] = {
     "apps": _table({"DaemonSet": "daemonsets", "Deployment": "deployments", "StatefulSet": "statefulsets"}, {}),
     "authorization.k8s.io": _table({}, {"SelfSubjectAccessReview": "selfsubjectaccessreviews"}),
     "autoscaling": _table({"HorizontalPodAutoscaler": "horizontalpodautoscalers"}, {}),
+    "cilium.io": _table({}, {"CiliumLoadBalancerIPPool": "ciliumloadbalancerippools"}),
     "coordination.k8s.io": _table({"Lease": "leases"}, {}),
     "discovery.k8s.io": _table({"EndpointSlice": "endpointslices"}, {}),
+    "install.istio.io": _table({"IstioOperator": "istiooperators"}, {}),
+    "metallb.io": _table({"IPAddressPool": "ipaddresspools"}, {}),
     "networking.istio.io": _table(
         {
             "DestinationRule": "destinationrules",
@@ -74,6 +77,7 @@ _GROUPS: dict[str, dict[str, Resource]] = {
         {"Role": "roles", "RoleBinding": "rolebindings"},
         {"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings"},
     ),
+    "sailoperator.io": _table({}, {"Istio": "istios"}),
     "security.istio.io": _table(
         {
             "AuthorizationPolicy": "authorizationpolicies",
