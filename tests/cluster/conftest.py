@@ -10,14 +10,13 @@ first what an empty cluster is for, then what shares one mesh, then what begins 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster.playbooks import ROOT
 from cluster.testcluster import TestCluster
+from harness.beds import bed_command
+from harness.playbooks import ROOT
 
 ORDER = ("bad_input", "definitions", "site", "contract", "repair", "mesh", "rights", "interrupted")
 NAME = "meshops-test"
@@ -34,11 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[index] = item
 
 
-def _bed(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "tests/testbed", verb, "--name", NAME, *arguments]
-    return subprocess.run([str(word) for word in command], stderr=subprocess.PIPE, text=True, check=False)
-
-
 @pytest.fixture(scope="session")
 def named_cluster() -> Iterator[tuple[Path, Path]]:
     """Yield kubeconfig and variables of a cluster; one made here is taken down unless MESHOPS_KEEP_CLUSTER=1."""
@@ -47,7 +41,7 @@ def named_cluster() -> Iterator[tuple[Path, Path]]:
         return
     folder = ROOT / "build/testbed" / NAME
     kubeconfig, variables = folder / "kubeconfig", folder / "vars.yml"
-    made = _bed("up", "--kubeconfig", kubeconfig, "--vars", variables)
+    made = bed_command("up", "--name", NAME, "--kubeconfig", kubeconfig, "--vars", variables)
     if made.returncode == 3:
         pytest.skip(
             f"MESHOPS_TEST_KUBECONFIG and MESHOPS_TEST_VARS name no cluster, and none can be made: {made.stderr}"
@@ -55,7 +49,7 @@ def named_cluster() -> Iterator[tuple[Path, Path]]:
     assert made.returncode == 0, made.stderr
     yield kubeconfig, variables
     if os.environ.get("MESHOPS_KEEP_CLUSTER") != "1":
-        _bed("down")
+        bed_command("down", "--name", NAME)
 
 
 @pytest.fixture(scope="session")

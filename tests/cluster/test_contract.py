@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from cluster.playbooks import ROOT, Run
-from cluster.testcluster import LOCAL, TestCluster
+from cluster.testcluster import TestCluster
+from harness.beds import LOCAL
+from harness.playbooks import ROOT, Run
 
 HERE, THERE = "in-process", "as-module"
 #: Keys whose values differ between two runs of the same thing, wherever they are in a result.

@@ -9,8 +9,8 @@ import signal
 import time
 from pathlib import Path
 
-from cluster.playbooks import SITE, kill, signal_all
 from cluster.testcluster import TestCluster
+from harness.playbooks import SITE, kill, signal_all
 
 
 def ours(temporary: Path) -> list[str]:

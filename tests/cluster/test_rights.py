@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from cluster import rbac
-from cluster.playbooks import ROOT
 from cluster.testcluster import TestCluster
+from harness.playbooks import ROOT
 
 USER = "system:serviceaccount:{namespace}:{name}".format_map(rbac.ACCOUNT)
 #: Role of docs/rbac.yml, what is taken away there, and how preflight names it.

@@ -20,11 +20,13 @@ from testbed import (  # noqa: E402
     artifacts,
     bed,
     cluster,
+    controlplane,
     engine,
     inventory,
     istioimages,
     nodeimage,
     process,
+    programs,
     versions,
 )
 from testbed import cache as caches  # noqa: E402
@@ -39,22 +41,70 @@ def up(args: argparse.Namespace) -> None:
     own = Bed(args.name)
     kubeconfig = Path(args.kubeconfig or own.kubeconfig).absolute()
     vars_file = Path(args.vars or own.vars_file).absolute()
+    settings = control_plane_settings(args)
     bed.prepare()
-    own.directory.mkdir(exist_ok=True)
-    with caches.lock(own.directory / "lock"):
-        state = revive(own) or make(own)
-        if kubeconfig != own.kubeconfig:
-            cluster.export_kubeconfig(own, bed.bin_directory() / "kind", kubeconfig)
-            state["kubeconfigs"] = sorted({*state["kubeconfigs"], str(kubeconfig)})
-            own.state.write_text(json.dumps(state, indent=2))
-        charts = Path(state["charts"])
-        variables = inventory.ansible_vars(state["source"], kubeconfig, own.context, bed.bin_directory(), charts)
-        inventory.write(vars_file, variables, own.cluster)
-    if state["source"] == "build" and state["node_image"] != nodeimage.name():
-        tell("note: this cluster is of an older bed; `down` and `up` renew it")
-    tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; its node is {cluster.node_address(own)}")
+    with caches.lock(own.lock):
+        own.directory.mkdir(exist_ok=True)
+        note = (
+            control_plane_up(own, settings, kubeconfig, vars_file) if settings else kind_up(own, kubeconfig, vars_file)
+        )
+    tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; {note}")
     tell(f"variables for Ansible: {vars_file}")
     print(f"export KUBECONFIG={kubeconfig} PATH={bed.bin_directory()}:$PATH")
+
+
+def control_plane_settings(args: argparse.Namespace) -> programs.Settings | None:
+    """What a control plane alone is to be; None if a kind cluster is asked for.
+
+    :raises BedError: it cannot be, or is asked of a kind cluster
+    """
+    asked = {"nodes": args.nodes, "psp": args.psp, "pod_security": args.pod_security, "crds": tuple(args.crd)}
+    if args.control_plane:
+        return programs.Settings(args.control_plane, **{name: value for name, value in asked.items() if value})
+    if any(asked.values()):
+        raise BedError("--nodes, --psp, --pod-security and --crd are for a --control-plane")
+    return None
+
+
+def control_plane_up(own: Bed, settings: programs.Settings, kubeconfig: Path, vars_file: Path) -> str:
+    """Makes a control plane alone, or finds it up, and writes what callers need; returns what it is."""
+    if (own.directory / "kind.json").exists():
+        raise BedError(f"{own.name} is a kind cluster; `down --name {own.name}` first, or choose another name")
+    state = controlplane.up(own, settings, caches.Cache(), tell)
+    if kubeconfig != own.kubeconfig:
+        controlplane.export_kubeconfig(own, kubeconfig)
+        remember(own, state, kubeconfig)
+    variables = inventory.control_plane_vars(
+        kubeconfig,
+        controlplane.context(own),
+        bed.bin_directory(),
+        Path(state["charts"]),
+        versions.istio_for(settings.version),
+    )
+    inventory.write(vars_file, variables, own.cluster)
+    return f"it is {settings}"
+
+
+def kind_up(own: Bed, kubeconfig: Path, vars_file: Path) -> str:
+    """Makes a kind cluster, or finds it up, and writes what callers need; returns where its node is."""
+    if controlplane.is_one(own):
+        raise BedError(f"{own.name} is a control plane alone; `down --name {own.name}` first, or choose another name")
+    state = revive(own) or make(own)
+    if kubeconfig != own.kubeconfig:
+        cluster.export_kubeconfig(own, bed.bin_directory() / "kind", kubeconfig)
+        remember(own, state, kubeconfig)
+    charts = Path(state["charts"])
+    variables = inventory.ansible_vars(state["source"], kubeconfig, own.context, bed.bin_directory(), charts)
+    inventory.write(vars_file, variables, own.cluster)
+    if state["source"] == "build" and state["node_image"] != nodeimage.name():
+        tell("note: this cluster is of an older bed; `down` and `up` renew it")
+    return f"its node is {cluster.node_address(own)}"
+
+
+def remember(own: Bed, state: dict, kubeconfig: Path) -> None:
+    """Notes that access was written into ``kubeconfig``, for `down` to take it out again."""
+    state["kubeconfigs"] = sorted({*state["kubeconfigs"], str(kubeconfig)})
+    own.state.write_text(json.dumps(state, indent=2))
 
 
 def revive(own: Bed) -> dict | None:
@@ -101,20 +151,39 @@ def make(own: Bed) -> dict:
 
 def down(args: argparse.Namespace) -> None:
     """Removes a cluster, or all of this checkout's and what they needed."""
+    own = Bed(args.name)
+    alone = control_planes() if args.all else [own] if controlplane.is_one(own) else []
+    for each in alone:
+        with caches.lock(each.lock):
+            controlplane.remove(each)
+        tell(f"cluster {each.cluster}: removed")
+    if args.all or not alone:
+        kind_down(None if args.all else args.name)
+    if args.all:
+        shutil.rmtree(bed.root(), ignore_errors=True)
+
+
+def control_planes() -> list[Bed]:
+    """The beds of this checkout that are a control plane alone."""
+    return [
+        found for path in sorted(bed.root().iterdir()) if path.is_dir() and controlplane.is_one(found := Bed(path.name))
+    ]
+
+
+def kind_down(name: str | None) -> None:
+    """Removes a kind cluster; without a name all of this checkout's, docker's network and our dockerd."""
     cache = caches.Cache()
-    names = {path.parent.name for path in bed.root().glob("*/kind.json")} if args.all else {args.name}
+    names = {name} if name else {path.parent.name for path in bed.root().glob("*/kind.json")}
     if not engine.info() and any(Bed(name).directory.joinpath("kind.json").exists() for name in names):
         engine.ensure(cache)  # it went away, and took the containers with it; they come back only to be removed
     alive = engine.info() is not None
-    if args.all and alive:
-        names |= {name.removesuffix(ending()) for name in cluster.clusters() if name.endswith(ending())}
-    for name in sorted(names):
-        remove(Bed(name), alive)
-    if args.all:
-        if alive:
-            tell(engine.remove_network_if_unused())
-            tell(engine.stop_if_ours(cache))
-        shutil.rmtree(bed.root(), ignore_errors=True)
+    if not name and alive:
+        names |= {found.removesuffix(ending()) for found in cluster.clusters() if found.endswith(ending())}
+    for each in sorted(names):
+        remove(Bed(each), alive)
+    if not name and alive:
+        tell(engine.remove_network_if_unused())
+        tell(engine.stop_if_ours(cache))
 
 
 def ending() -> str:
@@ -142,6 +211,15 @@ def status(_args: argparse.Namespace) -> None:
     print(f"cache      {cache.root} ({megabytes(cache.root)} MiB)")
     for entry in cache.entries():
         print(f"           {entry.name} ({megabytes(entry)} MiB)")
+    for own in control_planes():
+        print(f"cluster    {own.name}: {controlplane.describe(own)}, {own.kubeconfig}")
+        for name, pid in controlplane.processes(own):
+            print(f"           {name}: {f'process {pid}' if pid else 'ended'}")
+    engine_status(cache)
+
+
+def engine_status(cache: caches.Cache) -> None:
+    """Says what docker holds."""
     machine = engine.info()
     if not machine:
         print("engine     no docker answers")
@@ -221,6 +299,28 @@ def parser() -> argparse.ArgumentParser:
     by_name = commands.choices
     by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")
     by_name["up"].add_argument("--vars", metavar="FILE", help="where to write variables for Ansible (likewise)")
+    alone = by_name["up"].add_argument_group("a control plane alone, with kwok's nodes, instead of kind")
+    alone.add_argument(
+        "--control-plane",
+        nargs="?",
+        const=versions.KUBERNETES,
+        metavar="VERSION",
+        help=f"of Kubernetes {', '.join(versions.control_plane_versions())} (default: %(const)s)",
+    )
+    alone.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: 1)")
+    alone.add_argument(
+        "--psp", action="store_true", help=f"PodSecurityPolicy admission; {versions.PSP_KUBERNETES} only"
+    )
+    alone.add_argument(
+        "--pod-security", choices=programs.POD_SECURITY_LEVELS, help="what is enforced where no label says"
+    )
+    alone.add_argument(
+        "--crd",
+        action="append",
+        default=[],
+        metavar="CRD",
+        help=f"a definition to apply: a file, or {' or '.join(versions.CRDS)} (OpenShift's); may be repeated",
+    )
     by_name["down"].add_argument("--all", action="store_true", help="all of this checkout's, the network, our dockerd")
     by_name["load-images"].add_argument(
         "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: the bed's)"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import bed, engine, gobuild, istioimages, nodeimage, rootfs, versions
+from testbed import bed, engine, gobuild, istiocharts, istioimages, nodeimage, rootfs, versions
 from testbed.cache import Cache
 from testbed.phases import Phases
 from testbed.process import stop_all, succeeds
@@ -79,10 +79,10 @@ def tools_present() -> bool:
     return all((bed.bin_directory() / name).exists() for name in TOOLS)
 
 
-def charts(cache: Cache, phases: Phases) -> Path:
-    """Istio's charts, as a phase."""
-    with phases.phase(f"charts of Istio {versions.ISTIO}") as phase:
-        return istioimages.charts(cache, phase.start)
+def charts(cache: Cache, phases: Phases, version: str = versions.ISTIO) -> Path:
+    """The charts of an Istio, as a phase."""
+    with phases.phase(f"charts of Istio {version}") as phase:
+        return istiocharts.charts(cache, phase.start, version)
 
 
 def collect(cache: Cache, phases: Phases, source: str) -> Artifacts:

@@ -51,6 +51,11 @@ class Bed:
         return root(self.checkout) / self.name
 
     @property
+    def lock(self) -> Path:
+        """Held by who makes or removes the bed; beside the directory, since that goes away."""
+        return root(self.checkout) / f".{self.name}.lock"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.directory / "kubeconfig"
 

@@ -17,18 +17,14 @@ HEADER = """\
 
 
 def ansible_vars(source: str, kubeconfig: Path, context: str, bin_directory: Path, charts: Path) -> dict:
-    """The variables, as a mapping.
+    """The variables of a kind cluster, as a mapping.
 
     With source "build" the images are ours, so hub, tag and the values that a stock Envoy needs are named too.
     """
     variables = {
         "testbed_source": source,
-        "istio_kubeconfig": str(kubeconfig),
-        "istio_context": context,
-        "istio_helm_helm_binary": str(bin_directory / "helm"),
+        **access(kubeconfig, context, bin_directory, charts, versions.ISTIO),
         "istio_helm_istioctl_binary": str(bin_directory / "istioctl"),
-        "istio_helm_chart_repository": str(charts),
-        "istio_helm_chart_version": versions.ISTIO,
         "istio_helm_image_pull_policy": "IfNotPresent",  # the gateway's image "auto" would else be pulled, in vain
         "liveness_verify_image": istioimages.names()["agnhost"],
     }
@@ -39,6 +35,26 @@ def ansible_vars(source: str, kubeconfig: Path, context: str, bin_directory: Pat
             "istio_helm_values": versions.STOCK_ENVOY_VALUES,
         }
     return variables
+
+
+def control_plane_vars(kubeconfig: Path, context: str, bin_directory: Path, charts: Path, istio: str) -> dict:
+    """The variables of a control plane alone, as a mapping; ``istio`` is the version of the charts."""
+    return {
+        "testbed_source": "control-plane",
+        **access(kubeconfig, context, bin_directory, charts, istio),
+        "istio_helm_values": versions.NO_ISTIOD_VALUES,
+    }
+
+
+def access(kubeconfig: Path, context: str, bin_directory: Path, charts: Path, istio: str) -> dict:
+    """Where cluster, helm and charts are."""
+    return {
+        "istio_kubeconfig": str(kubeconfig),
+        "istio_context": context,
+        "istio_helm_helm_binary": str(bin_directory / "helm"),
+        "istio_helm_chart_repository": str(charts),
+        "istio_helm_chart_version": istio,
+    }
 
 
 def write(path: Path, variables: dict, cluster: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: meshops.istio contributors
-"""The images that a mesh needs, and the charts: Istio's pilot and proxyv2, agnhost as the application.
+"""The images that a mesh needs: Istio's pilot and proxyv2, agnhost as the application.
 
 Users, entry points and paths are those of the released images, so that the charts need nothing special. What differs:
 Envoy is upstream's (see ``versions.STOCK_ENVOY_VALUES``), and the base holds only a shell and the tools below.
@@ -152,38 +152,3 @@ def archive(cache: Cache, istio: Path, agnhost: Path, envoy: Path, root: Path, s
         write_archive(target / ARCHIVE, images)
 
     return cache.get("images", inputs(), make, starting) / ARCHIVE
-
-
-def stamp(text: str, stamps: dict[str, str], version: str) -> str:
-    """``text`` with the release builder's replacements made, at the ends of lines only."""
-    for old, new in stamps.items():
-        text = "".join(
-            line.replace(old, new.format(version=version)) if line.strip() == old else line
-            for line in text.splitlines(keepends=True)
-        )
-    return text
-
-
-def charts(cache: Cache, starting=lambda: None) -> Path:
-    """A directory of Istio's charts as they are released, by their released names, with the addons beside them."""
-
-    def copy(target: Path) -> None:
-        module = gobuild.module_directory(cache.root, versions.ISTIO_MODULE, versions.ISTIO_COMMITS[versions.ISTIO])
-        for name, path in (versions.CHARTS | versions.CHART_EXTRAS).items():
-            for file in sorted(p for p in (module / path).rglob("*") if p.is_file()):
-                copied = target / name / file.relative_to(module / path)
-                copied.parent.mkdir(parents=True, exist_ok=True)
-                stamps = versions.CHART_STAMPS.get(file.name) if name in versions.CHARTS else None
-                if stamps:
-                    copied.write_text(stamp(file.read_text(), stamps, versions.ISTIO))
-                else:
-                    copied.write_bytes(file.read_bytes())
-
-    inputs = {
-        "commit": versions.ISTIO_COMMITS[versions.ISTIO],
-        "version": versions.ISTIO,
-        "charts": versions.CHARTS | versions.CHART_EXTRAS,
-        "stamps": versions.CHART_STAMPS,
-        "code": Path(__file__),
-    }
-    return cache.get("charts", inputs, copy, starting)

@@ -23,7 +23,11 @@ GO_MINIMUM = (1, 26)
 
 # Istio tags no releases in the Go module proxy, so a release is a commit there.
 ISTIO_MODULE = "istio.io/istio"
-ISTIO_COMMITS = {"1.31.0": "v0.0.0-20260827124520-eed52ebb66ad"}
+ISTIO_COMMITS = {
+    "1.31.0": "v0.0.0-20260827124520-eed52ebb66ad",
+    # Branch release-1.16, four days before 1.16.5: its own client-go is v1.16.4 and a bit.
+    "1.16.5": "v0.0.0-20230519000352-ae8d5164776c",
+}
 
 # kind's release notes list the images made for a release, always with the digest: a tag alone may be rebuilt.
 KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
@@ -125,10 +129,54 @@ def istio_build(name: str, programs: Mapping[str, str], expected: str, version: 
 
 
 # Beds that are a control plane alone may be of any of these: the last that has PodSecurityPolicy, the node's own, and
-# those between that `make matrix` adds. A first build of one takes minutes, of a second version less.
+# those between that `make matrix` adds. Not every patch release can be had whole: v1.32.6 to v1.32.13 lack parts.
 CONTROL_PLANE_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 PSP_KUBERNETES = "v1.24.17"
-MATRIX_KUBERNETES = ("v1.32.13", "v1.34.4", "v1.36.3")
+MATRIX_KUBERNETES = ("v1.32.5", "v1.34.4", "v1.36.3")
+
+# Today's Istio does not support the clusters that still have PodSecurityPolicy; Istio 1.16 did (1.22 to 1.25).
+ISTIO_FOR_KUBERNETES = {PSP_KUBERNETES: "1.16.5"}
+
+
+def control_plane_versions() -> tuple[str, ...]:
+    """Every Kubernetes that a bed which is a control plane alone can be of, oldest first."""
+    return (PSP_KUBERNETES, *MATRIX_KUBERNETES, KUBERNETES)
+
+
+def control_plane_build(version: str) -> str:
+    """The build that holds CONTROL_PLANE_PROGRAMS of ``version``; the node's own version is built once for both."""
+    return "kubernetes" if version == KUBERNETES else f"control-plane-{version}"
+
+
+def istio_for(version: str) -> str:
+    """The Istio whose charts a bed of Kubernetes ``version`` is given."""
+    return ISTIO_FOR_KUBERNETES.get(version, ISTIO)
+
+
+# Definitions that a bed can be given by name: (module, its version, file in it). OpenShift serves SCCs by this one.
+CRDS = {
+    "securitycontextconstraints": (
+        "github.com/openshift/api",
+        "v0.0.0-20260501191448-a49973eaef53",
+        "security/v1/zz_generated.crd-manifests/0000_03_config-operator_01_securitycontextconstraints.crd.yaml",
+    )
+}
+
+# What kwok is told that nodes and pods do, from its own module: pods run as soon as they are scheduled.
+KWOK_STAGES = tuple(
+    f"kustomize/stage/{path}.yaml"
+    for path in (
+        "node/fast/node-initialize",
+        "node/heartbeat-with-lease/node-heartbeat-with-lease",
+        "pod/fast/pod-ready",
+        "pod/fast/pod-complete",
+        "pod/fast/pod-delete",
+    )
+)
+
+# kwok runs no istiod, so a webhook that calls it would refuse every pod (failurePolicy Fail). The charts leave the
+# injector out with this value, which 1.16 and 1.31 share; the validators ignore failures until istiod itself is there.
+NO_ISTIOD_VALUES = {"istiod": {"global": {"operatorManageWebhooks": True}}}
 
 NODE_PROGRAMS = ("kubeadm", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from testbed import versions
-from testbed.istioimages import stamp
+from testbed.istiocharts import stamp
 
 
 def test_a_chart_gets_its_version():

@@ -1,0 +1,173 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Beds under test: what is on one, what was asked of its API server, runs against it, and other people's access."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from harness.playbooks import ROOT, SITE, Playbook, Run
+from testbed.audit import AuditLog, Count
+from testbed.bed import Bed, bin_directory, suffix
+
+ACCOUNTS = "meshops-accounts"
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+
+
+@dataclass
+class Asked:
+    """What a block asked of the API server; filled in when the block ends."""
+
+    count: Count = field(default_factory=Count)
+
+    @property
+    def writes(self) -> list[str]:
+        """Each write in a few words."""
+        return [f"{request.verb} {request.uri} ({request.user_agent})" for request in self.count.requests]
+
+
+def bed_command(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the test bed. :returns: its exit code, and what it said on standard error"""
+    command = [sys.executable, ROOT / "tests/testbed", verb, *arguments]
+    return subprocess.run(
+        [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+
+class BedCluster:
+    """A cluster of the test bed."""
+
+    def __init__(self, kubeconfig: Path, variables_file: Path, home: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.home = home
+        self.variables: dict[str, Any] = yaml.safe_load(variables_file.read_text())
+        self.audit = AuditLog(self._bed().audit_log)
+        self.tools = bin_directory()
+
+    def _bed(self) -> Bed:
+        """The bed it is of, since tests delete what they find. :raises ValueError: it is none of ours"""
+        context = self.variables["istio_context"]
+        bed = Bed(context.removeprefix("kind-").removesuffix(f"-{suffix(ROOT)}"))
+        if context not in (bed.context, bed.cluster):
+            raise ValueError(f"{context} is no cluster of this checkout's test bed")
+        return bed
+
+    # -- asking and changing it as an administrator -----------------------------------------------------------------
+
+    def tool(self, name: str, *arguments: str | Path, stdin: str | None = None, check: bool = True) -> str:
+        """Run kubectl, helm or istioctl against it. :returns: what it printed"""
+        command = [str(self.tools / name), "--kubeconfig", str(self.kubeconfig), *map(str, arguments)]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0 or not check, f"{name} {' '.join(map(str, arguments))}: {done.stderr}{done.stdout}"
+        return done.stdout + ("" if done.returncode == 0 else done.stderr)
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None) -> str:
+        """Run kubectl."""
+        return self.tool("kubectl", *arguments, stdin=stdin)
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """What `kubectl get` shows, as data."""
+        return json.loads(self.kubectl("get", "--output=json", *arguments))
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects under kubectl's own name."""
+        self.kubectl(
+            "apply", "--server-side", "-f-", stdin=json.dumps({"kind": "List", "apiVersion": "v1", "items": objects})
+        )
+
+    @contextlib.contextmanager
+    def asked(self, user: str | None = None) -> Iterator[Asked]:
+        """Count the requests of people and their programs while a block runs, or those of one user."""
+        asked, mark = Asked(), self.audit.mark()
+        yield asked
+        asked.count = self.audit.count(mark, user=user)
+
+    @contextlib.contextmanager
+    def namespace(self, labels: dict[str, str] | None = None) -> Iterator[str]:
+        """A namespace that nobody used before, with a default account, and gone afterwards. Yields its name."""
+        name = f"test-{secrets.token_hex(4)}"
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}})
+        try:
+            self.kubectl("wait", "--for=create", "serviceaccount/default", "--namespace", name, "--timeout=30s")
+            yield name
+        finally:
+            self.kubectl("delete", "namespace", name, "--wait=false")
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def playbook(
+        self,
+        playbook: Path | list[dict[str, Any]],
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        hosts: dict[str, dict[str, Any]] | None = None,
+        **over: Any,
+    ) -> Playbook:
+        """A run against it; a variable that is None is left out."""
+        variables = {key: value for key, value in {**self.variables, **over}.items() if value is not None}
+        return Playbook(self.home, playbook, hosts or {"cluster": LOCAL}, variables, arguments, environ)
+
+    def site(self, *arguments: str, environ: dict[str, str] | None = None, **over: Any) -> Run:
+        """Run site.yml."""
+        return self.playbook(SITE, *arguments, environ=environ, **over).run()
+
+    def role(self, name: str, **over: Any) -> Run:
+        """Run one role alone, as somebody's own playbook would."""
+        role = {"name": f"include {name}", "ansible.builtin.include_role": {"name": f"meshops.istio.{name}"}}
+        defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
+        play = {
+            "hosts": "all",
+            "gather_facts": False,
+            "module_defaults": {"group/meshops.istio.istio": defaults},
+            "tasks": [role],
+        }
+        return self.playbook([play], **over).run()
+
+    # -- other people --------------------------------------------------------------------------------------------------
+
+    @property
+    def server(self) -> str:
+        """URL of its API server."""
+        return self._kubeconfig()["clusters"][0]["cluster"]["server"]
+
+    @property
+    def ca(self) -> Path:
+        """A file with its CA."""
+        path = self.home / "ca.crt"
+        path.write_bytes(base64.b64decode(self._kubeconfig()["clusters"][0]["cluster"]["certificate-authority-data"]))
+        return path
+
+    def _kubeconfig(self) -> dict[str, Any]:
+        return yaml.safe_load(self.kubeconfig.read_text())
+
+    def account(self, name: str) -> str:
+        """Make a ServiceAccount without any right. :returns: its token"""
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ACCOUNTS}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": ACCOUNTS}},
+        )
+        return self.token(ACCOUNTS, name)
+
+    def token(self, namespace: str, name: str) -> str:
+        """A token of a ServiceAccount."""
+        return self.kubectl("create", "token", name, "--namespace", namespace).strip()
+
+    def credential(self, token: str) -> dict[str, str]:
+        """The environment by which AWX hands a cluster over."""
+        return {
+            "K8S_AUTH_HOST": self.server,
+            "K8S_AUTH_API_KEY": token,
+            "K8S_AUTH_SSL_CA_CERT": str(self.ca),
+            "K8S_AUTH_VERIFY_SSL": "True",
+        }
