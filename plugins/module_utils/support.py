@@ -68,8 +68,8 @@ def minor_of(version: str) -> str:
 
 
 def kubernetes_minor(server: dict[str, str]) -> int:
-    """The minor of ``/version``, whose field may read ``32+``. 0 when it cannot be read."""
-    match = re.match(r"\d+", server.get("minor") or "")
+    """The minor of ``/version``, whose field may read ``32+`` or, in own builds, be empty. 0 when unreadable."""
+    match = re.match(r"\d+", server.get("minor") or minor_of(server.get("gitVersion", "")).partition(".")[2])
     return int(match[0]) if match else 0
 
 

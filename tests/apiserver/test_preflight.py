@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apiserver.conftest import TODAY, bed
 from harness.beds import LOCAL, BedCluster
 from harness.in_process import options_of, run_preflight
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.kube import USER_AGENT
 
+#: A cluster may be kept for the next run.
+RUN = secrets.token_hex(3)
 #: Options of a run that installs nothing: what is on the cluster is looked at all the same.
 NOTHING = {"components": [], "gateways": [], "recommended_cpu": "0", "recommended_memory": "0"}
 ISTIOD = {**NOTHING, "components": ["istiod"]}
@@ -423,7 +427,7 @@ def placed(obj: dict[str, Any], number: int, namespace: str) -> dict[str, Any]:
 def place(name: str, kind: str) -> tuple[int, str]:
     """Number and namespace of a row's firing or near-miss half."""
     number = 2 * list(ROWS).index(name) + (kind == "near")
-    return number, f"row-{number:03d}-{kind}"
+    return number, f"row-{RUN}-{number:03d}-{kind}"
 
 
 @dataclass
@@ -458,7 +462,14 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(today: BedCluster) -> Iterator[Bench]:
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
+    """Yield an API server for this file alone: what is anywhere on a cluster is what preflight looks at."""
+    with bed("preflight", TODAY, tmp_path_factory.mktemp("home")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def bench(mine: BedCluster) -> Iterator[Bench]:
     """Put all rows on the API server, let its controllers look at them; in the end, nothing was written."""
     objects: list[dict[str, Any]] = []
     for name, row in ROWS.items():
@@ -467,16 +478,12 @@ def bench(today: BedCluster) -> Iterator[Bench]:
             labels = row.near_labels if kind == "near" and row.near_labels is not None else row.labels
             objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
             objects += [placed(obj, number, namespace) for obj in getattr(row, kind)]
-    began = today.audit.mark()
-    today.apply(*[obj for obj in objects if obj["kind"] == "Namespace"])
-    today.apply(*[obj for obj in objects if obj["kind"] != "Namespace"])
-    _settled(today)
-    yield Bench(today)
-    asked = today.audit.count(began, user_agent=USER_AGENT)
-    names = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"]
-    hooks = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "ValidatingWebhookConfiguration"]
-    today.kubectl("delete", "validatingwebhookconfiguration", *hooks)
-    today.kubectl("delete", "namespace", "--wait=false", *names)
+    began = mine.audit.mark()
+    mine.apply(*[obj for obj in objects if obj["kind"] == "Namespace"])
+    mine.apply(*[obj for obj in objects if obj["kind"] != "Namespace"])
+    _settled(mine)
+    yield Bench(mine)
+    asked = mine.audit.count(began, user_agent=USER_AGENT)
     assert asked.requests == []
     assert asked.reads > 100
 
@@ -496,6 +503,69 @@ def _settled(cluster: BedCluster, patience: float = 30.0) -> None:
             return
         time.sleep(0.3)
     raise AssertionError("the controllers did not come to an end")
+
+
+# -- through the role, while the cluster is empty ----------------------------------------------------------------------
+
+
+def play(*clusters: BedCluster, **over: Any) -> Any:
+    """Run role preflight with a host for each cluster given."""
+    hosts = {
+        f"cluster-{number}": {
+            **LOCAL,
+            "istio_kubeconfig": str(cluster.kubeconfig),
+            "istio_context": cluster.variables["istio_context"],
+        }
+        for number, cluster in enumerate(clusters)
+    }
+    role = {"name": "include", "ansible.builtin.include_role": {"name": "meshops.istio.preflight"}}
+    after = {"name": "Write something", "ansible.builtin.debug": {"msg": "writing"}}
+    defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
+    module_defaults = {"group/meshops.istio.istio": defaults}
+    plays = [{"hosts": "all", "gather_facts": False, "module_defaults": module_defaults, "tasks": [role, after]}]
+    ignored = ["load-balancer-missing", "kubernetes-too-old", *over.pop("ignore", [])]
+    settings = {"istio_kubeconfig": None, "istio_context": None, "preflight_ignore": ignored, **over}
+    return clusters[0].playbook(plays, hosts=hosts, **settings).run()
+
+
+def test_two_hosts_that_are_one_cluster(mine: BedCluster, psp: BedCluster) -> None:
+    """Both stop, each naming the other; one host, two clusters, or a user who ignores the code go on."""
+    run = play(mine, mine)
+    assert {failure.host for failure in run.failures} == {"cluster-0", "cluster-1"}
+    words = {failure.host: failure.data["msg"] for failure in run.failures}
+    assert "[cluster-twice] cluster-0: is the same cluster as cluster-1 (UID " in words["cluster-0"]
+    assert "writing" not in run.output
+    play(mine, psp).succeeded()
+    play(mine, mine, ignore=["cluster-twice"]).succeeded()
+
+
+def test_a_second_run_over_our_own_is_silent(mine: BedCluster) -> None:
+    """Definitions without a control plane, all of it, and what is left of it when a run is killed."""
+    namespace = f"istio-{RUN}"
+    quiet = {"istio_helm_exposure": "NodePort", "preflight_recommended_cpu": "0", "preflight_recommended_memory": "0"}
+    over = {**quiet, "istio_helm_wait_for": "nothing", "istio_helm_namespace": namespace}
+    options = {"exposure": "NodePort", "recommended_cpu": "0", "recommended_memory": "0", "namespace": namespace}
+
+    def findings() -> list[dict[str, Any]]:
+        return run_preflight({**options_of(mine.variables), **options})[0]["findings"]
+
+    try:
+        assert mine.role("preflight", **over).succeeded().of("istio_preflight_info").data["findings"] == []
+        mine.role("crds", **over).succeeded()
+        assert findings() == []
+        mine.role("istio_helm", **over).succeeded()
+        assert findings() == []
+        # A release's first objects are there, its Services are not, and its webhook is called already.
+        mine.kubectl("delete", "deployment,service,secret", "--all", "--namespace", namespace)
+        mine.apply(webhooks(f"istio-validator-{RUN}", namespace, annotations=filled(HELM, ns=namespace)))
+        assert findings() == []
+    finally:
+        kinds = "crd,validatingwebhookconfiguration,mutatingwebhookconfiguration"
+        ours = [name for name in mine.kubectl("get", kinds, "--output=name").split() if "istio" in name]
+        mine.kubectl("delete", *ours)
+
+
+# -- the rows ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -654,7 +724,7 @@ def test_access(bench: Bench) -> None:
     assert "api-unreachable" in bench.codes(**{**direct, "host": "https://127.0.0.1:1", "api_key": "x"})
     assert "api-unauthorized" in bench.codes(**direct, api_key="x")
     found = bench.found(**direct, api_key=nobody, application_namespaces=["shop"])
-    assert ("right-missing", "get, list nodes") in found
+    assert any(about.endswith(" nodes") for _code, about in found)
     assert {code for code, _about in found} == {"right-missing"}
     assert "tls-unverified" in bench.codes(validate_certs=False)
     assert not {"tls-unverified", "right-missing", "api-unauthorized"} & bench.codes()
@@ -680,57 +750,3 @@ def test_pods_that_the_guides_policies_refuse(psp: BedCluster) -> None:
         assert refused["object"] == f"Deployment {namespace}/web"
         assert "no providers available to validate pod request" in refused["message"]
         assert "psp_rbac" in refused["fix"]
-
-
-# -- through the role --------------------------------------------------------------------------------------------------
-
-
-def play(*clusters: BedCluster, **over: Any) -> Any:
-    """Run role preflight with a host for each cluster given."""
-    hosts = {
-        f"cluster-{number}": {
-            **LOCAL,
-            "istio_kubeconfig": str(cluster.kubeconfig),
-            "istio_context": cluster.variables["istio_context"],
-        }
-        for number, cluster in enumerate(clusters)
-    }
-    role = {"name": "include", "ansible.builtin.include_role": {"name": "meshops.istio.preflight"}}
-    after = {"name": "Write something", "ansible.builtin.debug": {"msg": "writing"}}
-    defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
-    module_defaults = {"group/meshops.istio.istio": defaults}
-    plays = [{"hosts": "all", "gather_facts": False, "module_defaults": module_defaults, "tasks": [role, after]}]
-    ignored = ["load-balancer-missing", "kubernetes-too-old", *over.pop("ignore", [])]
-    settings = {"istio_kubeconfig": None, "istio_context": None, "preflight_ignore": ignored, **over}
-    return clusters[0].playbook(plays, hosts=hosts, **settings).run()
-
-
-def test_two_hosts_that_are_one_cluster(today: BedCluster, psp: BedCluster) -> None:
-    """Both stop, each naming the other; one host, two clusters, or a user who ignores the code go on."""
-    run = play(today, today)
-    assert {failure.host for failure in run.failures} == {"cluster-0", "cluster-1"}
-    words = {failure.host: failure.data["msg"] for failure in run.failures}
-    assert "[cluster-twice] cluster-0: is the same cluster as cluster-1 (UID " in words["cluster-0"]
-    assert "writing" not in run.output
-    play(today).succeeded()
-    play(today, psp).succeeded()
-    play(today, today, ignore=["cluster-twice"]).succeeded()
-
-
-def test_a_second_run_over_our_own_is_silent(today: BedCluster) -> None:
-    """Definitions without a control plane, and then all of it: nothing to say that the first run did not."""
-    quiet = {"istio_helm_exposure": "NodePort", "preflight_recommended_cpu": "0", "preflight_recommended_memory": "0"}
-    over = {**quiet, "istio_helm_wait_for": "nothing"}
-    try:
-        assert today.role("preflight", **over).succeeded().of("istio_preflight_info").data["findings"] == []
-        today.role("crds", **over).succeeded()
-        assert today.role("preflight", **over).succeeded().of("istio_preflight_info").data["findings"] == []
-        today.role("istio_helm", **over).succeeded()
-        assert today.role("preflight", **over).succeeded().of("istio_preflight_info").data["findings"] == []
-    finally:
-        today.kubectl("delete", "namespace", "istio-system", "--ignore-not-found", "--wait=false")
-        kinds = "crd,clusterrole,clusterrolebinding,validatingwebhookconfiguration,mutatingwebhookconfiguration"
-        names = today.kubectl("get", kinds, "--output=name").split()
-        ours = [name for name in names if "istio" in name]
-        if ours:
-            today.kubectl("delete", "--ignore-not-found", "--wait=false", *ours)
