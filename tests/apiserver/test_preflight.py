@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from apiserver.conftest import TODAY, bed
 from harness.beds import LOCAL, BedCluster
-from harness.in_process import options_of, run_preflight
+from harness.in_process import options_of, run_job, run_preflight
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, releases
 from ansible_collections.meshops.istio.plugins.module_utils.kube import USER_AGENT
 
 #: A cluster may be kept for the next run.
@@ -508,52 +509,52 @@ def _settled(cluster: BedCluster, patience: float = 30.0) -> None:
 # -- through the role, while the cluster is empty ----------------------------------------------------------------------
 
 
-def play(*clusters: BedCluster, **over: Any) -> Any:
-    """Run role preflight with a host for each cluster given."""
-    hosts = {
-        f"cluster-{number}": {
-            **LOCAL,
-            "istio_kubeconfig": str(cluster.kubeconfig),
-            "istio_context": cluster.variables["istio_context"],
-        }
-        for number, cluster in enumerate(clusters)
-    }
+def host(cluster: BedCluster) -> dict[str, Any]:
+    """An inventory host that is a cluster."""
+    found = {"istio_kubeconfig": str(cluster.kubeconfig), "istio_context": cluster.variables["istio_context"]}
+    return {**LOCAL, **found}
+
+
+def play(pattern: str, *ignored: str) -> dict[str, Any]:
+    """Role preflight on some hosts, and a task that would write."""
     role = {"name": "include", "ansible.builtin.include_role": {"name": "meshops.istio.preflight"}}
-    after = {"name": "Write something", "ansible.builtin.debug": {"msg": "writing"}}
     defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
-    module_defaults = {"group/meshops.istio.istio": defaults}
-    plays = [{"hosts": "all", "gather_facts": False, "module_defaults": module_defaults, "tasks": [role, after]}]
-    ignored = ["load-balancer-missing", "kubernetes-too-old", *over.pop("ignore", [])]
-    settings = {"istio_kubeconfig": None, "istio_context": None, "preflight_ignore": ignored, **over}
-    return clusters[0].playbook(plays, hosts=hosts, **settings).run()
+    return {
+        "hosts": pattern,
+        "gather_facts": False,
+        "module_defaults": {"group/meshops.istio.istio": defaults},
+        "vars": {"preflight_ignore": ["load-balancer-missing", "kubernetes-too-old", *ignored]},
+        "tasks": [role, {"name": "write", "ansible.builtin.debug": {"msg": "writing"}}],
+    }
 
 
 def test_two_hosts_that_are_one_cluster(mine: BedCluster, psp: BedCluster) -> None:
-    """Both stop, each naming the other; one host, two clusters, or a user who ignores the code go on."""
-    run = play(mine, mine)
-    assert {failure.host for failure in run.failures} == {"cluster-0", "cluster-1"}
+    """Both stop, each naming the other; two clusters, one host, or a user who ignores the code go on."""
+    clusters = {"here": mine, "there": psp, "alone": mine, "twin-a": mine, "twin-b": mine, "one": mine, "other": mine}
+    plays = [play("here:there"), play("alone"), play("twin-a:twin-b", "cluster-twice"), play("one:other")]
+    hosts = {name: host(cluster) for name, cluster in clusters.items()}
+    run = mine.playbook(plays, hosts=hosts, istio_kubeconfig=None, istio_context=None).run()
     words = {failure.host: failure.data["msg"] for failure in run.failures}
-    assert "[cluster-twice] cluster-0: is the same cluster as cluster-1 (UID " in words["cluster-0"]
-    assert "writing" not in run.output
-    play(mine, psp).succeeded()
-    play(mine, mine, ignore=["cluster-twice"]).succeeded()
+    assert set(words) == {"one", "other"}, run.output
+    assert "[cluster-twice] one: is the same cluster as other (UID " in words["one"]
+    assert {result.host for result in run.results if result.task == "write"} == set(clusters) - set(words)
 
 
 def test_a_second_run_over_our_own_is_silent(mine: BedCluster) -> None:
     """Definitions without a control plane, all of it, and what is left of it when a run is killed."""
     namespace = f"istio-{RUN}"
-    quiet = {"istio_helm_exposure": "NodePort", "preflight_recommended_cpu": "0", "preflight_recommended_memory": "0"}
-    over = {**quiet, "istio_helm_wait_for": "nothing", "istio_helm_namespace": namespace}
-    options = {"exposure": "NodePort", "recommended_cpu": "0", "recommended_memory": "0", "namespace": namespace}
+    own = {**options_of(mine.variables), "namespace": namespace}
+    meshed = {**own, "exposure": "NodePort", "values": mine.variables["istio_helm_values"]}
 
     def findings() -> list[dict[str, Any]]:
-        return run_preflight({**options_of(mine.variables), **options})[0]["findings"]
+        return run_preflight({**meshed, "recommended_cpu": "0", "recommended_memory": "0"})[0]["findings"]
 
+    mine.kubectl("create", "namespace", namespace)
     try:
-        assert mine.role("preflight", **over).succeeded().of("istio_preflight_info").data["findings"] == []
-        mine.role("crds", **over).succeeded()
         assert findings() == []
-        mine.role("istio_helm", **over).succeeded()
+        assert run_job(crds, own)[0]["changed"]
+        assert findings() == []
+        assert run_job(releases, {**meshed, "wait_for": "nothing", "wait_timeout": 60})[0]["changed"]
         assert findings() == []
         # A release's first objects are there, its Services are not, and its webhook is called already.
         mine.kubectl("delete", "deployment,service,secret", "--all", "--namespace", namespace)

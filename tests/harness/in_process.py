@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight's job in this very process, as the action plugin runs it, with options checked as Ansible checks them."""
+"""Jobs in this very process, as the action plugins run them, with options checked as Ansible checks them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ def options_of(variables: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_preflight(options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
-    """Run it. :returns: its result, and the task with its warnings"""
-    validated = ArgumentSpecValidator(copy.deepcopy(preflight.ARGUMENT_SPEC)).validate(options)
+def run_job(job: Any, options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
+    """Run a job. :returns: its result, and the task with its warnings"""
+    validated = ArgumentSpecValidator(copy.deepcopy(job.ARGUMENT_SPEC)).validate(options)
     assert not validated.error_messages, validated.error_messages
     # A kubeconfig that was loaded becomes the default of the process; Ansible's workers are each a new one.
     kubernetes.client.Configuration.set_default(None)
     task = Task(validated.validated_parameters)
-    return perform(preflight, task), task
+    return perform(job, task), task
+
+
+def run_preflight(options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
+    """Run preflight's job. :returns: as ``run_job``"""
+    return run_job(preflight, options)
