@@ -58,10 +58,12 @@ def control_plane_settings(args: argparse.Namespace) -> programs.Settings | None
 
     :raises BedError: it cannot be, or is asked of a kind cluster
     """
-    asked = {"nodes": args.nodes, "psp": args.psp, "pod_security": args.pod_security, "crds": tuple(args.crd)}
+    asked = {"nodes": args.nodes, "psp": args.psp or None, "pod_security": args.pod_security}
+    asked["crds"] = tuple(args.crd) or None
+    asked = {name: value for name, value in asked.items() if value is not None}
     if args.control_plane:
-        return programs.Settings(args.control_plane, **{name: value for name, value in asked.items() if value})
-    if any(asked.values()):
+        return programs.Settings(args.control_plane, **asked)
+    if asked:
         raise BedError("--nodes, --psp, --pod-security and --crd are for a --control-plane")
     return None
 
@@ -262,6 +264,16 @@ def tools(_args: argparse.Namespace) -> None:
     print(artifacts.collect_tools(caches.Cache(), Phases(len(names)), source, names))
 
 
+def build_programs(args: argparse.Namespace) -> None:
+    """Builds what control planes alone are made of, and starts none."""
+    kubernetes = [programs.Settings(version).version for version in args.kubernetes] or [versions.KUBERNETES]
+    builds = controlplane.builds(kubernetes)
+    phases = Phases(len(builds) + len(controlplane.TOOLS))
+    for name in builds:
+        artifacts.build(name, caches.Cache(), phases)
+    artifacts.collect_tools(caches.Cache(), phases, "build", controlplane.TOOLS)
+
+
 def clean_cache(_args: argparse.Namespace) -> None:
     """Removes everything that was built and downloaded."""
     cache = caches.Cache()
@@ -325,8 +337,11 @@ def parser() -> argparse.ArgumentParser:
     by_name["load-images"].add_argument(
         "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: the bed's)"
     )
-    for function in (status, tools, clean_cache):
+    for function in (status, tools, build_programs, clean_cache):
         command(function)
+    by_name["build-programs"].add_argument(
+        "kubernetes", nargs="*", metavar="VERSION", help=f"default: {versions.KUBERNETES}"
+    )
     return top
 
 

@@ -77,6 +77,11 @@ def write_secret(path: Path, text: str) -> None:
     pending.replace(path)
 
 
+def builds(kubernetes: Sequence[str]) -> list[str]:
+    """The builds that beds of these versions of Kubernetes need, tools left out."""
+    return ["etcd", "kwok", *(versions.control_plane_build(version) for version in kubernetes)]
+
+
 # -- up ----------------------------------------------------------------------------------------------------------------
 
 
@@ -116,7 +121,7 @@ def revive(own: Bed, tell: Callable[[str], None]) -> dict | None:
 
 def make(own: Bed, settings: Settings, cache: Cache, tell: Callable[[str], None]) -> dict:
     """Makes the bed from nothing, or from whatever an interrupted run left."""
-    names = ("etcd", versions.control_plane_build(settings.version), "kwok")
+    names = builds([settings.version])
     phases = Phases(len(names) + len(TOOLS) + 2)
     built = {name: artifacts.build(name, cache, phases) for name in names}
     artifacts.collect_tools(cache, phases, "build", TOOLS)

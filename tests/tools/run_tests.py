@@ -28,6 +28,9 @@ import lint
 
 ROOT = environments.ROOT
 RESULTS = ROOT / "build/test"
+sys.path.append(str(ROOT / "tests"))
+
+from testbed import versions  # noqa: E402
 
 
 @dataclass
@@ -90,17 +93,38 @@ def packaging() -> Iterator[Step]:
     yield pytest("packaging", "dev", "tests/packaging", "-m", "not cluster")
 
 
-def molecule(name: str, *selection: str) -> Iterator[Step]:
-    """Scenarios on a kind cluster of their own, then the tests that need a cluster with Istio on it."""
+def programs(*kubernetes: str) -> Step:
+    """The step that builds control planes: the tests and molecule would too, but show nothing for minutes."""
+    return Step("programs of the beds", [sys.executable, "tests/testbed", "build-programs", *kubernetes])
+
+
+def apiserver() -> Iterator[Step]:
+    """The tests that need API servers, and make them: control planes alone."""
+    yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
+    yield pytest("apiserver", "dev", "tests/apiserver")
+
+
+def apiserver_matrix() -> Iterator[Step]:
+    """The same on every other Kubernetes."""
+    yield programs(versions.PSP_KUBERNETES, *versions.MATRIX_KUBERNETES)
+    for version in versions.MATRIX_KUBERNETES:
+        yield pytest(f"apiserver {version}", "dev", "tests/apiserver", MESHOPS_TEST_KUBERNETES=version)
+
+
+def molecule() -> Iterator[Step]:
+    """Scenarios on a kind cluster, the tests that need one with Istio on it, then scenarios on beds of their own."""
     kubeconfig = ROOT / "build/molecule/kubeconfig"
     variables = ROOT / "build/molecule/inventory/group_vars/all/testbed.yml"
     # Molecule would make the cluster too, but shows nothing until it is there, which can be half an hour.
     bed = [sys.executable, "tests/testbed", "up", "--name=meshops-molecule"]
     yield Step("test bed", [*bed, f"--kubeconfig={kubeconfig}", f"--vars={variables}"])
-    yield Step(f"molecule {name}", ["molecule", "test", "--destroy=never", *selection])
+    yield Step("molecule kvm", ["molecule", "test", "--destroy=never", "--scenario-name=kvm"])
     where = {"MESHOPS_TEST_KUBECONFIG": str(kubeconfig), "MESHOPS_TEST_VARS": str(variables)}
     yield pytest("tests on its cluster", "dev", "tests/packaging", "tests/cluster", "-m", "cluster", **where)
     yield Step("molecule destroy", ["molecule", "destroy", "--scenario-name=default"])
+    yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
+    for scenario in ("psp", "psa", "scc"):
+        yield Step(f"molecule {scenario}", ["molecule", "test", f"--scenario-name={scenario}"])
 
 
 PARTS = {
@@ -108,10 +132,11 @@ PARTS = {
     "sanity": sanity,
     "unit": unit,
     "packaging": packaging,
-    "molecule": lambda: molecule("kvm", "--scenario-name=kvm"),
-    "molecule-all": lambda: molecule("all", "--all", "--continue-on-failure"),
+    "apiserver": apiserver,
+    "apiserver-matrix": apiserver_matrix,
+    "molecule": molecule,
 }
-DEFAULT = ["lint", "sanity", "unit", "packaging", "molecule"]
+DEFAULT = ["lint", "sanity", "unit", "packaging", "apiserver", "molecule"]
 
 
 def read_junit(path: Path) -> Count:
@@ -171,10 +196,10 @@ def main() -> int:
     rows = [(part, step.name, run(part, step)) for part in parts for step in PARTS[part]()]
     total = sum((count for _, _, count in rows), Count())
     width = max(len(name) for _, name, _ in rows)
-    print(f"\n{'part':<10} {'step':<{width}} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
+    print(f"\n{'part':<16} {'step':<{width}} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
     for part, name, count in [*rows, ("all", "", total)]:
         print(
-            f"{part:<10} {name:<{width}} {count.passed:>6} {count.failed:>6} {count.skipped:>7} {count.seconds:>8.1f}"
+            f"{part:<16} {name:<{width}} {count.passed:>6} {count.failed:>6} {count.skipped:>7} {count.seconds:>8.1f}"
         )
     print(f"\n{total}")
     return int(total.failed > 0)

@@ -40,6 +40,19 @@ def test_a_registry_bed_leaves_the_charts_defaults_alone():
     assert set(variables("registry")) == COMMON
 
 
+def control_plane(istio):
+    return inventory.control_plane_vars(Path("/k"), "x", Path("/bin-directory"), Path("/charts"), istio)
+
+
+def test_a_control_plane_alone_gets_charts_of_its_time_and_no_webhook_that_nobody_serves():
+    today = control_plane(versions.ISTIO)
+    assert today["istio_helm_values"] == {"istiod": {"global": {"operatorManageWebhooks": True}}}
+    assert "istio_helm_istioctl_binary" not in today
+    old = control_plane(versions.istio_for(versions.PSP_KUBERNETES))
+    assert old["istio_helm_chart_version"] == "1.16.5"
+    assert old["istio_helm_values"] == {**today["istio_helm_values"], "base": {"base": {"enableCRDTemplates": True}}}
+
+
 def test_the_file_is_yaml_by_being_json_after_comments(tmp_path):
     path = tmp_path / "deep" / "vars.yml"
     inventory.write(path, variables("build"), "demo")

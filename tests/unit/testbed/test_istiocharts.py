@@ -15,6 +15,13 @@ def test_a_chart_gets_its_version():
     )
 
 
+def test_values_of_old_charts_get_their_hub():
+    text = "global:\n  hub: gcr.io/istio-testing\n  tag: latest\n"
+    assert stamp(text, versions.CHART_STAMPS["values.yaml"], "1.16.5") == (
+        "global:\n  hub: docker.io/istio\n  tag: 1.16.5\n"
+    )
+
+
 def test_values_get_the_released_hub_and_tag():
     text = "global:\n  hub: registry.istio.io/testing\n  tag: latest\n  other: latest\n"
     assert stamp(text, versions.CHART_STAMPS["values.yaml"], "1.31.0") == (

@@ -32,3 +32,17 @@ def test_wheels_are_pinned_by_hash(wheel):
 
 def test_the_registry_image_is_pinned_by_digest():
     assert re.fullmatch(r"kindest/node:v\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", versions.KIND_NODE_IMAGE)
+
+
+@pytest.mark.parametrize("version", versions.control_plane_versions())
+def test_every_control_plane_has_its_programs_and_charts(version):
+    build = versions.BUILDS[versions.control_plane_build(version)]
+    assert build.version == version
+    assert set(versions.CONTROL_PLANE_PROGRAMS) <= set(build.programs)
+    assert versions.istio_for(version) in versions.ISTIO_COMMITS
+
+
+def test_control_planes_are_listed_oldest_first():
+    minors = [int(version.split(".")[1]) for version in versions.control_plane_versions()]
+    assert minors == sorted(minors)
+    assert versions.istio_for(versions.KUBERNETES) == versions.ISTIO
