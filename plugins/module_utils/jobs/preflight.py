@@ -36,6 +36,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import Find
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect, served_groups
 
 ARGUMENT_SPEC = argument_spec(
     {
@@ -145,6 +146,7 @@ class Preflight:
         :returns: the rendered objects of each release, with its namespace
         """
         self._locate()
+        self.releases = self._as_installed(cluster)
         rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
         self._rights(cluster)
         return rendered
@@ -158,6 +160,19 @@ class Preflight:
                 fix = "Check istio_helm_chart_repository and istio_helm_chart_version."
                 self.add("chart-missing", f"chart {name} {version}", error.message, fix)
         self.facts["charts"] = {name: str(chart.path) for name, chart in self.charts.items()}
+
+    def _as_installed(self, cluster: Cluster) -> list[mesh.Release]:
+        """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
+        wanted = self.params["platform"]
+        try:
+            platform = mesh.platform(wanted, served_groups(cluster) if wanted == "auto" else ())
+        except ApiError:  # whoever may not even ask what is served has findings about rights
+            platform = ""
+        releases = mesh.releases({**self.params, "platform": platform})
+        return [
+            release.fitted(self.charts[release.chart].accepted_values) if release.chart in self.charts else release
+            for release in releases
+        ]
 
     def _need_helm(self) -> Helm:
         if self.helm is None:
@@ -229,7 +244,9 @@ class Preflight:
     def _rights(self, cluster: Cluster) -> None:
         if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
             return
-        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster))
+        wanted = rights.reviews(
+            self.control_plane, self.applications, self._handed_on(cluster), self._mechanism(cluster)
+        )
         refused = [
             attributes
             for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
@@ -242,6 +259,14 @@ class Preflight:
                 f"is not allowed in {f'namespace {namespace}' if namespace else 'the cluster'}.",
                 "Bind the roles of docs/rbac.yml to this user, or use other credentials.",
             )
+
+    @staticmethod
+    def _mechanism(cluster: Cluster) -> str:
+        """How the cluster decides which pods may run; "" where that cannot be told, which role psp_rbac says."""
+        try:
+            return detect(cluster)
+        except (ApiError, JobError):
+            return ""
 
     def _handed_on(self, cluster: Cluster) -> list[dict[str, str]]:
         """What the charts' own roles allow: Kubernetes lets only those create a role who hold what is in it.

@@ -57,10 +57,16 @@ class FakeCluster:
         self.taken: dict[int, str] = {}
         self.created: list[dict[str, Any]] = []
         self.listed: list[str] = []
+        self.groups = ["apps"]
 
     def _fail(self, what: str) -> None:
         if what in self.errors:
             raise self.errors[what]
+
+    def request(self, method: str, path: str) -> dict[str, Any]:
+        """Only the groups that are served are asked for."""
+        assert (method, path) == ("GET", "/apis")
+        return {"groups": [{"name": name, "versions": [{"version": "v1"}]} for name in self.groups]}
 
     def version(self) -> dict[str, str]:
         """The server's."""
@@ -109,7 +115,7 @@ class FakeHelm:
         self.binary = "/usr/bin/helm"
         self.version = "4.3.1" if binary is None else binary
 
-    def template(self, name: str, _namespace: str, chart: Path, values: dict[str, Any], _version: str) -> str:
+    def template(self, name: str, _namespace: str, chart: Path, values: dict[str, Any], *_more: Any) -> str:
         """A role, a Deployment with the chart's requests and the values' over them, and what nobody asks for."""
         if "nonsense" in values:
             raise JobError("helm template failed: additional properties 'nonsense' not allowed")
