@@ -22,7 +22,8 @@ demo: ## a kind cluster with Istio, and an answer through it (1 min; the first t
 test: ## lint, sanity, unit, packaging, apiserver and molecule (11 min; the first time builds for 35 min)
 	@$(RUN_TESTS)
 
-bench: setup ## our playbook against istioctl, in turns on one kind cluster; writes build/bench.json
+bench: setup ## preflight on a large cluster (1 min), then our playbook against istioctl, in turns on one kind cluster; writes build/bench*.json
+	@.venv/bin/python tests/bench/preflight.py
 	@.venv/bin/python tests/bench
 
 lint: ## ansible-lint, yamllint, ruff, shellcheck, changelog, documentation (20 s)

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 
 try:
     from kubernetes.utils.quantity import parse_quantity
@@ -54,17 +55,18 @@ def room(resources: dict[str, Any] | None) -> Room:
     :raises JobError: one is no quantity; users write some of them
     """
     resources = resources or {}
-    return Room(_quantity(resources.get("cpu")), _quantity(resources.get("memory")))
+    return Room(quantity(resources.get("cpu")), quantity(resources.get("memory")))
 
 
-def _quantity(value: Any) -> Decimal:
+def quantity(value: Any) -> Decimal:
+    """A number as Kubernetes writes it, such as ``500m`` or ``2Gi``; None is 0. :raises JobError: it is none"""
     try:
         return parse_quantity(value or 0)
     except ValueError as error:
         raise JobError(f"{value!r} is not a quantity, as 500m and 2Gi are.") from error
 
 
-def _requests(container: dict[str, Any]) -> Room:
+def _container_requests(container: dict[str, Any]) -> Room:
     return room((container.get("resources") or {}).get("requests"))
 
 
@@ -75,11 +77,11 @@ def pod_requests(spec: dict[str, Any]) -> Room:
     """
     sidecars, peak = Room(), Room()
     for container in spec.get("initContainers") or []:
-        wanted = sidecars + _requests(container)
+        wanted = sidecars + _container_requests(container)
         if container.get("restartPolicy") == "Always":
             sidecars = wanted
         peak = Room(max(peak.cpu, wanted.cpu), max(peak.memory, wanted.memory))
-    running = sum((_requests(container) for container in spec.get("containers") or []), sidecars)
+    running = sum((_container_requests(container) for container in spec.get("containers") or []), sidecars)
     return Room(max(running.cpu, peak.cpu), max(running.memory, peak.memory)) + room(spec.get("overhead"))
 
 
@@ -137,3 +139,27 @@ def _fit(requests: list[Room], rooms: list[Room], tries: Iterator[int]) -> bool:
             if _fit(requests[1:], others, tries):
                 return True
     return False
+
+
+def findings(wanted: dict[str, Room], free: dict[str, Room], advice: Room) -> list[Finding]:
+    """Pods that fit on no node, and whether there is less than the guide advises.
+
+    :arg wanted: requests of the pods that do not run yet, by name; none on a second run, which is then silent
+    :arg free: room of each node that takes ordinary pods
+    """
+    total = sum(free.values(), Room())
+    nodes = "; ".join(f"{node}: {left}" for node, left in free.items()) or "no node takes ordinary pods"
+    found = [
+        Finding(
+            "room-none",
+            name,
+            f"requests {wanted[name]} and fits on no node (free: {nodes}).",
+            "Make room, add a node, or lower its requests by istio_helm_values.",
+        )
+        for name in unplaceable(wanted, free)
+    ]
+    if wanted and not total.holds(advice):
+        message = f"has {total} free on {len(free)} nodes; {advice} are recommended for a whole installation."
+        fix = "Nothing, if the mesh is small; else add room before workloads come."
+        found.append(Finding("room-short", "cluster", message, fix))
+    return found

@@ -1,37 +1,21 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a check found: severity, a stable code, the object, the message and the fix.
-
-The table of codes is the one place where their meaning is written; docs/findings.md is held against it by a test.
-"""
+"""What a check found: severity, a stable code, the object, the message and the fix. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-ERROR = "error"
-WARNING = "warning"
+from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES, ERROR, WARNING
 
-#: Code -> (severity, what it means).
-CODES: dict[str, tuple[str, str]] = {
-    "api-unreachable": (ERROR, "The API server does not answer, or its certificate is not trusted."),
-    "api-unauthorized": (ERROR, "The API server does not accept the credentials."),
-    "tls-unverified": (ERROR, "The API server's certificate is not checked."),
-    "helm-missing": (ERROR, "The helm program is not there or cannot be run."),
-    "helm-unsupported": (ERROR, "This version of helm is too old, or of a major that is not known."),
-    "chart-missing": (ERROR, "One of Istio's charts cannot be had."),
-    "kubernetes-too-old": (ERROR, "Istio does not support this version of Kubernetes any more."),
-    "kubernetes-untested": (WARNING, "Istio has not been tested on this version of Kubernetes yet."),
-    "istio-unknown": (WARNING, "The support table does not know this Istio minor."),
-    "right-missing": (ERROR, "The credentials lack a right that the run needs."),
-    "room-none": (ERROR, "What is about to be installed fits on no node."),
-    "room-short": (WARNING, "Less room is free than the guide recommends."),
-    "node-port-out-of-range": (ERROR, "A node port is outside the cluster's range."),
-    "node-port-taken": (ERROR, "Another Service holds a node port."),
-}
+__all__ = ["CODES", "ERROR", "MOST_SHOWN", "WARNING", "Finding", "errors", "shown"]
+
+#: Warnings of one code that are shown; the result holds them all.
+MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -52,7 +36,7 @@ class Finding:
     @property
     def severity(self) -> str:
         """``error`` or ``warning``."""
-        return CODES[self.code][0]
+        return CODES[self.code].severity
 
     def as_dict(self) -> dict[str, Any]:
         """For a task's result."""
@@ -65,3 +49,14 @@ class Finding:
 def errors(findings: Iterable[Finding]) -> list[Finding]:
     """Those that stop a run."""
     return [finding for finding in findings if finding.severity == ERROR]
+
+
+def shown(findings: Iterable[Finding]) -> list[str]:
+    """Findings as lines for people, of each code at most ``MOST_SHOWN``, and then how many more there are."""
+    lines, count = [], Counter()
+    for finding in findings:
+        count[finding.code] += 1
+        if count[finding.code] <= MOST_SHOWN:
+            lines.append(str(finding))
+    more = [f"[{code}] and {number - MOST_SHOWN} more." for code, number in count.items() if number > MOST_SHOWN]
+    return lines + more

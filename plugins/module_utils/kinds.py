@@ -64,8 +64,11 @@ _GROUPS: dict[str, dict[str, Resource]] = {
     "authorization.k8s.io": _table({}, {"SelfSubjectAccessReview": "selfsubjectaccessreviews"}),
     "autoscaling": _table({"HorizontalPodAutoscaler": "horizontalpodautoscalers"}, {}),
     "batch": _table({"CronJob": "cronjobs", "Job": "jobs"}, {}),
+    "cilium.io": _table({}, {"CiliumLoadBalancerIPPool": "ciliumloadbalancerippools"}),
     "coordination.k8s.io": _table({"Lease": "leases"}, {}),
     "discovery.k8s.io": _table({"EndpointSlice": "endpointslices"}, {}),
+    "install.istio.io": _table({"IstioOperator": "istiooperators"}, {}),
+    "metallb.io": _table({"IPAddressPool": "ipaddresspools"}, {}),
     "networking.istio.io": _table(
         {
             "DestinationRule": "destinationrules",
@@ -83,6 +86,7 @@ _GROUPS: dict[str, dict[str, Resource]] = {
         {"Role": "roles", "RoleBinding": "rolebindings"},
         {"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings"},
     ),
+    "sailoperator.io": _table({}, {"Istio": "istios"}),
     "security.openshift.io": _table({}, {"SecurityContextConstraints": "securitycontextconstraints"}),
     "security.istio.io": _table(
         {

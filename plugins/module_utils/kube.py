@@ -269,13 +269,17 @@ class Cluster:
         label_selector: str | None = None,
         field_selector: str | None = None,
         metadata_only: bool = False,
+        keep: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
         """All objects of a kind, page by page. ``[]`` when the kind is not served.
 
         :arg namespace: None for all namespaces
         :arg bool metadata_only: fetch ``metadata`` alone; the objects then lack everything else
+        :arg keep: what is kept of each object, taken as its page arrives, so that no more is ever held than one page
         """
-        return self.list_with_version(api_version, kind, namespace, label_selector, field_selector, metadata_only)[0]
+        return self.list_with_version(
+            api_version, kind, namespace, label_selector, field_selector, metadata_only, keep
+        )[0]
 
     def list_with_version(
         self,
@@ -285,6 +289,7 @@ class Cluster:
         label_selector: str | None = None,
         field_selector: str | None = None,
         metadata_only: bool = False,
+        keep: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> tuple[list[dict[str, Any]], str]:
         """As list, with the ``resourceVersion`` that a watch goes on from."""
         path = path_of(api_version, self.resource(api_version, kind), namespace)
@@ -302,7 +307,8 @@ class Cluster:
                 if error.status == 404:
                     return [], "0"
                 raise
-            items += [{**item, "apiVersion": api_version, "kind": kind} for item in page.get("items") or []]
+            found = map(keep, page.get("items") or []) if keep else page.get("items") or []
+            items += [{**item, "apiVersion": api_version, "kind": kind} for item in found]
             meta = page.get("metadata", {})
             if not meta.get("continue"):
                 return items, meta.get("resourceVersion", "0")

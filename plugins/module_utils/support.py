@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 
 
 class KubernetesRange(NamedTuple):
@@ -20,10 +23,20 @@ class KubernetesRange(NamedTuple):
     highest: int
 
 
-#: Istio minor -> Kubernetes 1.x minors. Lowest: MinK8SVersion in that Istio's istioctl/pkg/install/k8sversion.
-#: Highest: the table at istio.io/latest/docs/releases/supported-releases. For 1.31 Istio's announcement says 1.32 to
-#: 1.36; 1.37 is what this collection is tested on.
+#: Istio minor -> Kubernetes 1.x minors. Lowest: from 1.25 on MinK8SVersion in that Istio's
+#: istioctl/pkg/install/k8sversion, before it the table. Highest: the table at
+#: istio.io/latest/docs/releases/supported-releases. For 1.31 Istio's announcement says 1.32 to 1.36; 1.37 is what this
+#: collection is tested on.
 KUBERNETES_FOR_ISTIO: dict[str, KubernetesRange] = {
+    "1.16": KubernetesRange(22, 25),
+    "1.17": KubernetesRange(23, 26),
+    "1.18": KubernetesRange(24, 27),
+    "1.19": KubernetesRange(25, 28),
+    "1.20": KubernetesRange(25, 29),
+    "1.21": KubernetesRange(26, 29),
+    "1.22": KubernetesRange(27, 30),
+    "1.23": KubernetesRange(27, 30),
+    "1.24": KubernetesRange(28, 31),
     "1.25": KubernetesRange(28, 32),
     "1.26": KubernetesRange(29, 33),
     "1.27": KubernetesRange(29, 33),
@@ -36,6 +49,16 @@ KUBERNETES_FOR_ISTIO: dict[str, KubernetesRange] = {
 #: 3.17 is the first that can adopt objects of other owners (--take-ownership).
 HELM_OLDEST = (3, 17)
 HELM_NEWEST_MAJOR = 4
+#: (Istio minor, Helm major) -> why that Helm cannot install that Istio; every other pair of supported ones goes
+#: together.
+HELM_REFUSES: dict[tuple[str, int], str] = {
+    ("1.27", 4): (
+        "the schema of the gateway chart does not allow the chart's own values "
+        '("additional properties ... not allowed"), and Helm 4 holds it to that'
+    ),
+}
+#: Minors that istioctl may be away from Istio, as Istio's own version skew policy has it.
+ISTIOCTL_SKEW = 1
 
 
 def minor_of(version: str) -> str:
@@ -45,8 +68,8 @@ def minor_of(version: str) -> str:
 
 
 def kubernetes_minor(server: dict[str, str]) -> int:
-    """The minor of ``/version``, whose field may read ``32+``. 0 when it cannot be read."""
-    match = re.match(r"\d+", server.get("minor") or "")
+    """The minor of ``/version``, whose field may read ``32+`` or, in own builds, be empty. 0 when unreadable."""
+    match = re.match(r"\d+", server.get("minor") or minor_of(server.get("gitVersion", "")).partition(".")[2])
     return int(match[0]) if match else 0
 
 
@@ -57,3 +80,71 @@ def helm_supported(version: str) -> bool:
         return False
     found = int(match[1]), int(match[2])
     return found >= HELM_OLDEST and found[0] <= HELM_NEWEST_MAJOR
+
+
+def helm_refusal(istio: str, helm: str) -> str | None:
+    """Why a version of helm cannot install an Istio minor, or None when it can."""
+    major = helm.partition(".")[0]
+    return HELM_REFUSES.get((istio, int(major))) if major.isdigit() else None
+
+
+def minors_apart(one: str, other: str) -> int | None:
+    """How many minors lie between two versions of the same major; None when they are no such versions."""
+    found = [re.match(r"v?(\d+)\.(\d+)", version) for version in (one, other)]
+    if not all(found) or found[0][1] != found[1][1]:
+        return None
+    return abs(int(found[0][2]) - int(found[1][2]))
+
+
+def kubernetes_findings(istio_version: str, server: dict[str, str], host: str) -> list[Finding]:
+    """Whether an Istio runs on a cluster of this version.
+
+    :arg dict server: what ``/version`` answers
+    :arg host: the API server, as the findings name it
+    """
+    istio = minor_of(istio_version)
+    supported = KUBERNETES_FOR_ISTIO.get(istio)
+    if supported is None:
+        known = ", ".join(KUBERNETES_FOR_ISTIO)
+        fix = "Choose a known version by istio_helm_chart_version, or check Istio's support table yourself."
+        return [Finding("istio-unknown", f"Istio {istio}", f"is not in the support table, which knows {known}.", fix)]
+    minor = kubernetes_minor(server)
+    message = (
+        f"runs Kubernetes {server['gitVersion']}; "
+        f"Istio {istio} is known to run on 1.{supported.lowest} to 1.{supported.highest}."
+    )
+    if minor < supported.lowest:
+        return [Finding("kubernetes-too-old", host, message, "Upgrade the cluster, or choose an older Istio.")]
+    if minor > supported.highest:
+        fix = "Expect it to work; a newer Istio may be tested on it."
+        return [Finding("kubernetes-untested", host, message, fix)]
+    return []
+
+
+def helm_findings(binary: str, version: str, istio_version: str, chart_names: Iterable[str]) -> list[Finding]:
+    """Whether a helm can install these charts of an Istio.
+
+    :arg binary: path of helm, as the findings name it
+    :arg version: what it says of itself, as ``4.3.1``
+    """
+    fix = "name it by istio_helm_helm_binary, or set preflight_fetch_tools: true."
+    if not helm_supported(version):
+        oldest = ".".join(map(str, HELM_OLDEST))
+        message = f"is helm {version}; {oldest} to {HELM_NEWEST_MAJOR}.x are supported."
+        return [Finding("helm-unsupported", binary, message, f"Install another, {fix}")]
+    istio = minor_of(istio_version)
+    refusal = helm_refusal(istio, version)
+    if refusal and "gateway" in chart_names:
+        message = f"is helm {version}, which cannot install Istio {istio}: {refusal}."
+        return [Finding("helm-unsupported", binary, message, "Install helm 3 and name it by istio_helm_helm_binary.")]
+    return []
+
+
+def istioctl_findings(binary: str, version: str, istio_version: str) -> list[Finding]:
+    """Whether an istioctl is close enough to an Istio."""
+    apart = minors_apart(version, istio_version)
+    if apart is not None and apart <= ISTIOCTL_SKEW:
+        return []
+    message = f"is istioctl {version}, more than {ISTIOCTL_SKEW} minor away from Istio {istio_version}."
+    fix = f"Install istioctl {minor_of(istio_version)}, and name it by preflight_istioctl_binary."
+    return [Finding("istioctl-skewed", binary, message, fix)]

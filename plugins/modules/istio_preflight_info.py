@@ -10,7 +10,9 @@ module: istio_preflight_info
 version_added: 0.1.0
 short_description: Find what would go wrong, before anything is written
 description:
-  - Checks helm, the API server, versions against the support table, rights, charts, room and node ports.
+  - Checks helm, the API server, versions against the support table, rights, charts and room; node ports and load
+    balancers; an Istio that is there already, and what a dead one left; namespaces, quotas and LimitRanges; and what
+    the guide recommends on the namespaces of applications.
   - Every check adds findings with a stable code, the object, the message and the fix; docs/findings.md lists them. The
     module fails when one of them is an error, with one message about all of them.
   - Writes nothing. Rights are asked by access reviews, node ports by a dry run.
@@ -20,10 +22,15 @@ extends_documentation_fragment:
   - meshops.istio.mesh
 options:
   application_namespaces:
-    description: Namespaces of applications in which the run will need rights.
+    description:
+      - Namespaces of applications in which the run will need rights.
+      - Labels, ports and sidecars are looked at there, and in every namespace whose labels ask for injection.
     type: list
     elements: str
     default: []
+  istioctl_binary:
+    description: Path of istioctl. Not looked at if not given, as no module needs it.
+    type: path
   recommended_cpu:
     description: Processor time in cores below which the free room is warned of.
     type: str

@@ -3,37 +3,54 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Job of module istio_preflight_info: everything that can be known to go wrong, before anything is written.
 
-Reads only, access reviews and a dry run of a Service apart. All findings are collected; the caller decides what they
-mean.
+Reads only, access reviews and a dry run of a Service apart. What is wrong is decided by rules, each in the file of its
+subject; here the cluster is read once, the rules are called, and all that they find is told together.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import capacity, charts, mesh, rights, support
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    capacity,
+    charts,
+    demand,
+    existing,
+    istioctl,
+    load_balancer,
+    mesh,
+    namespaces,
+    node_ports,
+    quotas,
+    rights,
+    service_ports,
+    snapshot,
+    support,
+    workloads,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect, served_groups
 
 ARGUMENT_SPEC = argument_spec(
     {
         **mesh.MESH_ARGUMENT_SPEC,
         "application_namespaces": {"type": "list", "elements": "str", "default": []},
+        "istioctl_binary": {"type": "path"},
         "recommended_cpu": {"type": "str", "default": "4"},
         "recommended_memory": {"type": "str", "default": "8G"},
         "ignore": {"type": "list", "elements": "str", "default": []},
     }
 )
 
-#: Kubernetes' default, and how the API server is told another.
-_NODE_PORTS = range(30000, 32768)
-_NODE_PORT_FLAG = re.compile(r"--service-node-port-range=(\d+)-(\d+)")
-#: What a NodePort Service's refusal says.
-_PORT_TAKEN = re.compile(r"provided port is already allocated")
+#: Rendered once for everything: what rights ask for and what takes room or counts against a quota.
+_RENDERED = (*demand.KINDS, "ClusterRole", "Role")
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -45,15 +62,15 @@ def run(task: Task) -> dict[str, Any]:
     check = Preflight(task)
     check.run()
     ignored = set(task.params["ignore"])
-    findings = [finding for finding in check.findings if finding.code not in ignored]
+    findings = [finding for finding in in_order(check.findings) if finding.code not in ignored]
     result: dict[str, Any] = {
         "changed": False,
         "findings": [finding.as_dict() for finding in findings],
         "versions": check.versions,
         "cluster": check.facts,
     }
-    task.warnings += [str(finding) for finding in findings if finding.severity == "warning"]
     stopping = errors(findings)
+    task.warnings += shown(finding for finding in findings if finding not in stopping)
     if stopping:
         # Each on a line of its own: a person reads this at 3 a.m.
         lines = "\n".join(str(finding) for finding in stopping)
@@ -61,8 +78,14 @@ def run(task: Task) -> dict[str, Any]:
     return result
 
 
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Each finding once, in the order of the table of codes, and then of objects."""
+    places = {code: place for place, code in enumerate(CODES)}
+    return sorted(set(findings), key=lambda finding: (places[finding.code], finding.object, finding.message))
+
+
 class Preflight:
-    """The checks, each a method that adds findings; a check that needs what an earlier one missed is left out."""
+    """The checks; one that needs what an earlier one missed is left out."""
 
     def __init__(self, task: Task) -> None:
         self.params = task.params
@@ -72,6 +95,11 @@ class Preflight:
         self.versions: dict[str, str] = {"istio": task.params["chart_version"]}
         self.facts: dict[str, Any] = {}
         self.helm: Helm | None = None
+        self.charts: dict[str, charts.Chart] = {}
+        self.control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
+        self.applications = sorted(set(self.params["application_namespaces"]))
+        #: releases that this helm cannot render, which is a finding
+        self._refused: set[str] = set()
 
     def add(self, code: str, obj: str, message: str, fix: str) -> None:
         """Note one finding."""
@@ -79,48 +107,93 @@ class Preflight:
 
     def run(self) -> None:
         """All checks; those of the cluster only when it answers."""
-        self._helm()
+        self._programs()
         cluster = self._cluster()
         if cluster is None:
             return
-        in_parallel(
-            lambda check: check(), [lambda: self._rights(cluster), lambda: self._objects(cluster), self._charts]
-        )
+        reader = snapshot.Reader(cluster, self.control_plane, self.applications)
+        seen, rendered = in_parallel(lambda work: work(), [reader.read, lambda: self._charts_and_rights(cluster)])
+        self._there_already(seen)
+        self._to_be_created(seen, rendered)
+        self._addresses(cluster, seen)
+        self._recommendations(seen)
 
     # -- programs and charts ------------------------------------------------------------------------------------------
 
-    def _helm(self) -> None:
+    def _programs(self) -> None:
+        names = {release.chart for release in self.releases}
         try:
-            self.helm = Helm(self.params["helm_binary"])
-            version = self.helm.version
+            helm = Helm(self.params["helm_binary"])
+            self.versions["helm"] = helm.version
+            unfit = support.helm_findings(helm.binary, helm.version, self.params["chart_version"], names)
+            self._refused = {release.name for release in self.releases if unfit}
+            self.findings += unfit
+            self.helm = helm
         except JobError as error:
             self.add("helm-missing", "helm", error.message, "Install helm, or set preflight_fetch_tools: true.")
-            return
-        self.versions["helm"] = version
-        if not support.helm_supported(version):
-            oldest = ".".join(map(str, support.HELM_OLDEST))
-            self.add(
-                "helm-unsupported",
-                self.helm.binary,
-                f"is helm {version}; {oldest} to {support.HELM_NEWEST_MAJOR}.x are supported.",
-                "Install another, name it by istio_helm_helm_binary, or set preflight_fetch_tools: true.",
-            )
+        binary = self.params["istioctl_binary"]
+        if binary:
+            try:
+                found = self.versions["istioctl"] = istioctl.version_of(binary)
+                self.findings += support.istioctl_findings(binary, found, self.params["chart_version"])
+            except JobError as error:
+                fix = "Install istioctl, or leave preflight_istioctl_binary empty."
+                self.add("istioctl-missing", "istioctl", error.message, fix)
 
-    def _charts(self) -> None:
+    def _charts_and_rights(self, cluster: Cluster) -> list[tuple[str, list[dict[str, Any]]]]:
+        """Find the charts, render what runs pods, and ask for the rights that their roles need.
+
+        :returns: the rendered objects of each release, with its namespace
+        """
+        self._locate()
+        self.releases = self._as_installed(cluster)
+        rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
+        self._rights(cluster)
+        return rendered
+
+    def _locate(self) -> None:
         repository, version = self.params["chart_repository"], self.params["chart_version"]
         for name in sorted({release.chart for release in self.releases}):
             try:
-                self.facts.setdefault("charts", {})[name] = str(
-                    charts.locate(self._need_helm, repository, name, version).path
-                )
+                self.charts[name] = charts.locate(self._need_helm, repository, name, version)
             except JobError as error:  # noqa: PERF203 -- each chart may be missing
                 fix = "Check istio_helm_chart_repository and istio_helm_chart_version."
                 self.add("chart-missing", f"chart {name} {version}", error.message, fix)
+        self.facts["charts"] = {name: str(chart.path) for name, chart in self.charts.items()}
+
+    def _as_installed(self, cluster: Cluster) -> list[mesh.Release]:
+        """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
+        wanted = self.params["platform"]
+        try:
+            platform = mesh.platform(wanted, served_groups(cluster) if wanted == "auto" else ())
+        except ApiError:  # whoever may not even ask what is served has findings about rights
+            platform = ""
+        releases = mesh.releases({**self.params, "platform": platform})
+        return [
+            release.fitted(self.charts[release.chart].accepted_values) if release.chart in self.charts else release
+            for release in releases
+        ]
 
     def _need_helm(self) -> Helm:
         if self.helm is None:
             raise JobError("there is no helm to fetch it with.")
         return self.helm
+
+    def _rendered(self, release: mesh.Release) -> list[dict[str, Any]]:
+        """A release's objects as helm makes them; none where helm or the chart is missing, which is a finding."""
+        chart = self.charts.get(release.chart)
+        if self.helm is None or chart is None or release.name in self._refused:
+            return []
+        kubernetes = self.versions["kubernetes"]
+        try:
+            return charts.rendered(
+                self.helm, chart, release.name, release.namespace, release.values, kubernetes, _RENDERED
+            )
+        except JobError as error:
+            self._refused.add(release.name)
+            about = f"release {release.namespace}/{release.name}"
+            self.add("chart-refused", about, error.message, "Correct its values in istio_helm_values.")
+            return []
 
     # -- the cluster --------------------------------------------------------------------------------------------------
 
@@ -153,7 +226,8 @@ class Preflight:
                 "the risk, add tls-unverified to preflight_ignore.",
             )
         self.facts["uid"] = uid
-        self._kubernetes(cluster, server)
+        self.versions["kubernetes"] = server["gitVersion"].lstrip("v")
+        self.findings += support.kubernetes_findings(self.params["chart_version"], server, cluster.host)
         return cluster
 
     @staticmethod
@@ -167,33 +241,11 @@ class Preflight:
             raise
         return namespace["metadata"]["uid"] if namespace else ""
 
-    def _kubernetes(self, cluster: Cluster, server: dict[str, str]) -> None:
-        self.versions["kubernetes"] = server["gitVersion"].lstrip("v")
-        istio = support.minor_of(self.params["chart_version"])
-        supported = support.KUBERNETES_FOR_ISTIO.get(istio)
-        if supported is None:
-            known = ", ".join(support.KUBERNETES_FOR_ISTIO)
-            fix = "Choose a known version by istio_helm_chart_version, or check Istio's support table yourself."
-            self.add("istio-unknown", f"Istio {istio}", f"is not in the support table, which knows {known}.", fix)
-            return
-        minor = support.kubernetes_minor(server)
-        message = (
-            f"runs Kubernetes {server['gitVersion']}; "
-            f"Istio {istio} is known to run on 1.{supported.lowest} to 1.{supported.highest}."
-        )
-        if minor < supported.lowest:
-            self.add("kubernetes-too-old", cluster.host, message, "Upgrade the cluster, or choose an older Istio.")
-        elif minor > supported.highest:
-            self.add(
-                "kubernetes-untested", cluster.host, message, "Expect it to work; a newer Istio may be tested on it."
-            )
-
     def _rights(self, cluster: Cluster) -> None:
-        control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
         if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
             return
         wanted = rights.reviews(
-            control_plane, sorted(set(self.params["application_namespaces"])), self._handed_on(cluster)
+            self.control_plane, self.applications, self._handed_on(cluster), self._mechanism(cluster)
         )
         refused = [
             attributes
@@ -208,162 +260,125 @@ class Preflight:
                 "Bind the roles of docs/rbac.yml to this user, or use other credentials.",
             )
 
+    @staticmethod
+    def _mechanism(cluster: Cluster) -> str:
+        """How the cluster decides which pods may run; "" where that cannot be told, which role psp_rbac says."""
+        try:
+            return detect(cluster)
+        except (ApiError, JobError):
+            return ""
+
     def _handed_on(self, cluster: Cluster) -> list[dict[str, str]]:
         """What the charts' own roles allow: Kubernetes lets only those create a role who hold what is in it.
 
         Nothing for a user who may create any role.
         """
-        if all(in_parallel(cluster.may, rights.ANY_ROLE)) or self.helm is None:
+        if all(in_parallel(cluster.may, rights.ANY_ROLE)):
             return []
-        repository, version = self.params["chart_repository"], self.params["chart_version"]
         found: list[dict[str, str]] = []
         for release in self.releases:
-            try:
-                roles = charts.rendered(
-                    self.helm,
-                    charts.locate(self._need_helm, repository, release.chart, version),
-                    release.name,
-                    release.namespace,
-                    release.values,
-                    self.versions["kubernetes"],
-                    ("ClusterRole", "Role"),
-                )
-            except JobError:  # a chart that cannot be had is a finding of its own
-                continue
-            for role in roles:
-                namespace = release.namespace if role["kind"] == "Role" else ""
-                found += rights.of_rules(role.get("rules") or [], namespace)
+            for role in self._rendered(release):
+                if role["kind"] in ("ClusterRole", "Role"):
+                    namespace = release.namespace if role["kind"] == "Role" else ""
+                    found += rights.of_rules(role.get("rules") or [], namespace)
         return found
 
-    def _objects(self, cluster: Cluster) -> None:
-        """Room and node ports: three lists. Whoever may not read them has a finding about that already."""
-        try:
-            nodes, pods, services = in_parallel(
-                lambda kind: cluster.list("v1", kind, field_selector=_UNFINISHED if kind == "Pod" else None),
-                ("Node", "Pod", "Service"),
-            )
-        except ApiError as error:
-            if error.status == 403:
-                return
-            raise
-        self._room(nodes, pods)
-        self._node_ports(cluster, services, node_port_range(pods))
+    # -- rules, each called where all that it needs could be read -----------------------------------------------------
 
-    # -- room ---------------------------------------------------------------------------------------------------------
+    def _there_already(self, seen: snapshot.Snapshot) -> None:
+        """Another Istio, what a dead one left, namespaces that are going, and pods that are refused."""
+        ours = {(release.namespace, release.name) for release in self.releases}
+        namespace, revision = self.params["namespace"], self._revision()
+        if seen.istiods is not None and revision is not None:
+            self.findings += existing.istiods(seen.istiods, ours, revision)
+        self.findings += existing.operators(seen.istio_operators, seen.sail, seen.pods or [], namespace, revision or "")
+        if seen.webhooks is not None and seen.services is not None:
+            services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in seen.services}
+            self.findings += existing.webhooks(seen.webhooks, services, ours)
+        other_istio = any(finding.code.startswith("istio-") for finding in errors(self.findings))
+        if seen.crds is not None and "base" in self.params["components"] and not other_istio:
+            self.findings += existing.definitions(seen.crds, namespace, bool(seen.istiods))
+        needed = [*self.control_plane, *self.applications]
+        self.findings += namespaces.terminating(seen.namespaces or [], needed)
+        self.findings += workloads.refusal_findings(seen.deployments or [])
 
-    def _room(self, nodes: list[dict[str, Any]], pods: list[dict[str, Any]]) -> None:
+    def _revision(self) -> str | None:
+        """The revision that this run installs; None when it installs no istiod."""
+        for release in self.releases:
+            if release.component == "istiod":
+                return release.values.get("revision") or "default"
+        return None
+
+    def _to_be_created(self, seen: snapshot.Snapshot, rendered: list[tuple[str, list[dict[str, Any]]]]) -> None:
+        """Room on the nodes, and what quotas and LimitRanges say."""
+        if seen.pods is None or seen.services is None:
+            return
+        wanted = demand.of(rendered, seen.pods, seen.services, seen.deployments or [])
+        if seen.nodes is not None:
+            self._room(wanted, seen.nodes, seen.pods)
+        if seen.quotas is None or seen.limit_ranges is None or seen.deployments is None:
+            return
+        demand.add_sidecars(wanted, self.applications, self._sidecar(), seen.pods)
+        for namespace in sorted({*self.control_plane, *self.applications}):
+            mine = [obj for obj in seen.quotas if obj["metadata"]["namespace"] == namespace]
+            limit_ranges = [obj for obj in seen.limit_ranges if obj["metadata"]["namespace"] == namespace]
+            pods = [pods for pods in wanted.pods if pods.namespace == namespace]
+            self.findings += quotas.quota_findings(namespace, wanted, mine, limit_ranges)
+            self.findings += quotas.limit_range_findings(namespace, pods, limit_ranges)
+
+    def _room(self, wanted: demand.Demand, nodes: snapshot.Objects, pods: snapshot.Objects) -> None:
         free = capacity.free_by_node(nodes, pods)
-        running = {
-            (pod["metadata"]["namespace"], (pod["metadata"].get("labels") or {}).get("app"))
-            for pod in pods
-            if pod["spec"].get("nodeName")
-        }
-        wanted = {
-            f"{release.namespace}/{release.name}": capacity.room(self._requests(release))
-            for release in self.releases
-            if release.component != "base" and (release.namespace, release.name) not in running
-        }
         total = sum(free.values(), capacity.Room())
         self.facts["free"] = {"cpu": str(total.cpu), "memory_mib": int(total.memory / capacity.MIB), "nodes": len(free)}
-        for name in capacity.unplaceable(wanted, free):
-            nodes_left = "; ".join(f"{node}: {room}" for node, room in free.items()) or "no node takes ordinary pods"
-            self.add(
-                "room-none",
-                name,
-                f"requests {wanted[name]} and fits on no node (free: {nodes_left}).",
-                "Make room, add a node, or lower its requests by istio_helm_values.",
-            )
         advice = capacity.room({"cpu": self.params["recommended_cpu"], "memory": self.params["recommended_memory"]})
-        if wanted and not total.holds(advice):
-            self.add(
-                "room-short",
-                "cluster",
-                f"has {total} free on {len(free)} nodes; {advice} are recommended for a whole installation.",
-                "Nothing, if the mesh is small; else add room before workloads come.",
-            )
+        self.findings += capacity.findings(wanted.rooms(), free, advice)
 
-    def _requests(self, release: mesh.Release) -> dict[str, Any]:
-        """What one pod of a release requests: the chart's default, with the user's values over it."""
-        try:
-            chart = charts.locate(
-                self._need_helm, self.params["chart_repository"], release.chart, self.params["chart_version"]
-            )
-        except JobError:
-            return {}
-        defaults = chart.default_values
-        values = mesh.merged(defaults.get("_internal_defaults_do_not_set") or defaults, release.values)
-        pilot = values.get("pilot") or {}
-        return (pilot.get("resources") or values.get("resources") or {}).get("requests") or {}
+    def _sidecar(self) -> dict[str, Any] | None:
+        """Requests and limits of the proxy that this run's istiod would inject; None when it installs none."""
+        for release in self.releases:
+            if release.component == "istiod" and release.chart in self.charts:
+                defaults = self.charts[release.chart].default_values
+                values = mesh.merged(defaults.get("_internal_defaults_do_not_set") or defaults, release.values)
+                return ((values.get("global") or {}).get("proxy") or {}).get("resources") or {}
+        return None
 
-    # -- node ports ---------------------------------------------------------------------------------------------------
-
-    def _node_ports(self, cluster: Cluster, services: list[dict[str, Any]], allowed: range) -> None:
-        holders = {
-            port["nodePort"]: (service["metadata"]["namespace"], service["metadata"]["name"], port.get("name", ""))
-            for service in services
-            for port in service["spec"].get("ports") or []
-            if port.get("nodePort")
-        }
-        for service in services:
-            number = service["spec"].get("healthCheckNodePort")
-            if number:
-                holders[number] = (service["metadata"]["namespace"], service["metadata"]["name"], "health check")
-        # A Service outside the range that we know of: the range is another, and only a real create would tell.
-        unsure = any(number not in allowed for number in holders)
-        asked = []
-        for pinned in self.node_ports:
-            holder = holders.get(pinned.port)
-            if pinned.port not in allowed and not unsure:
-                self.add(
-                    "node-port-out-of-range",
-                    pinned.where,
-                    f"node port {pinned.port} is outside the cluster's range {allowed.start}-{allowed.stop - 1}.",
-                    "Choose one inside it in istio_helm_gateways.",
-                )
-            elif holder is None:
-                asked.append(pinned)
-            elif holder[:2] != (pinned.namespace, pinned.service):
-                self.add(
-                    "node-port-taken",
-                    pinned.where,
-                    f"node port {pinned.port} is held by Service {holder[0]}/{holder[1]} (port {holder[2]}).",
-                    "Choose another in istio_helm_gateways, or change that Service.",
-                )
-        if asked:
-            in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), asked)
+    def _addresses(self, cluster: Cluster, seen: snapshot.Snapshot) -> None:
+        """Node ports that are pinned, and whether a load balancer would get an address."""
+        if seen.pods is None or seen.services is None:
+            return
+        allowed = node_ports.port_range(seen.pods)
+        found, unsure = node_ports.findings(self.node_ports, node_ports.holders(seen.services), allowed)
+        self.findings += found
+        if unsure:
+            in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), unsure)
+        gateways = load_balancer.gateways_asking(self.releases)
+        if gateways and seen.nodes is not None and seen.crds is not None:
+            names = [crd["metadata"]["name"] for crd in seen.crds]
+            now = datetime.now(timezone.utc)
+            evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
+            self.findings += load_balancer.findings(gateways, evidence)
 
     def _ask_for_port(self, cluster: Cluster, pinned: mesh.NodePort) -> None:
-        """Only the API server knows all allocations: ask it by a dry run, which writes nothing."""
-        service = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": f"meshops-preflight-{pinned.port}", "namespace": "default"},
-            "spec": {"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP", "nodePort": pinned.port}]},
-        }
         try:
-            cluster.create(service, dry_run=True)
+            cluster.create(node_ports.probe(pinned), dry_run=True)
         except ApiError as error:
-            if _PORT_TAKEN.search(error.message):
-                self.add(
-                    "node-port-taken",
-                    pinned.where,
-                    f"node port {pinned.port} is allocated already, by a Service that is being deleted or cannot be "
-                    "seen.",
-                    "Choose another in istio_helm_gateways, or wait.",
-                )
+            self.findings += node_ports.refused(pinned, error.message)
 
+    def _recommendations(self, seen: snapshot.Snapshot) -> None:
+        """What the guide says about applications: their labels, their ports, their sidecars."""
+        meshed = set(seen.meshed(self.applications)) - set(self.control_plane)
 
-def node_port_range(pods: list[dict[str, Any]]) -> range:
-    """The cluster's node ports: what the API server's own pod says where it can be seen, else Kubernetes' default."""
-    for pod in pods:
-        if (pod["metadata"].get("labels") or {}).get("component") != "kube-apiserver":
-            continue
-        for container in pod["spec"]["containers"]:
-            words = (container.get("command") or []) + (container.get("args") or [])
-            found = _NODE_PORT_FLAG.search(" ".join(words))
-            if found:
-                return range(int(found[1]), int(found[2]) + 1)
-    return _NODE_PORTS
+        def inside(objects: snapshot.Objects | None) -> snapshot.Objects:
+            return [obj for obj in objects or [] if obj["metadata"]["namespace"] in meshed]
 
-
-_UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+        found = workloads.workloads(inside(seen.pods), inside(seen.deployments)) if seen.pods is not None else []
+        by_namespace: dict[str, list[workloads.Workload]] = {}
+        for workload in found:
+            by_namespace.setdefault(workload.namespace, []).append(workload)
+        self.findings += workloads.label_findings(found)
+        for namespace in seen.namespaces or []:
+            self.findings += workloads.injection_findings(
+                namespace, by_namespace.get(namespace["metadata"]["name"], [])
+            )
+        self.findings += service_ports.name_findings(inside(seen.services))
+        self.findings += service_ports.conflict_findings(inside(seen.services), found)

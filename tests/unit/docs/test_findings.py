@@ -9,6 +9,7 @@ import ast
 import re
 from pathlib import Path
 
+import findings_page
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import CODES
@@ -33,10 +34,46 @@ def messages() -> list[list[str]]:
     return found
 
 
+def strings(*folders: str) -> set[str]:
+    """Every string in the Python files below some folders, and every word of their YAML files."""
+    found: set[str] = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*")):
+        if path.suffix == ".py" and path.name not in ("codes.py", Path(__file__).name):
+            nodes = ast.walk(ast.parse(path.read_text()))
+            found |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        elif path.suffix == ".yml":
+            found |= set(re.findall(r"[a-z]+(?:-[a-z]+)+", path.read_text()))
+    return found
+
+
+JOBS = strings("plugins/module_utils")
+MADE, TESTED = strings("plugins", "roles"), " ".join(strings("tests"))
+
+
+def test_codes_are_as_the_table_has_them() -> None:
+    """`python3 tests/tools/findings_page.py` writes them."""
+    assert findings_page.page() == findings_page.PAGE.read_text()
+
+
 def test_every_code_has_a_section_with_its_severity_and_no_section_is_orphaned() -> None:
     """The codes are a promise to whoever reads them at 3 a.m."""
     documented = dict(match.groups() for match in map(HEADED_BY_CODE.match, SECTIONS) if match)
-    assert documented == {code: severity for code, (severity, _meaning) in CODES.items()}
+    assert documented == {name: code.severity for name, code in CODES.items()}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_code_is_made_by_a_check_and_tested(code: str) -> None:
+    """One that no check makes is a promise of nothing."""
+    assert code in MADE
+    assert code in TESTED
+
+
+def test_commands_are_not_broken_in_two() -> None:
+    """Whoever copies a command gets all of it; text goes on in the next line."""
+    command = "`kubectl get everything --of=this --and=that`"
+    lines = findings_page.wrapped(" ".join(["word"] * 25) + f" {command}. End").splitlines()
+    assert lines[1] == f"{command}. End"
+    assert max(map(len, lines)) <= findings_page.WIDTH
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -49,13 +86,7 @@ def test_section_says_cause_how_to_see_it_and_fix(heading: str) -> None:
 @pytest.mark.parametrize("fragment", FRAGMENTS)
 def test_quoted_message_is_one_that_the_code_has(fragment: str) -> None:
     """A heading that no message holds cannot be found by searching."""
-    source = "\n".join(
-        part.value
-        for path in (ROOT / "plugins/module_utils").rglob("*.py")
-        for part in ast.walk(ast.parse(path.read_text()))
-        if isinstance(part, ast.Constant) and isinstance(part.value, str)
-    )
-    assert fragment in source
+    assert any(fragment in text for text in JOBS)
 
 
 def test_every_message_is_quoted() -> None:

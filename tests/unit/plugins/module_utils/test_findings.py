@@ -12,9 +12,11 @@ import pytest
 from ansible_collections.meshops.istio.plugins.module_utils.findings import (
     CODES,
     ERROR,
+    MOST_SHOWN,
     WARNING,
     Finding,
     errors,
+    shown,
 )
 
 MISSING = Finding("helm-missing", "helm_binary", "helm is not at /opt/helm.", "Install helm.")
@@ -23,16 +25,18 @@ UNTESTED = Finding("kubernetes-untested", "Kubernetes", "1.38 is newer than 1.37
 
 @pytest.mark.parametrize("code", CODES)
 def test_codes(code: str) -> None:
-    """Words joined by hyphens, a severity that is one, and a sentence."""
-    severity, meaning = CODES[code]
+    """Words joined by hyphens, a severity that is one, and sentences."""
+    found = CODES[code]
     assert re.fullmatch(r"[a-z]+(-[a-z]+)+", code)
-    assert severity in (ERROR, WARNING)
-    assert re.fullmatch(r"[A-Z].+\.", meaning)
+    assert found.severity in (ERROR, WARNING)
+    for text in (found.cause, found.see, found.fix):
+        assert re.fullmatch(r"\S.+[.:`]", text)
+        assert text.count("`") % 2 == 0
 
 
-def test_meanings_differ() -> None:
-    """Two codes of one meaning would be one too many."""
-    assert len({meaning for _severity, meaning in CODES.values()}) == len(CODES)
+def test_causes_differ() -> None:
+    """Two codes of one cause would be one too many."""
+    assert len({code.cause for code in CODES.values()}) == len(CODES)
 
 
 def test_finding_in_a_result() -> None:
@@ -70,3 +74,13 @@ def test_errors() -> None:
     unsupported = Finding("helm-unsupported", "helm_binary", "helm is 5.0.0.", "Use helm 4.")
     assert errors(iter([UNTESTED, MISSING, UNTESTED, unsupported])) == [MISSING, unsupported]
     assert errors([UNTESTED]) == []
+
+
+def test_warnings_that_are_shown_are_few_of_each_code() -> None:
+    """Ten of each code, and how many more; the order stays."""
+    many = [Finding("port-unnamed", f"Service {number}", "x.", "y.") for number in range(MOST_SHOWN + 3)]
+    lines = shown([UNTESTED, *many])
+    assert lines[:2] == [str(UNTESTED), str(many[0])]
+    assert len(lines) == 1 + MOST_SHOWN + 1
+    assert lines[-1] == "[port-unnamed] and 3 more."
+    assert shown(many[:MOST_SHOWN]) == [str(finding) for finding in many[:MOST_SHOWN]]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.jobs import prefligh
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
 
 VERSION = "1.31.0"
-ISTIOD_VALUES = """
-_internal_defaults_do_not_set:
-  pilot:
-    resources:
-      requests: {cpu: 500m, memory: 2048Mi}
-"""
-GATEWAY_VALUES = """
-_internal_defaults_do_not_set:
-  resources:
-    requests: {cpu: 100m, memory: 128Mi}
-"""
+#: What each chart requests by default.
+REQUESTS = {"istiod": {"cpu": "500m", "memory": "2048Mi"}, "gateway": {"cpu": "100m", "memory": "128Mi"}}
 
 
 def node(name: str = "a", cpu: str = "8", memory: str = "16Gi") -> dict[str, Any]:
@@ -39,7 +31,9 @@ def node(name: str = "a", cpu: str = "8", memory: str = "16Gi") -> dict[str, Any
 
 def pod(namespace: str, app: str, **spec: Any) -> dict[str, Any]:
     """A pod that runs, and requests little."""
-    meta = {"name": f"{app}-1", "namespace": namespace, "labels": {"app": app}}
+    owner = {"kind": "ReplicaSet", "name": f"{app}-1", "controller": True}
+    meta = {"name": f"{app}-1-x", "namespace": namespace, "labels": {"app": app, "pod-template-hash": "1"}}
+    meta["ownerReferences"] = [owner]
     return {"metadata": meta, "spec": {"nodeName": "a", "containers": [], **spec}, "status": {"phase": "Running"}}
 
 
@@ -62,10 +56,17 @@ class FakeCluster:
         self.forbidden: set[tuple[str, str, str]] | None = None
         self.taken: dict[int, str] = {}
         self.created: list[dict[str, Any]] = []
+        self.listed: list[str] = []
+        self.groups = ["apps"]
 
     def _fail(self, what: str) -> None:
         if what in self.errors:
             raise self.errors[what]
+
+    def request(self, method: str, path: str) -> dict[str, Any]:
+        """Only the groups that are served are asked for."""
+        assert (method, path) == ("GET", "/apis")
+        return {"groups": [{"name": name, "versions": [{"version": "v1"}]} for name in self.groups]}
 
     def version(self) -> dict[str, str]:
         """The server's."""
@@ -78,12 +79,15 @@ class FakeCluster:
         self._fail("get")
         return {"metadata": {"uid": "9b5f6a0e"}}
 
-    def list(self, api_version: str, kind: str, field_selector: str | None = None) -> list[dict[str, Any]]:
-        """Nodes, pods, Services."""
-        assert api_version == "v1"
-        assert (field_selector is not None) == (kind == "Pod")
+    def list(
+        self, _api_version: str, kind: str, namespace: str | None = None, keep: Any = None, **query: Any
+    ) -> list[dict[str, Any]]:
+        """What a test put there, reduced as a page is when it arrives."""
+        assert ("field_selector" in query) == (kind == "Pod")
+        self.listed.append(kind)
         self._fail(kind)
-        return self.objects[kind]
+        found = self.objects.get(kind, [])
+        return [keep(obj) for obj in found if namespace in (None, obj["metadata"].get("namespace"))]
 
     def may(self, attributes: dict[str, str]) -> bool:
         """All, unless something is forbidden."""
@@ -111,10 +115,28 @@ class FakeHelm:
         self.binary = "/usr/bin/helm"
         self.version = "4.3.1" if binary is None else binary
 
-    def template(self, name: str, *_arguments: Any) -> str:
-        """A role and more."""
-        rules = f"rules: [{{apiGroups: [''], resources: [{name}s], verbs: [get]}}]"
-        return f"kind: ClusterRole\nmetadata: {{name: x}}\n{rules}\n---\nkind: ConfigMap\nmetadata: {{name: y}}\n"
+    def template(self, name: str, _namespace: str, chart: Path, values: dict[str, Any], *_more: Any) -> str:
+        """A role, a Deployment with the chart's requests and the values' over them, and what nobody asks for."""
+        if "nonsense" in values:
+            raise JobError("helm template failed: additional properties 'nonsense' not allowed")
+        resources = (values.get("pilot") or values).get("resources") or {}
+        requests = {**REQUESTS.get(chart.name, {}), **resources.get("requests", {})}
+        container = {"name": "main", "resources": {"requests": requests}}
+        documents = [
+            {"kind": "ClusterRole", "metadata": {"name": "x"}, "rules": [rule(f"{name}s")]},
+            {
+                "kind": "Deployment",
+                "metadata": {"name": name},
+                "spec": {"template": {"spec": {"containers": [container]}}},
+            },
+            {"kind": "ConfigMap", "metadata": {"name": "y"}},
+        ]
+        return "\n---\n".join(map(json.dumps, documents))
+
+
+def rule(resource: str) -> dict[str, Any]:
+    """A rule of a role."""
+    return {"apiGroups": [""], "resources": [resource], "verbs": ["get"]}
 
 
 @pytest.fixture
@@ -130,11 +152,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCluster:
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     """Settings with which everything is well."""
-    for name, values in (("base", ""), ("istiod", ISTIOD_VALUES), ("gateway", GATEWAY_VALUES)):
+    for name in ("base", "istiod", "gateway"):
         (tmp_path / "charts" / name).mkdir(parents=True)
         (tmp_path / "charts" / name / "Chart.yaml").write_text(f"version: {VERSION}\n")
-        (tmp_path / "charts" / name / "values.yaml").write_text(values)
-    return {"chart_version": VERSION, "chart_repository": str(tmp_path / "charts")}
+        (tmp_path / "charts" / name / "values.yaml").write_text("")
+    return {"chart_version": VERSION, "chart_repository": str(tmp_path / "charts"), "exposure": "NodePort"}
 
 
 def run(options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
@@ -180,7 +202,7 @@ def test_errors_stop_and_warnings_do_not(cluster: FakeCluster, options: dict[str
     assert result["changed"] is False
     first, *lines = result["msg"].splitlines()
     assert first == "Nothing was written. 2 to be mended first:"
-    assert [line.partition(" ")[0] for line in lines] == ["[helm-unsupported]", "[tls-unverified]"]
+    assert [line.partition(" ")[0] for line in lines] == ["[tls-unverified]", "[helm-unsupported]"]
     assert [item["severity"] for item in result["findings"]] == ["error", "error", "warning"]
     assert len(task.warnings) == 1
     assert task.warnings[0].startswith("[kubernetes-untested] https://192.0.2.1:6443: runs Kubernetes v1.99.0; ")
@@ -313,8 +335,7 @@ def test_missing_rights(cluster: FakeCluster, options: dict[str, Any]) -> None:
         ("list", "nodes", ""),
         ("get", "istiods", ""),
     }
-    # Reviews are asked for in parallel, so only their grouping has an order.
-    assert sorted(found({**options, "application_namespaces": ["shop"]})) == [
+    assert found({**options, "application_namespaces": ["shop"]}) == [
         ("right-missing", "create deployments.apps", "is not allowed in namespace shop."),
         ("right-missing", "create, update leases.coordination.k8s.io", "is not allowed in namespace istio-system."),
         ("right-missing", "get istiods", "is not allowed in the cluster."),
@@ -466,25 +487,11 @@ def test_refusal_for_another_reason_is_no_finding(cluster: FakeCluster, options:
     assert found({**options, **pinned()}) == []
 
 
-def api_server(*words: str, **more: Any) -> dict[str, Any]:
+def api_server(*words: str) -> dict[str, Any]:
     """The API server's own pod, as kubeadm runs it."""
-    found = pod("kube-system", "x", containers=[{"name": "kube-apiserver", "command": list(words), **more}])
+    found = pod("kube-system", "x", containers=[{"name": "kube-apiserver", "command": list(words)}])
     found["metadata"]["labels"] = {"component": "kube-apiserver"}
     return found
-
-
-@pytest.mark.parametrize(
-    ("pods", "expected"),
-    [
-        ([], range(30000, 32768)),
-        ([api_server("kube-apiserver", "--secure-port=6443")], range(30000, 32768)),
-        ([pod("a", "b"), api_server("kube-apiserver", "--service-node-port-range=80-30009")], range(80, 30010)),
-        ([api_server("sh", args=["--service-node-port-range=30000-30005"])], range(30000, 30006)),
-    ],
-)
-def test_node_port_range(pods: list[dict[str, Any]], expected: range) -> None:
-    """What the API server is told, where its pod can be seen; managed clusters hide it and use the default."""
-    assert preflight.node_port_range(pods) == expected
 
 
 def test_node_port_outside_the_range(cluster: FakeCluster, options: dict[str, Any]) -> None:

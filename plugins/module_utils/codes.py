@@ -1,0 +1,336 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The codes of findings: how severe each is, its cause, how to see it, and the fix.
+
+This table is the one place where their meaning is written: tests/tools/findings_page.py makes docs/findings.md of it.
+The texts are Markdown, in the order of the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ERROR = "error"
+WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a code means.
+
+    :ivar str severity: ``error`` stops a run, ``warning`` does not
+    :ivar str cause: what is wrong, and why it matters
+    :ivar str see: how a user sees it with own eyes
+    :ivar str fix: what to do, as commands or variables that can be typed
+    """
+
+    severity: str
+    cause: str
+    see: str
+    fix: str
+
+
+CODES: dict[str, Code] = {
+    # -- the way to the cluster ----------------------------------------------------------------------------------------
+    "api-unreachable": Code(
+        ERROR,
+        "The API server does not answer, or its certificate is not trusted.",
+        '`kubectl version` from the same machine: a timeout is the network or a proxy, "connection refused" a wrong '
+        'port or a server that is down, "certificate signed by unknown authority" a missing CA.',
+        "Correct the address in the kubeconfig (or `K8S_AUTH_HOST`), or give the CA (`K8S_AUTH_SSL_CA_CERT`). In AWX, "
+        "requests come from the execution environment, not from your desk.",
+    ),
+    "api-unauthorized": Code(
+        ERROR,
+        "There are no usable credentials, or the API server does not accept them: expired, revoked, of another "
+        "cluster.",
+        "`kubectl auth whoami`, with the same kubeconfig and context.",
+        "Renew them, or name others: `istio_kubeconfig` and `istio_context` for a host, or the `K8S_AUTH_*` "
+        "environment. A kubeconfig that logs in by a program (an exec plugin) needs that program where the task runs.",
+    ),
+    "tls-unverified": Code(
+        ERROR,
+        "The server's certificate is not checked, so that anybody on the way can read the token. AWX's Kubernetes "
+        "credential turns the check off when its CA field is empty.",
+        "`insecure-skip-tls-verify` in the kubeconfig, or `K8S_AUTH_VERIFY_SSL`.",
+        "Give the CA. To accept the risk: `preflight_ignore: [tls-unverified]`.",
+    ),
+    "cluster-twice": Code(
+        ERROR,
+        "Two hosts of the play turned out to be the same cluster: their namespaces `kube-system` have one UID. Each "
+        "would overwrite the other's installation. AWX's built-in credential is one for the whole job, so that every "
+        "host gets it.",
+        "`kubectl get namespace kube-system -o jsonpath={.metadata.uid}` with each host's kubeconfig.",
+        "Give each host a cluster of its own by `istio_kubeconfig` and `istio_context`, or leave one host out: "
+        "`--limit HOST`.",
+    ),
+    # -- programs and charts -------------------------------------------------------------------------------------------
+    "helm-missing": Code(
+        ERROR,
+        "helm is not on `PATH`, not where `istio_helm_helm_binary` says, or cannot be run.",
+        "`helm version` as the user that runs Ansible, in the same execution environment.",
+        "Install helm, name it by `istio_helm_helm_binary`, or let role preflight fetch it: "
+        "`preflight_fetch_tools: true`. In check mode nothing is fetched.",
+    ),
+    "helm-unsupported": Code(
+        ERROR,
+        "helm is older than 3.17, of a major after 4, or cannot install this Istio: the schema of Istio 1.27's gateway "
+        "chart stops Helm 4.",
+        "`helm version`.",
+        "As for `helm-missing`. For Istio 1.27, Helm 3.",
+    ),
+    "istioctl-missing": Code(
+        ERROR,
+        "`preflight_istioctl_binary` names a program that is not there or cannot be run.",
+        "`istioctl version --remote=false` as the user that runs Ansible.",
+        "Install istioctl, or leave the variable empty: no role needs it.",
+    ),
+    "istioctl-skewed": Code(
+        WARNING,
+        "istioctl is more than one minor away from the Istio that is going to be installed. Its analyses may be wrong.",
+        "`istioctl version --remote=false`.",
+        "Install the istioctl of the same minor and name it by `preflight_istioctl_binary`.",
+    ),
+    "chart-missing": Code(
+        ERROR,
+        "A chart is not in the directory or repository of `istio_helm_chart_repository`, or is there in another "
+        "version.",
+        "`helm show chart base --repo https://istio-release.storage.googleapis.com/charts --version 1.31.1`, with your "
+        "own values.",
+        "Correct `istio_helm_chart_repository` or `istio_helm_chart_version`. Without a way to the internet, put the "
+        "charts `base`, `istiod` and `gateway` into a directory, as `NAME/` or `NAME-VERSION.tgz`, and name the "
+        "directory.",
+    ),
+    "chart-refused": Code(
+        ERROR,
+        "helm cannot render a chart with these values: one has the wrong type, or the chart's schema knows no such "
+        "value. Helm's words are in the message.",
+        "`helm template RELEASE CHART --values FILE`.",
+        "Correct `istio_helm_values`, or `values` of the gateway in `istio_helm_gateways`.",
+    ),
+    # -- versions ------------------------------------------------------------------------------------------------------
+    "kubernetes-too-old": Code(
+        ERROR,
+        "This Istio does not support the cluster's version of Kubernetes any more.",
+        "`kubectl version`; the range is in the message.",
+        "Upgrade the cluster, or choose an older Istio: `istio_helm_chart_version`.",
+    ),
+    "kubernetes-untested": Code(
+        WARNING,
+        "The cluster is newer than what this Istio is known to run on.",
+        "`kubectl version`; the range is in the message.",
+        "Nothing at once; a newer Istio may be tested on it.",
+    ),
+    "istio-unknown": Code(
+        WARNING,
+        "The support table of this collection does not hold this Istio minor, so Kubernetes' version was not compared.",
+        'Istio\'s own table, at istio.io under "Supported Releases".',
+        "Choose a minor that the message names, or compare yourself and go on.",
+    ),
+    # -- rights and room -----------------------------------------------------------------------------------------------
+    "right-missing": Code(
+        ERROR,
+        "The credentials lack a right that the run needs. There is one finding for each verb and resource. Checks that "
+        "need what may not be read are left out.",
+        "`kubectl auth can-i VERB RESOURCE --namespace NAMESPACE`.",
+        "Bind the ClusterRole in [rbac.yml](rbac.yml) to this user, or use other credentials.",
+    ),
+    "room-none": Code(
+        ERROR,
+        "A pod that is about to be created requests more than any node has free. Pods that already run are not counted "
+        "again.",
+        '`kubectl describe nodes`, under "Allocated resources".',
+        "Make room, add a node, or request less: "
+        "`istio_helm_values: {istiod: {resources: {requests: {cpu: 100m, memory: 512Mi}}}}`.",
+    ),
+    "room-short": Code(
+        WARNING,
+        "Less than 4 CPUs and 8 GB are free on all nodes together. That is the guide's advice for an installation of "
+        "all components.",
+        "The message has the figures.",
+        "Nothing for a small mesh. The thresholds are `preflight_recommended_cpu` and `preflight_recommended_memory`.",
+    ),
+    # -- ports and addresses -------------------------------------------------------------------------------------------
+    "node-port-out-of-range": Code(
+        ERROR,
+        "A node port in `istio_helm_gateways` is not in the range that the API server gives out.",
+        "The range is in the message. Kubernetes' default is 30000-32767.",
+        "Choose a port inside it.",
+    ),
+    "node-port-taken": Code(
+        ERROR,
+        "Another Service holds a node port that `istio_helm_gateways` pins. Services of type LoadBalancer hold some "
+        "too, for their ports and for the health check of `externalTrafficPolicy: Local`.",
+        "`kubectl get services --all-namespaces | grep PORT`.",
+        "Choose another port, or change that Service. A Service that is being deleted frees its port when it is gone.",
+    ),
+    "load-balancer-missing": Code(
+        ERROR,
+        "A gateway is of type LoadBalancer, and nothing was found that would give it an address: no Service has one, "
+        "no node belongs to a known cloud, and no provider runs in the cluster (MetalLB, kube-vip, Cilium and others).",
+        "`kubectl get services --all-namespaces | grep LoadBalancer`: `<pending>` is one without an address. "
+        "`kubectl get nodes -o jsonpath={.items[*].spec.providerID}` names the cloud.",
+        "Use node ports, as the guide does on KVM: `istio_helm_exposure: NodePort`. Or install a provider, such as "
+        "MetalLB. If one is at work that cannot be seen from inside (cloud-provider-kind, an appliance): "
+        "`preflight_ignore: [load-balancer-missing]`.",
+    ),
+    "load-balancer-no-pool": Code(
+        ERROR,
+        "MetalLB runs, or Cilium, but has no pool of addresses to give away. A gateway of type LoadBalancer would wait "
+        "for ever.",
+        "`kubectl get ipaddresspools --all-namespaces` for MetalLB, `kubectl get ciliumloadbalancerippools` for "
+        "Cilium.",
+        "Create a pool of addresses that lead to the nodes; MetalLB wants an `L2Advertisement` or a "
+        "`BGPAdvertisement` beside it.",
+    ),
+    "load-balancer-pending": Code(
+        WARNING,
+        "The nodes belong to a cloud, and yet no Service of type LoadBalancer got an address in minutes. The cloud's "
+        "controller may lack rights, quota or a subnet.",
+        '`kubectl describe service NAME`, under "Events".',
+        "Mend what the events say, or use `istio_helm_exposure: NodePort`.",
+    ),
+    # -- what is there already -----------------------------------------------------------------------------------------
+    "istio-by-other-release": Code(
+        ERROR,
+        "Istiod is there, of a Helm release with another name or namespace. Helm does not let two releases own one "
+        "object, and two istiods of one revision inject the same pods.",
+        "`helm list --all-namespaces`.",
+        "Name the same namespace (`istio_helm_namespace`), uninstall that release, or run yours beside it as another "
+        "revision: `istio_helm_values: {istiod: {revision: NAME}}`.",
+    ),
+    "istio-not-by-helm": Code(
+        ERROR,
+        "Istiod is there and belongs to no Helm release: istioctl made it, or kubectl. Helm refuses to take over what "
+        "it does not own.",
+        "`kubectl get deployment istiod -n istio-system -o yaml`: labels `operator.istio.io/managed` and "
+        "`install.operator.istio.io/owning-resource` are istioctl's.",
+        "Remove it, which interrupts the mesh: `istioctl uninstall --purge`. Or run yours beside it as another "
+        "revision: `istio_helm_values: {istiod: {revision: NAME}}`.",
+    ),
+    "istio-by-operator": Code(
+        ERROR,
+        "An operator looks after Istio here: the Sail operator, or the operator of Istio's own until 1.23. It would "
+        "undo what helm does, and helm what it does.",
+        "`kubectl get istios.sailoperator.io`, `kubectl get istiooperators.install.istio.io --all-namespaces`.",
+        "Let one of them manage Istio: delete the operator's resource that the message names, or leave Istio to it.",
+    ),
+    "istio-other-revision": Code(
+        WARNING,
+        "An istiod of another revision runs beside. That is how Istio is upgraded step by step; a namespace's label "
+        "`istio.io/rev` says which one injects its pods.",
+        "`kubectl get deployments --all-namespaces -l istio=pilot -L istio.io/rev`.",
+        "Nothing, if it is meant. Else uninstall the revision that no namespace names any more.",
+    ),
+    "webhook-blocks": Code(
+        ERROR,
+        "A webhook of an Istio that is gone is still called: its Service does not exist and its policy is `Fail`, so "
+        "that pods, or Istio's own objects, are refused.",
+        "`kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations | grep istio`.",
+        "Delete the configuration that the message names, such as "
+        "`kubectl delete mutatingwebhookconfiguration istio-sidecar-injector`.",
+    ),
+    "webhook-left": Code(
+        WARNING,
+        "A webhook of an Istio that is gone is left. Its policy is `Ignore`, so that each call costs time and nothing "
+        "more.",
+        "`kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations | grep istio`.",
+        "Delete the configuration that the message names.",
+    ),
+    "crds-foreign": Code(
+        WARNING,
+        "Istio's definitions are there and do not belong to release `istio-base`: another release or kubectl made "
+        "them, or they outlived an installation, as Helm leaves them on purpose.",
+        "`kubectl get crd -o custom-columns=NAME:.metadata.name,RELEASE:.metadata.annotations.meta\\.helm\\.sh/"
+        "release-name | grep istio.io`.",
+        "Role crds takes them over, with the objects in them. To begin with none, which deletes all of Istio's "
+        "objects: `kubectl get crd -o name | grep istio.io | xargs kubectl delete`.",
+    ),
+    # -- namespaces ----------------------------------------------------------------------------------------------------
+    "namespace-terminating": Code(
+        ERROR,
+        "A namespace that the run needs is being deleted. Nothing can be created in it, and what holds it is in the "
+        "message.",
+        "`kubectl get namespace NAME -o yaml`, under `status.conditions`.",
+        "Let the deletion end. If an object's finalizer holds it, find out why what owns the finalizer does not act; "
+        "if discovery fails, delete the APIService of what is gone: `kubectl get apiservices | grep False`.",
+    ),
+    "quota-exceeded": Code(
+        ERROR,
+        "A ResourceQuota has less left than what is about to be created takes: processor time, memory, pods, "
+        "Deployments, or Services with node ports or load balancers. What runs already is not counted again.",
+        "`kubectl describe resourcequota -n NAMESPACE`.",
+        "Raise the quota, or request less: "
+        "`istio_helm_values: {istiod: {resources: {requests: {cpu: 100m, memory: 512Mi}}}}`.",
+    ),
+    "quota-needs-figures": Code(
+        ERROR,
+        "A ResourceQuota on requests or limits refuses pods that name none, and a chart's pods name none. Istiod has "
+        "no limits of its own.",
+        "`kubectl describe resourcequota -n NAMESPACE`.",
+        "Name them (`istio_helm_values: {istiod: {resources: {limits: {cpu: 1, memory: 2Gi}}}}`), or give the "
+        "namespace a LimitRange with defaults.",
+    ),
+    "limit-range": Code(
+        ERROR,
+        "A LimitRange refuses a pod that is about to be created: its requests or limits are above the maximum, below "
+        "the minimum, or too far apart, or a default limit is below what it requests.",
+        "`kubectl describe limitrange -n NAMESPACE`.",
+        "Change the LimitRange, or the requests and limits in `istio_helm_values`.",
+    ),
+    "pods-refused": Code(
+        WARNING,
+        "Pods of a Deployment are refused when they are created; the API server's words are in the message. The "
+        "guide's "
+        'troubleshooting begins with this one: "unable to validate against any pod security policy".',
+        '`kubectl describe replicaset -n NAMESPACE`, under "Events".',
+        "For a policy, role psp_rbac: name the namespace in `psp_rbac_application_namespaces`. For the rest, what the "
+        "finding says.",
+    ),
+    # -- the guide's recommendations -----------------------------------------------------------------------------------
+    "workload-unlabeled": Code(
+        WARNING,
+        "A workload's pods lack the label `app` or `version`, by which telemetry and tracing tell workloads apart. "
+        "`app.kubernetes.io/name` and `app.kubernetes.io/version` count too, as Istio reads them.",
+        "`kubectl get pods -n NAMESPACE -L app,version`.",
+        "Add the labels to the pod template, not to the selector, which cannot be changed.",
+    ),
+    "port-unnamed": Code(
+        WARNING,
+        "The name of a Service's port does not begin with a protocol, and `appProtocol` names none, so that Istio "
+        "guesses, or takes it for plain TCP. `http-web` and `http` are right, `httpweb` and `web` are not.",
+        "`kubectl get service NAME -n NAMESPACE -o yaml`.",
+        "Name the port `PROTOCOL-NAME` or set `appProtocol`. Protocols: `http`, `http2`, `https`, `grpc`, `grpc-web`, "
+        "`tcp`, `tls`, `mongo`, `mysql`, `redis`.",
+    ),
+    "port-conflict": Code(
+        WARNING,
+        "Services that select the same pods give the same port of those pods different protocols. Istio can follow "
+        "only one of them; this is the guide's example marked WRONG.",
+        "`kubectl get services -n NAMESPACE -o wide` shows the selectors.",
+        "Name the port alike in all of the Services.",
+    ),
+    "injection-labels-mixed": Code(
+        WARNING,
+        "A namespace has both labels, `istio-injection` and `istio.io/rev`. Then `istio-injection` counts, and the "
+        "revision is ignored.",
+        "`kubectl get namespace NAME --show-labels`.",
+        "Remove one: `kubectl label namespace NAME istio-injection-`.",
+    ),
+    "injection-partial": Code(
+        WARNING,
+        "The namespace's label asks for injection, and some of its running workloads have no sidecar: they were "
+        "started before the label, or while no istiod served.",
+        "`kubectl get pods -n NAMESPACE`: `1/1` is mostly a pod without sidecar.",
+        "Restart them: `kubectl rollout restart deployment -n NAMESPACE`.",
+    ),
+    "injection-contradicted": Code(
+        WARNING,
+        "A pod's label `sidecar.istio.io/inject` says the opposite of its namespace. In a namespace with "
+        "`istio-injection=disabled` the pod's wish is not heard; in one with injection the pod stays outside of the "
+        "mesh, and strict mutual TLS shuts it out.",
+        "`kubectl get pods -n NAMESPACE -L sidecar.istio.io/inject`.",
+        "Remove the pod's label, or the namespace's. If it is meant: `preflight_ignore: [injection-contradicted]`.",
+    ),
+}

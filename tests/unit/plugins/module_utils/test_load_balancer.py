@@ -1,0 +1,151 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a load balancer would get an address: each piece of evidence, and what is made of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
+from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import CLOUDS, Evidence, evidence, findings
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+GATEWAY = ["istio-system/in"]
+
+
+def service(minutes: float, ingress: list[dict[str, str]] | None = None, kind: str = "LoadBalancer") -> dict[str, Any]:
+    """A Service of some age."""
+    created = (NOW - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    meta = {"namespace": "shop", "name": "web", "creationTimestamp": created}
+    return {
+        "metadata": meta,
+        "spec": {"type": kind},
+        "status": {"loadBalancer": {"ingress": ingress} if ingress else {}},
+    }
+
+
+def node(provider: str | None) -> dict[str, Any]:
+    """A node of a provider."""
+    return {"metadata": {"name": "a"}, "spec": {"providerID": provider} if provider else {}}
+
+
+def pod(**labels: str) -> dict[str, Any]:
+    """A pod with labels."""
+    return {"metadata": {"name": "x", "labels": {key.replace("_", "."): value for key, value in labels.items()}}}
+
+
+def look(**seen: Any) -> Evidence:
+    """Evidence of a cluster on which there is nothing but this."""
+    empty: dict[str, Any] = {"services": [], "nodes": [], "pods": [], "crds": [], "pools": {}, "now": NOW}
+    return evidence(**{**empty, **seen})
+
+
+def codes(seen: Evidence) -> list[str]:
+    """What is made of it."""
+    return [finding.code for finding in findings(GATEWAY, seen)]
+
+
+def gateway(**service: Any) -> Release:
+    """A gateway's release."""
+    return Release("in", "istio-system", "gateway", {"service": service})
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        (gateway(type="LoadBalancer"), GATEWAY),
+        (gateway(type="NodePort"), []),
+        (gateway(type="LoadBalancer", loadBalancerClass="example.com/ours"), []),
+        (Release("istiod", "istio-system", "istiod", {"service": {"type": "LoadBalancer"}}), []),
+    ],
+)
+def test_gateways_that_ask_for_an_address(release: Release, expected: list[str]) -> None:
+    """By their type; a class of its own is somebody's who must know."""
+    assert load_balancer.gateways_asking([release]) == expected
+
+
+def test_nobody_asks() -> None:
+    """Then nothing is missing."""
+    assert findings([], look()) == []
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"services": [service(90, [{"ip": "192.0.2.1"}])]},
+        {"services": [service(90, [{"hostname": "x.elb.amazonaws.com"}]), service(90)]},
+        {"nodes": [node("aws:///eu-central-1a/i-0")]},
+        {"nodes": [node("azure:///subscriptions/x"), node(None)]},
+        {"nodes": [node("k3s://a")]},
+        {"nodes": [node("strange://a")]},
+        {"nodes": [node("ocid1.instance.oc1")]},
+        {"crds": ["ipaddresspools.metallb.io"], "pools": {"MetalLB": 1}},
+        {"crds": ["ciliumloadbalancerippools.cilium.io"], "pools": {"Cilium": 2}},
+        {"crds": ["servicegroups.purelb.io"]},
+        {"pods": [pod(component="kube-vip-cloud-provider")]},
+        {"pods": [pod(app="metallb", component="controller")]},
+        {"nodes": [node("kind://docker/kind/a")], "services": [service(9, [{"ip": "192.0.2.1"}])]},
+    ],
+)
+def test_evidence_for(seen: dict[str, Any]) -> None:
+    """An address that was given, a cloud, a provider at work; or a provider of which nothing is known."""
+    assert codes(look(**seen)) == []
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {},
+        {"nodes": [node(None)]},
+        {"nodes": [node("kind://docker/kind/a")]},
+        {"nodes": [node("strange://a")], "services": [service(9)]},
+        {"services": [service(90, kind="NodePort")]},
+        {"pods": [pod(component="controller")]},
+        {"crds": ["l2advertisements.metallb.io"]},
+    ],
+)
+def test_evidence_against(seen: dict[str, Any]) -> None:
+    """No cloud, no provider."""
+    assert codes(look(**seen)) == ["load-balancer-missing"]
+
+
+def test_services_that_wait_are_named() -> None:
+    """With their age, once that is more than patience has; a young one says nothing."""
+    (finding,) = findings(GATEWAY, look(services=[service(41)]))
+    assert finding.object == "gateway istio-system/in"
+    assert finding.message.endswith("Service shop/web (41 min) already waits for one.")
+    assert look(services=[service(2)]).pending == []
+
+
+@pytest.mark.parametrize(
+    ("crd", "provider", "kind"),
+    [
+        ("ipaddresspools.metallb.io", "MetalLB", "IPAddressPool"),
+        ("ciliumloadbalancerippools.cilium.io", "Cilium", "CiliumLoadBalancerIPPool"),
+    ],
+)
+def test_provider_without_a_pool(crd: str, provider: str, kind: str) -> None:
+    """Is a message of its own; its running pods do not make up for a pool."""
+    pods = [pod(app="metallb", component="controller")]
+    (finding,) = findings(GATEWAY, look(crds=[crd], pools={provider: 0}, pods=pods if provider == "MetalLB" else []))
+    assert finding.code == "load-balancer-no-pool"
+    assert kind in finding.fix
+    # Pools that may not be read are not counted, and so are not missing.
+    assert codes(look(crds=[crd], pools={}, nodes=[node("strange://x")])) == []
+
+
+def test_cloud_whose_services_all_wait() -> None:
+    """A warning: the cloud's controller may be broken, or only that Service."""
+    (finding,) = findings(GATEWAY, look(nodes=[node("gce://p/z/n")], services=[service(10)]))
+    assert (finding.code, finding.severity) == ("load-balancer-pending", "warning")
+    assert "Google Cloud" in finding.message
+
+
+def test_clouds_and_local_clusters_are_apart() -> None:
+    """A scheme in both tables would be decided by chance."""
+    assert not set(CLOUDS) & load_balancer.LOCAL_CLUSTERS
