@@ -186,5 +186,8 @@ def findings(gateways: list[str], seen: Evidence) -> list[Finding]:
     if seen.unknown and not waiting:
         return []
     message = "is of type LoadBalancer, and nothing here gives an address: no cloud's nodes, no provider's pods."
-    fix = f"{use_node_ports[0].upper()}{use_node_ports[1:]}, or install a provider such as MetalLB."
+    fix = (
+        f"{use_node_ports[0].upper()}{use_node_ports[1:]}, or install a provider such as MetalLB. If one works that "
+        "cannot be seen from inside, add load-balancer-missing to preflight_ignore."
+    )
     return [Finding("load-balancer-missing", about, message + waiting, fix)]

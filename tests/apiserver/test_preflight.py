@@ -717,6 +717,7 @@ def test_versions_and_programs(bench: Bench, tmp_path: Path) -> None:
     assert "helm-unsupported" not in bench.codes(**own, chart_version="1.27.3", gateways=[])
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_access(bench: Bench) -> None:
     """No answer, no credential that counts, no check of the certificate, no right; an administrator has none of it."""
     cluster = bench.cluster

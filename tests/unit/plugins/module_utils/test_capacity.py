@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.meshops.istio.plugins.module_utils import capacity
 from ansible_collections.meshops.istio.plugins.module_utils.capacity import (
     MIB,
     Room,
@@ -208,3 +209,20 @@ def test_unplaceable_leaves_the_rooms_alone() -> None:
     free = rooms(a=("1", "4Gi"))
     unplaceable(rooms(istiod=("1", "2Gi")), free)
     assert free == rooms(a=("1", "4Gi"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "advice", "codes"),
+    [
+        ({"istiod": ("500m", "2Gi")}, ("2", "4Gi"), []),
+        ({"istiod": ("500m", "2Gi")}, ("2001m", "4Gi"), ["room-short"]),
+        ({"istiod": ("500m", "5Gi")}, ("1", "1Gi"), ["room-none"]),
+        ({}, ("9", "99Gi"), []),
+    ],
+)
+def test_findings(wanted: dict[str, tuple[str, str]], advice: tuple[str, str], codes: list[str]) -> None:
+    """What fits on no node stops a run, less than is advised does not; a second run wants nothing and says nothing."""
+    free = {"a": room({"cpu": "2", "memory": "4Gi"})}
+    rooms = {name: room({"cpu": cpu, "memory": memory}) for name, (cpu, memory) in wanted.items()}
+    found = capacity.findings(rooms, free, room({"cpu": advice[0], "memory": advice[1]}))
+    assert [finding.code for finding in found] == codes

@@ -453,6 +453,21 @@ def test_list_of_metadata_only(api: ApiServer, cluster: Cluster) -> None:
     ]
 
 
+def test_list_of_what_is_kept(api: ApiServer, cluster: Cluster) -> None:
+    """Each page is reduced before the next is asked for, so that no more than one is ever held whole."""
+    page = {"items": [{"metadata": {"name": "a"}, "spec": {"large": "x"}}]}
+    api.answers({"metadata": {"continue": "c1"}, **page}, {"metadata": {}, **page})
+    kept_before: list[int] = []
+
+    def keep(obj: dict[str, Any]) -> dict[str, Any]:
+        kept_before.append(len(api.asked))
+        return {"metadata": obj["metadata"]}
+
+    found = cluster.list("v1", "Pod", keep=keep)
+    assert found == [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}] * 2
+    assert kept_before == [1, 2]
+
+
 def test_list_of_a_kind_that_is_not_served(api: ApiServer, cluster: Cluster) -> None:
     """Before the definitions are there, there are no gateways."""
     api.answers(failure(404, "NotFound"))

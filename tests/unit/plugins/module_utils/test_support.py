@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.meshops.istio.plugins.module_utils import support
 from ansible_collections.meshops.istio.plugins.module_utils.support import (
     HELM_NEWEST_MAJOR,
     HELM_OLDEST,
@@ -59,6 +60,8 @@ def test_ranges_only_move_on() -> None:
 @pytest.mark.parametrize(
     ("istio", "expected"),
     [
+        ("1.16", KubernetesRange(lowest=22, highest=25)),
+        ("1.24", KubernetesRange(lowest=28, highest=31)),
         ("1.25", KubernetesRange(lowest=28, highest=32)),
         ("1.30", KubernetesRange(lowest=32, highest=36)),
         ("1.31", KubernetesRange(lowest=32, highest=37)),
@@ -101,6 +104,7 @@ def test_minor_of(version: str, expected: str) -> None:
         ({"major": "1", "minor": "32+"}, 32),
         ({"major": "1", "minor": "9"}, 9),
         ({"minor": ""}, 0),
+        ({"minor": "", "gitVersion": "v1.24.17"}, 24),
         ({"minor": "+"}, 0),
         ({}, 0),
     ],
@@ -132,3 +136,50 @@ def test_helm_supported(version: str, expected: bool) -> None:
     """From the first that can take objects over, to the newest major that is known; figures, not text, are compared."""
     assert (HELM_OLDEST, HELM_NEWEST_MAJOR) == ((3, 17), 4)
     assert helm_supported(version) is expected
+
+
+@pytest.mark.parametrize(
+    ("istio", "minor", "code"),
+    [
+        ("1.31.0", "32", None),
+        ("1.31.0", "31", "kubernetes-too-old"),
+        ("1.31.0", "38", "kubernetes-untested"),
+        ("1.16.5", "24", None),
+        ("1.16.5", "26", "kubernetes-untested"),
+        ("1.99.0", "32", "istio-unknown"),
+    ],
+)
+def test_findings_about_kubernetes(istio: str, minor: str, code: str | None) -> None:
+    """By the table, at both of its ends."""
+    found = support.kubernetes_findings(istio, {"minor": minor, "gitVersion": f"v1.{minor}.0"}, "https://192.0.2.1")
+    assert [finding.code for finding in found] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("version", "istio", "charts", "code"),
+    [
+        ("4.3.1", "1.31.0", {"istiod", "gateway"}, None),
+        ("3.16.0", "1.31.0", {"istiod"}, "helm-unsupported"),
+        ("4.3.1", "1.27.3", {"istiod", "gateway"}, "helm-unsupported"),
+        ("4.3.1", "1.27.3", {"base", "istiod"}, None),
+        ("3.19.0", "1.27.3", {"istiod", "gateway"}, None),
+        ("4.3.1", "1.26.3", {"istiod", "gateway"}, None),
+    ],
+)
+def test_findings_about_helm(version: str, istio: str, charts: set[str], code: str | None) -> None:
+    """The gateway chart of 1.27 and Helm 4 do not go together; the chart's other versions and Helm 3 do."""
+    found = support.helm_findings("/usr/bin/helm", version, istio, charts)
+    assert [finding.code for finding in found] == ([code] if code else [])
+
+
+@pytest.mark.parametrize(
+    ("version", "fires"), [("1.31.4", False), ("1.30.0", False), ("1.32.0", False), ("1.29.9", True), ("2.31.0", True)]
+)
+def test_findings_about_istioctl(version: str, fires: bool) -> None:
+    """One minor apart is what Istio itself allows."""
+    assert bool(support.istioctl_findings("istioctl", version, "1.31.0")) is fires
+
+
+def test_refusals_are_of_known_versions() -> None:
+    """A row for a version that is not known would never be found."""
+    assert {istio for istio, _major in support.HELM_REFUSES} <= set(KUBERNETES_FOR_ISTIO)

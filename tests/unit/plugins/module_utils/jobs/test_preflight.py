@@ -268,6 +268,29 @@ def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, 
     ]
 
 
+def test_values_that_a_chart_refuses(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """In helm's words; the other releases are looked at all the same."""
+    given = {**options, "values": {"istiod": {"nonsense": 1}}}
+    assert found(given) == [
+        (
+            "chart-refused",
+            "release istio-system/istiod",
+            "helm template failed: additional properties 'nonsense' not allowed",
+        )
+    ]
+
+
+def test_istioctl_that_is_named(cluster: FakeCluster, options: dict[str, Any], tmp_path: Path) -> None:
+    """Is looked at, and otherwise not."""
+    program = tmp_path / "istioctl"
+    program.write_text("#!/bin/sh\necho 1.20.0\n")
+    program.chmod(0o755)
+    result, _task = run({**options, "istioctl_binary": str(program)})
+    assert [item["code"] for item in result["findings"]] == ["istioctl-skewed"]
+    assert result["versions"]["istioctl"] == "1.20.0"
+    assert [item[0] for item in found({**options, "istioctl_binary": "/missing"})] == ["istioctl-missing"]
+
+
 # -- the cluster -------------------------------------------------------------------------------------------------------
 
 
@@ -360,7 +383,13 @@ def test_administrator_is_asked_one_question(
     assert asked == [{"verb": "*", "group": "*", "resource": "*"}]
 
 
-@pytest.mark.parametrize("kind", ["Node", "Pod", "Service"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("Node", "Pod", "Service", "Namespace", "CustomResourceDefinition", "Deployment", "ResourceQuota"),
+        *("LimitRange", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
+    ],
+)
 def test_objects_that_may_not_be_read(kind: str, cluster: FakeCluster, options: dict[str, Any]) -> None:
     """That is a finding about rights, not a failure; another error is one."""
     cluster.errors[kind] = ApiError(403, "Forbidden", "no")
@@ -521,3 +550,65 @@ def test_bad_options(cluster: FakeCluster, options: dict[str, Any]) -> None:
         "changed": False,
         "msg": "gateways: in: node_ports: http2: 'web' is not a port number.",
     }
+
+
+# -- what is there already, and what the guide recommends: that the rules are called, and on what ----------------------
+
+
+def named(name: str, namespace: str | None = None, **more: Any) -> dict[str, Any]:
+    """An object."""
+    return {"metadata": {"name": name, **({"namespace": namespace} if namespace else {})}, **more}
+
+
+def test_findings_are_in_the_order_of_the_table(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Whatever order the cluster answered in."""
+    meshed = {"name": "shop", "labels": {"istio-injection": "enabled", "istio.io/rev": "a"}}
+    cluster.objects["Namespace"] = [{"metadata": meshed}, named("liveness", None, status={"phase": "Terminating"})]
+    cluster.objects["Service"] = [named("web", "shop", spec={"ports": [{"name": "web", "port": 80}]})]
+    cluster.objects["Pod"] = [pod("shop", "old")]
+    cluster.objects["CustomResourceDefinition"] = [named("sidecars.networking.istio.io")]
+    cluster.verifies_tls = False
+    assert [code for code, *_rest in found({**options, "application_namespaces": ["liveness"]})] == [
+        "tls-unverified",
+        "crds-foreign",
+        "namespace-terminating",
+        "workload-unlabeled",
+        "port-unnamed",
+        "injection-labels-mixed",
+    ]
+
+
+def test_istios_own_namespaces_are_no_applications(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Even where their label asks for injection."""
+    labelled = {"name": "istio-system", "labels": {"istio-injection": "enabled"}}
+    cluster.objects["Namespace"] = [{"metadata": labelled}]
+    cluster.objects["Service"] = [named("web", "istio-system", spec={"ports": [{"name": "web", "port": 80}]})]
+    cluster.objects["Pod"] = [pod("istio-system", "something")]
+    assert found(options) == []
+
+
+def test_load_balancer_is_looked_for_where_one_is_wanted(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """By default for the cloud path, and not for node ports."""
+    assert [code for code, *_rest in found({**options, "exposure": "LoadBalancer"})] == ["load-balancer-missing"]
+    cluster.objects["Node"][0]["spec"]["providerID"] = "aws:///a/b"
+    assert found({**options, "exposure": "LoadBalancer"}) == []
+
+
+def test_warnings_that_are_shown_are_few(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """The result holds them all."""
+    services = [named(f"s{n}", "shop", spec={"ports": [{"name": "web", "port": 80}]}) for n in range(25)]
+    cluster.objects["Service"] = services
+    result, task = run({**options, "application_namespaces": ["shop"]})
+    assert len(result["findings"]) == 25
+    assert len(task.warnings) == 11
+    assert task.warnings[-1] == "[port-unnamed] and 15 more."
+
+
+def test_platform_of_the_charts(cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The releases are rendered as they will be installed: OpenShift is seen by what it serves."""
+    seen = []
+    original = FakeHelm.template
+    monkeypatch.setattr(FakeHelm, "template", lambda self, *given: seen.append(given[3]) or original(self, *given))
+    cluster.groups.append("security.openshift.io")
+    assert found(options) == []
+    assert all(values["global"]["platform"] == "openshift" for values in seen)
