@@ -94,6 +94,12 @@ options:
     description: Pull policy of istiod, gateways and sidecars.
     type: str
     choices: [Always, IfNotPresent, Never]
+  platform:
+    description:
+      - Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or V(k3s).
+      - V(auto) finds V(openshift) by the API groups that the cluster serves. An empty text adds none.
+    type: str
+    default: auto
   values:
     description: Helm values to merge over ours, by component (V(base), V(istiod), V(gateway)) or name of a gateway.
     type: dict

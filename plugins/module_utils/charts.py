@@ -75,6 +75,12 @@ class Chart:
         return yaml.load(self.files.get("values.yaml", b"{}"), LOADER) or {}
 
     @cached_property
+    def accepted_values(self) -> frozenset[str] | None:
+        """Top-level keys of the values that ``values.schema.json`` accepts; None where it does not say at its top."""
+        schema = json.loads(self.files.get("values.schema.json", b"{}"))
+        return None if schema.get("additionalProperties", True) else frozenset(schema.get("properties") or {})
+
+    @cached_property
     def digest(self) -> str:
         """A digest of all its files."""
         total = hashlib.sha256()
@@ -157,14 +163,16 @@ def rendered(
     values: dict[str, Any],
     kube_version: str,
     kinds: tuple[str, ...],
+    include_crds: bool = False,
 ) -> list[dict[str, Any]]:
-    """The objects of some kinds that a chart renders to, from the cache when nothing changed."""
+    """The objects of some kinds that a chart renders to, from the cache when nothing changed.
+
+    :arg include_crds: also those of the chart's ``crds`` directory
+    """
     inputs = [helm.version, chart.digest, name, namespace, json.dumps(values, sort_keys=True), kube_version, *kinds]
-    return cached(
-        ["rendered", *inputs],
-        lambda: [
-            document
-            for document in documents(helm.template(name, namespace, chart.path, values, kube_version))
-            if document["kind"] in kinds
-        ],
-    )
+
+    def render() -> list[dict[str, Any]]:
+        text = helm.template(name, namespace, chart.path, values, kube_version, include_crds)
+        return [document for document in documents(text) if document["kind"] in kinds]
+
+    return cached(["rendered", *inputs, *(["crds"] if include_crds else [])], render)

@@ -86,10 +86,23 @@ class Helm:
             raise JobError(f"helm {' '.join(arguments[:3])} failed: {(errors or [words])[-1][:2000]}")
         return done.stdout
 
-    def template(self, name: str, namespace: str, chart: Path, values: dict[str, Any], kube_version: str) -> str:
-        """Render a chart without a cluster. :returns: YAML documents"""
+    def template(
+        self,
+        name: str,
+        namespace: str,
+        chart: Path,
+        values: dict[str, Any],
+        kube_version: str,
+        include_crds: bool = False,
+    ) -> str:
+        """Render a chart without a cluster.
+
+        :arg include_crds: also what is in the chart's ``crds`` directory, which Helm installs beside the release
+        :returns: YAML documents
+        """
         with values_file(values) as path:
             arguments = ["template", name, str(chart), "--namespace", namespace, "--values", path]
+            arguments += ["--include-crds"] if include_crds else []
             return self._run([*arguments, "--kube-version", kube_version], dict(os.environ), 120)
 
     def pull(self, repository: str, chart: str, version: str, into: Path) -> None:

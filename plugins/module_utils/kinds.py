@@ -52,9 +52,18 @@ _GROUPS: dict[str, dict[str, Resource]] = {
         },
     ),
     "apiextensions.k8s.io": _table({}, {"CustomResourceDefinition": "customresourcedefinitions"}),
-    "apps": _table({"DaemonSet": "daemonsets", "Deployment": "deployments", "StatefulSet": "statefulsets"}, {}),
+    "apps": _table(
+        {
+            "DaemonSet": "daemonsets",
+            "Deployment": "deployments",
+            "ReplicaSet": "replicasets",
+            "StatefulSet": "statefulsets",
+        },
+        {},
+    ),
     "authorization.k8s.io": _table({}, {"SelfSubjectAccessReview": "selfsubjectaccessreviews"}),
     "autoscaling": _table({"HorizontalPodAutoscaler": "horizontalpodautoscalers"}, {}),
+    "batch": _table({"CronJob": "cronjobs", "Job": "jobs"}, {}),
     "coordination.k8s.io": _table({"Lease": "leases"}, {}),
     "discovery.k8s.io": _table({"EndpointSlice": "endpointslices"}, {}),
     "networking.istio.io": _table(
@@ -69,11 +78,12 @@ _GROUPS: dict[str, dict[str, Resource]] = {
         {},
     ),
     "networking.k8s.io": _table({"NetworkPolicy": "networkpolicies"}, {}),
-    "policy": _table({"PodDisruptionBudget": "poddisruptionbudgets"}, {}),
+    "policy": _table({"PodDisruptionBudget": "poddisruptionbudgets"}, {"PodSecurityPolicy": "podsecuritypolicies"}),
     "rbac.authorization.k8s.io": _table(
         {"Role": "roles", "RoleBinding": "rolebindings"},
         {"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings"},
     ),
+    "security.openshift.io": _table({}, {"SecurityContextConstraints": "securitycontextconstraints"}),
     "security.istio.io": _table(
         {
             "AuthorizationPolicy": "authorizationpolicies",

@@ -24,8 +24,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import (
 )
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, is_applied, masked, same
 
-#: Kinds that others live in or are instances of: applied before the rest, in this order.
-_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret")
+#: Kinds that others live in, are instances of, or refer to: applied before the rest, in this order.
+_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "Role")
 DYING_TIMEOUT = 120.0  # seconds that an earlier deletion may still take
 
 
@@ -163,6 +163,24 @@ def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER)
 
     for rank in sorted(ranks):
         in_parallel(write, ranks[rank])
+
+
+def delete(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
+    """Delete objects one after another, in the order given; what is gone already is no fault.
+
+    :raises JobError: the server refuses one
+    """
+    for obj in objects:
+        try:
+            cluster.delete(obj)
+        except ApiError as error:  # noqa: PERF203 -- each may be refused
+            raise refused(obj, error) from error
+
+
+def removal_diff(obj: dict[str, Any]) -> dict[str, Any]:
+    """A deletion as Ansible shows diffs."""
+    name = reference(obj)
+    return {"before": masked(obj), "after": "", "before_header": name, "after_header": name}
 
 
 def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_TIMEOUT) -> None:

@@ -10,7 +10,8 @@ Istio's charts.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -54,6 +55,10 @@ GATEWAY_READINESS_PROBE: dict[str, Any] = {
     "failureThreshold": 15,
 }
 
+#: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
+#: which have nothing of their own to be known by.
+PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
+
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
@@ -94,6 +99,7 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "hub": {"type": "str"},
     "tag": {"type": "str"},
     "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
+    "platform": {"type": "str", "default": "auto"},
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
 }
@@ -106,12 +112,19 @@ class Release:
     :ivar str name: the release's name; a gateway's Service, Deployment and ``istio`` label derive from it
     :ivar str component: key of ``COMPONENTS``
     :ivar dict values: the user-supplied values, complete
+    :ivar frozenset dispensable: top-level keys among them that nobody asked for, which an older chart may not know
     """
 
     name: str
     namespace: str
     component: str
     values: dict[str, Any] = field(hash=False, default_factory=dict)
+    dispensable: frozenset[str] = frozenset()
+
+    def fitted(self, accepted: frozenset[str] | None) -> Release:
+        """The release for a chart whose schema accepts only some keys; None for any."""
+        refused = self.dispensable - accepted if accepted is not None else frozenset()
+        return replace(self, values={key: value for key, value in self.values.items() if key not in refused})
 
     @property
     def chart(self) -> str:
@@ -224,6 +237,22 @@ def node_ports(params: dict[str, Any]) -> list[NodePort]:
     return list(found.values())
 
 
+def platform(wanted: str, served: Iterable[str]) -> str:
+    """The platform whose settings Istio's charts are to add; empty for none.
+
+    :arg wanted: option ``platform``; ``auto`` looks at what is served
+    :arg served: the cluster's API groups
+    """
+    if wanted != "auto":
+        return wanted
+    return next((found for group, found in PLATFORM_OF_GROUP.items() if group in served), "")
+
+
+def _platform_values(params: dict[str, Any]) -> dict[str, Any]:
+    name = platform(params.get("platform") or "", ())
+    return {"global": {"platform": name}} if name else {}
+
+
 def _global_values(params: dict[str, Any]) -> dict[str, Any]:
     """What istiod hands on to every proxy it injects (istio#57215: ``global.hub`` reaches istiod and proxies alike)."""
     wanted = {
@@ -266,14 +295,17 @@ def releases(params: dict[str, Any]) -> list[Release]:
         values = {"global": _global_values(params)} if component == "istiod" else {}
         if component == "base":
             values = {"global": {"istioNamespace": params["namespace"]}}
-        result.append(
-            Release(name, params["namespace"], component, merged(values, params["values"].get(component) or {}))
-        )
+        for over in (_platform_values(params), params["values"].get(component)):
+            values = merged(values, over or {})
+        result.append(Release(name, params["namespace"], component, values))
     for gateway in params["gateways"]:
-        values = _gateway_values(gateway, params)
+        values = merged(_gateway_values(gateway, params), _platform_values(params))
+        dispensable = {"readinessProbe", "imagePullPolicy"}
         for over in (params["values"].get("gateway"), params["values"].get(gateway["name"]), gateway.get("values")):
             values = merged(values, over or {})
-        result.append(Release(gateway["name"], gateway_namespace(gateway, params), "gateway", values))
+            dispensable -= set(over or {})
+        namespace = gateway_namespace(gateway, params)
+        result.append(Release(gateway["name"], namespace, "gateway", values, frozenset(dispensable)))
     names = [(release.namespace, release.name) for release in result]
     twice = sorted({"/".join(name) for name in names if names.count(name) > 1})
     if twice:

@@ -1,72 +1,77 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How pods are allowed to run: labels of Pod Security Admission, at the lowest level that works. Pure.
+"""What Istio's pods and those with a sidecar must be allowed, in the words of each of Kubernetes' mechanisms. Pure.
 
-PodSecurityPolicy (the guide's way, until Kubernetes 1.24) and OpenShift's SecurityContextConstraints have other shapes
-and will be further functions beside ``labels``.
+Two tables: what runs in a namespace needs a privilege, and a privilege is a level of Pod Security Admission, a
+PodSecurityPolicy (the guide's way, until Kubernetes 1.24) or one of OpenShift's SecurityContextConstraints.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
-#: From the strictest to the most lenient, as Kubernetes names them.
-LEVELS = ("restricted", "baseline", "privileged")
-MODES = ("enforce", "audit", "warn")
-PREFIX = "pod-security.kubernetes.io/"
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
-#: What runs in a namespace -> the level that it needs. istiod and gateways bind low ports by a safe sysctl and need no
-#: capability; the init container that redirects an application's traffic needs NET_ADMIN and NET_RAW.
-LEVEL_FOR = {"control-plane": "baseline", "application": "privileged"}
+ADMISSION, POLICY, CONSTRAINTS = "PodSecurityAdmission", "PodSecurityPolicy", "SecurityContextConstraints"
+
+#: What may run in a namespace.
+RUNS = ("application", "control-plane", "node")
 
 
-def labels(level: str) -> dict[str, str]:
-    """Namespace labels of a level, for all modes: what is refused is what is warned of."""
-    return {PREFIX + mode: level for mode in MODES}
+class Privilege(NamedTuple):
+    """What pods must be allowed.
 
-
-def admits(level: str, needed: str) -> bool:
-    """Whether a namespace at a level admits pods that need another."""
-    return LEVELS.index(level) >= LEVELS.index(needed)
-
-
-def foreign_labels(namespace: dict[str, Any] | None, manager: str) -> dict[str, str]:
-    """Pod security labels of a namespace that somebody else has set.
-
-    :arg manager: our field manager; labels that it owns are not foreign
+    :ivar str level: the strictest level of Pod Security Admission that admits them
+    :ivar str policy: name of the PodSecurityPolicy, which is ours
+    :ivar str constraints: name of the SecurityContextConstraints, OpenShift's own but for ``istio``
     """
-    if not namespace:
-        return {}
-    meta = namespace["metadata"]
-    ours: set[str] = set()
-    for entry in meta.get("managedFields") or []:
-        if entry.get("manager") == manager:
-            owned = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:labels", {})
-            ours |= {path[2:] for path in owned}
-    return {
-        key: value for key, value in (meta.get("labels") or {}).items() if key.startswith(PREFIX) and key not in ours
-    }
+
+    level: str
+    policy: str
+    constraints: str
 
 
-def namespace_object(name: str, level: str, foreign: dict[str, str], force: bool) -> tuple[dict[str, Any], list[str]]:
-    """A namespace with the labels that let pods of a level run, and what is wrong with those of others.
+#: From the least to the most. istiod and gateways bind low ports by a safe sysctl and need no capability; OpenShift's
+#: default would refuse their user 1337, which is outside of a namespace's range, so ``nonroot-v2``. The init container
+#: that redirects an application's traffic needs NET_ADMIN and NET_RAW. Istio CNI and ztunnel work on the node.
+PRIVILEGES: dict[str, Privilege] = {
+    "none": Privilege("baseline", "istio-baseline", "nonroot-v2"),
+    "net-admin": Privilege("privileged", "istio", "istio"),
+    "host": Privilege("privileged", "istio-node", "privileged"),
+}
 
-    Labels of others that are lenient enough stay theirs; those that are too strict stay too unless ``force`` is given,
-    and are reported.
 
-    :returns: the object to apply, and messages about labels that will refuse pods
+def privilege(runs: str, istio_cni: bool) -> str:
+    """The key of ``PRIVILEGES`` that what runs in a namespace needs.
+
+    :arg istio_cni: Istio CNI redirects the applications' traffic on the node, so that they have no istio-init
     """
-    wanted, problems = labels(level), []
-    for key, value in foreign.items():
-        if key not in wanted or force:
-            continue
-        enough = value in LEVELS and admits(value, level)
-        if not enough and key == PREFIX + "enforce":
-            problems.append(
-                f"Namespace {name} enforces Pod Security level {value}, set by somebody else; pods there need {level}. "
-                "Let its owner change the label, or set psp_rbac_force: true."
-            )
-        del wanted[key]
-    metadata: dict[str, Any] = {"name": name, **({"labels": wanted} if wanted else {})}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, problems
+    if runs == "node":
+        return "host"
+    return "net-admin" if runs == "application" and not istio_cni else "none"
+
+
+def most(keys: set[str]) -> str:
+    """The greatest of some privileges."""
+    return max(keys, key=list(PRIVILEGES).index)
+
+
+def check_level(namespace: str, level: str, needed: str, seccomp_profile: bool) -> None:
+    """Refuse a level that is asked for and would refuse Istio's own containers.
+
+    :arg needed: key of ``PRIVILEGES``
+    :arg seccomp_profile: the proxies set one, as ``restricted`` demands of every container
+    :raises JobError: it would
+    """
+    if level != "privileged" and needed != "none":
+        raise JobError(
+            f"Namespace {namespace}: level {level} refuses pods that need {PRIVILEGES[needed].level}. Leave the level "
+            "out, or install Istio CNI and set psp_rbac_istio_cni: true."
+        )
+    if level == "restricted" and not seccomp_profile:
+        raise JobError(
+            f"Namespace {namespace}: level restricted refuses proxies without a seccomp profile. Set "
+            "global.proxy.seccompProfile: {type: RuntimeDefault} of istiod in istio_helm_values and "
+            "psp_rbac_seccomp_profile: true, or use level baseline."
+        )

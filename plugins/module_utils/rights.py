@@ -10,6 +10,9 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.kube import group_resource
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY, PRIVILEGES
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_grants import USED, use_rule
+from ansible_collections.meshops.istio.plugins.module_utils.service_accounts import POD_SPECS
 
 READ = ("get", "list")
 WRITE = ("get", "list", "create", "patch")
@@ -21,12 +24,14 @@ class Right(NamedTuple):
     """Verbs on a kind.
 
     :ivar str where: ``cluster``, ``control-plane`` (Istio's and the gateways' namespaces) or ``application``
+    :ivar tuple mechanisms: needed only where one of these decides which pods may run; empty for everywhere
     """
 
     api_version: str
     kind: str
     verbs: tuple[str, ...]
     where: str
+    mechanisms: tuple[str, ...] = ()
 
 
 RIGHTS: tuple[Right, ...] = (
@@ -53,6 +58,14 @@ RIGHTS: tuple[Right, ...] = (
     Right("apps/v1", "Deployment", (*WRITE, "watch"), "application"),
     Right("networking.istio.io/v1", "Gateway", WRITE, "application"),
     Right("networking.istio.io/v1", "VirtualService", WRITE, "application"),
+    Right("policy/v1beta1", POLICY, WRITE, "cluster", (POLICY,)),
+    Right("security.openshift.io/v1", CONSTRAINTS, WRITE, "cluster", (CONSTRAINTS,)),
+    Right("rbac.authorization.k8s.io/v1", "RoleBinding", WRITE, "application", (POLICY, CONSTRAINTS)),
+    *(
+        Right(api_version, kind, ("list",), "application", (POLICY, CONSTRAINTS))
+        for api_version, kind in POD_SPECS
+        if kind not in ("Pod", "Deployment")  # may be listed by other rights
+    ),
 )
 
 
@@ -80,16 +93,27 @@ def of_rules(rules: list[dict[str, Any]], namespace: str = "") -> list[dict[str,
     return found
 
 
+def uses(mechanism: str) -> list[dict[str, Any]]:
+    """Rules that allow to use the policies that role psp_rbac hands on: only who may use one may let others."""
+    return [use_rule(mechanism, privilege) for privilege in PRIVILEGES if privilege != "host"]
+
+
 def reviews(
-    control_plane: list[str], applications: list[str], further: Iterable[dict[str, str]] = ()
+    control_plane: list[str],
+    applications: list[str],
+    further: Iterable[dict[str, str]] = (),
+    mechanism: str = "",
 ) -> list[dict[str, str]]:
     """``resourceAttributes`` of the access reviews, one a verb, without those that a wider one covers.
 
     :arg further: attributes beside those of ``RIGHTS``
+    :arg mechanism: how the cluster decides which pods may run
     """
     places = {"cluster": [""], "control-plane": control_plane, "application": applications}
-    asked = list(further)
+    asked = [*further, *(of_rules(uses(mechanism)) if mechanism in USED else ())]
     for right in RIGHTS:
+        if right.mechanisms and mechanism not in right.mechanisms:
+            continue
         group, resource = group_resource(right.api_version, right.kind)
         rule = {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
         for namespace in places[right.where]:

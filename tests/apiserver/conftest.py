@@ -58,6 +58,13 @@ def psp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
 
 
 @pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
+    """Yield one of that Kubernetes with the admission off: it serves PodSecurityPolicy all the same."""
+    with bed("served", versions.PSP_KUBERNETES, tmp_path_factory.mktemp("home")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
     """Yield one of today that enforces the level baseline where no label says otherwise."""
     with bed("hardened", TODAY, tmp_path_factory.mktemp("home"), "--pod-security=baseline") as found:

@@ -14,6 +14,8 @@ import yaml
 from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, rights
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.kube import group_resource
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import PROBED_NAMESPACE
 
 VERBS = ("*", "get", "list", "watch", "create", "update", "patch", "delete")
 GROUP = "rbac.authorization.k8s.io"
@@ -25,6 +27,8 @@ PLACES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "application": ("meshops-istio-application", "What it does in applications' namespaces.", ("liveness",)),
 }
 HANDED_ON = "meshops-istio-handed-on"
+#: Mechanism of pod security -> how its file and roles are called.
+MECHANISMS = {POLICY: "psp", CONSTRAINTS: "scc"}
 
 HEADER = """\
 # Copyright: meshops.istio contributors
@@ -38,6 +42,15 @@ HEADER = """\
 # change the bindings' subjects; for further namespaces of gateways or applications, add a RoleBinding in each.
 #
 # Made by tests/cluster/rbac.py from plugins/module_utils/rights.py and Istio's charts; a test holds it equal to them.
+"""
+MECHANISM_HEADER = """\
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What an account needs beside docs/rbac.yml where {mechanism} decides which pods may run.
+#
+# Made by tests/cluster/rbac.py from plugins/module_utils/rights.py; a test holds it equal to that.
 """
 HANDED_ON_COMMENT = """\
 # What istiod itself is allowed to do. Kubernetes lets only those create a role who hold what is in it. The other way,
@@ -61,13 +74,13 @@ def merged(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rules(place: str) -> list[dict[str, Any]]:
-    """Rights of one place."""
+def _rules(place: str, mechanism: str = "") -> list[dict[str, Any]]:
+    """Rights of one place; with a mechanism, those that only it needs."""
     return [
         {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
         for right in rights.RIGHTS
         for group, resource in [group_resource(right.api_version, right.kind)]
-        if right.where == place
+        if right.where == place and (mechanism in right.mechanisms if mechanism else not right.mechanisms)
     ]
 
 
@@ -128,6 +141,29 @@ def text(variables: dict[str, Any]) -> str:
     return header + "".join(f"---\n{comment}{_dumped(document)}" for comment, document in documents)
 
 
+def mechanism_text(mechanism: str) -> str:
+    """The whole file of what a cluster with PodSecurityPolicy or SecurityContextConstraints needs beside the other."""
+    short = MECHANISMS[mechanism]
+    cluster, application, probe = (f"meshops-istio-{short}{end}" for end in ("", "-application", "-probe"))
+    (bound_in,) = PLACES["application"][2]
+    documents: list[tuple[str, dict[str, Any]]] = [
+        ("# The policies, and to use them: only who may can let others.\n",
+         _role(cluster, [*merged(_rules("cluster", mechanism)), *rights.uses(mechanism)])),
+        ("", _binding(cluster)),
+        ("# Bindings, and the workloads whose service accounts are bound.\n",
+         _role(application, merged(_rules("application", mechanism)))),
+        ("", _binding(application, bound_in)),
+    ]  # fmt: skip
+    if mechanism == POLICY:
+        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
+        documents += [
+            ("# The dry run of a pod tells whether the admission is active.\n", _role(probe, [rule])),
+            ("", _binding(probe, PROBED_NAMESPACE)),
+        ]
+    header = MECHANISM_HEADER.format(mechanism=mechanism)
+    return header + "".join(f"---\n{comment}{_dumped(document)}" for comment, document in documents)
+
+
 class _Dumper(yaml.SafeDumper):
     """YAML as people indent it; the innermost lists stay on a line."""
 
@@ -148,6 +184,6 @@ def _dumped(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110)
 
 
-def path(root: Path) -> Path:
-    """Where it is."""
-    return root / "docs/rbac.yml"
+def path(root: Path, mechanism: str = "") -> Path:
+    """Where it is, or where that of a mechanism is."""
+    return root / "docs" / (f"rbac-{MECHANISMS[mechanism]}.yml" if mechanism else "rbac.yml")

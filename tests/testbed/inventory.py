@@ -42,7 +42,7 @@ def control_plane_vars(kubeconfig: Path, context: str, bin_directory: Path, char
     return {
         "testbed_source": "control-plane",
         **access(kubeconfig, context, bin_directory, charts, istio),
-        "istio_helm_values": versions.NO_ISTIOD_VALUES | versions.OLD_CHART_VALUES.get(istio, {}),
+        "istio_helm_values": versions.NO_ISTIOD_VALUES,
     }
 
 

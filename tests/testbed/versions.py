@@ -177,8 +177,6 @@ KWOK_STAGES = tuple(
 # kwok runs no istiod, so a webhook that calls it would refuse every pod (failurePolicy Fail). The charts leave the
 # injector out with this value, which 1.16 and 1.31 share; the validators ignore failures until istiod itself is there.
 NO_ISTIOD_VALUES = {"istiod": {"global": {"operatorManageWebhooks": True}}}
-# An old base chart renders its definitions only on request; else they are in Helm's own directory for them, crds/.
-OLD_CHART_VALUES = {"1.16.5": {"base": {"base": {"enableCRDTemplates": True}}}}
 
 NODE_PROGRAMS = ("kubeadm", "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Job of module istio_crds: Istio's definitions, just as the base chart would create them.
 
-They carry Helm's ownership and are applied under Helm's own field manager, so that the base release adopts them without
-conflict, by Helm 3 or 4 (istio#43204, istio#59630).
+They carry Helm's ownership, where they are part of the release, and are applied under Helm's own field manager, so that
+the base release adopts them without conflict, by Helm 3 or 4 (istio#43204, istio#59630).
 """
 
 from __future__ import annotations
@@ -60,10 +60,11 @@ def run(task: Task) -> dict[str, Any]:
     values = mesh.merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
     cluster = Cluster(params)
     kube_version = cluster.version()["gitVersion"]
-    wanted = [
-        owned_by_helm(crd, RELEASE, params["namespace"])
-        for crd in charts.rendered(helm, chart, RELEASE, params["namespace"], values, kube_version, (KIND,))
-    ]
+    rendering = (helm, chart, RELEASE, params["namespace"], values, kube_version, (KIND,))
+    wanted = [owned_by_helm(crd, RELEASE, params["namespace"]) for crd in charts.rendered(*rendering)]
+    # Older charts have them in their crds directory. Helm installs those beside the release and owns none:
+    # marks of ownership would be taken off again by Helm 4, whose field manager is the same.
+    wanted = wanted or charts.rendered(*rendering, include_crds=True)
     if not wanted:
         raise JobError(
             f"The base chart {chart.path} renders no {KIND} with these values. Check istio_helm_values: base: "

@@ -17,6 +17,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, cr
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
@@ -110,12 +111,17 @@ class Run:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.params = task.params
-        self.wanted = mesh.releases(task.params)
+        mesh.releases(task.params)  # names options that contradict each other before anything is read
+        self.cluster = Cluster(task.params)
+        self.params = {**task.params, "platform": self._platform(task.params["platform"])}
+        self.wanted = mesh.releases(self.params)
         self.helm = Helm(task.params["helm_binary"])
         self.charts = self._locate_charts()
-        self.cluster = Cluster(task.params)
+        self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.live: dict[Identity, dict[str, Any]] = {}
+
+    def _platform(self, wanted: str) -> str:
+        return mesh.platform(wanted, served_groups(self.cluster) if wanted == "auto" else ())
 
     def _locate_charts(self) -> dict[str, charts.Chart]:
         names = sorted({release.chart for release in self.wanted})

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tarfile
@@ -279,7 +280,7 @@ def test_rendered_once(tmp_path: Path) -> None:
     first = charts.rendered(**given)
     assert [document["metadata"]["name"] for document in first] == ["gateways.networking.istio.io"]
     assert charts.rendered(**given) == first
-    assert helm.rendered == [("istio-base", "istio-system", chart.path, {"a": 1}, "v1.37.2")]
+    assert helm.rendered == [("istio-base", "istio-system", chart.path, {"a": 1}, "v1.37.2", False)]
     newer = FakeHelm()
     newer.version = "4.3.2"
     other = charts.Chart(written(tmp_path / "other", {**FILES, "new": ""}))
@@ -291,6 +292,7 @@ def test_rendered_once(tmp_path: Path) -> None:
             {"kube_version": "v1.36.0"},
             {"kinds": ("ServiceAccount",)},
             {"chart": other},
+            {"include_crds": True},
         ),
         start=2,
     ):
@@ -298,3 +300,19 @@ def test_rendered_once(tmp_path: Path) -> None:
         assert len(helm.rendered) == count, change
     charts.rendered(**{**given, "helm": newer})
     assert len(newer.rendered) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (None, None),
+        ({"properties": {"service": {}}}, None),
+        ({"additionalProperties": False, "properties": {"service": {}, "env": {}}}, frozenset({"service", "env"})),
+        ({"$defs": {"values": {"additionalProperties": False}}, "$ref": "#/$defs/values"}, None),
+    ],
+    ids=["none", "open", "closed", "elsewhere"],
+)
+def test_accepted_values(tmp_path: Path, schema: dict[str, Any] | None, expected: frozenset[str] | None) -> None:
+    """Gateway charts of old accept only what they know."""
+    more = {"values.schema.json": json.dumps(schema)} if schema else {}
+    assert charts.Chart(written(tmp_path / "gateway", {**FILES, **more})).accepted_values == expected

@@ -302,3 +302,42 @@ def test_merged_shares_nothing() -> None:
     result["a"]["b"].append(1)
     result["c"]["d"].append(1)
     assert (base, over) == ({"a": {"b": []}}, {"c": {"d": []}})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "served", "expected"),
+    [
+        ("auto", ["apps", "policy"], ""),
+        ("auto", ["apps", "security.openshift.io"], "openshift"),
+        ("", ["security.openshift.io"], ""),
+        ("k3s", ["security.openshift.io"], "k3s"),
+    ],
+)
+def test_platform(wanted: str, served: list[str], expected: str) -> None:
+    """Only OpenShift can be known by the API groups that it serves."""
+    assert mesh.platform(wanted, served) == expected
+
+
+def test_platform_reaches_every_chart() -> None:
+    """Each of them adds settings of its own; the user's values win."""
+    found = mesh.releases(settings(platform="openshift", values={"istiod": {"global": {"platform": "gke"}}}))
+    assert [item.values["global"]["platform"] for item in found] == ["openshift", "gke", "openshift"]
+    assert not any("platform" in item.values.get("global", {}) for item in mesh.releases(settings()))
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted", "expected"),
+    [
+        ({}, None, True),
+        ({}, frozenset({"service", "readinessProbe"}), True),
+        ({}, frozenset({"service"}), False),
+        ({"values": {"gateway": {"readinessProbe": {"periodSeconds": 9}}}}, frozenset({"service"}), True),
+    ],
+)
+def test_what_nobody_asked_for_is_left_out_of_older_charts(
+    given: dict[str, Any], accepted: frozenset[str] | None, expected: bool
+) -> None:
+    """Helm's schema check would refuse it; what the user asked for is refused, as it should be."""
+    found = release("istio-ingressgateway", **given).fitted(accepted)
+    assert ("readinessProbe" in found.values) is expected
+    assert "service" in found.values

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import rights
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
 from ansible_collections.meshops.istio.plugins.module_utils.rights import (
     ANY_ROLE,
     RIGHTS,
@@ -18,6 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.rights import (
     grouped,
     of_rules,
     reviews,
+    uses,
 )
 
 CONTROL_PLANE = ["istio-system", "istio-ingress"]
@@ -109,7 +111,7 @@ def test_every_right_is_asked_for_or_covered(right: Right) -> None:
     assert resource.namespaced or right.where == "cluster"
     assert set(right.verbs) <= {"get", "list", "watch", "create", "update", "patch", "delete"}
     assert len(right.verbs) == len(set(right.verbs))
-    found = reviews(CONTROL_PLANE, APPLICATIONS)
+    found = reviews(CONTROL_PLANE, APPLICATIONS, mechanism=next(iter(right.mechanisms), ""))
     group = right.api_version.rpartition("/")[0]
     namespaces = {"cluster": [""], "control-plane": CONTROL_PLANE, "application": APPLICATIONS}[right.where]
     for namespace in namespaces:
@@ -207,3 +209,28 @@ def test_grouped() -> None:
         ("deployments.apps/scale/istiod", "web"): ["get"],
         ("configmaps/istio", ""): ["get"],
     }
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "group", "resource"),
+    [
+        (POLICY, "policy", "podsecuritypolicies"),
+        (CONSTRAINTS, "security.openshift.io", "securitycontextconstraints"),
+    ],
+)
+def test_rights_of_a_mechanism(mechanism: str, group: str, resource: str) -> None:
+    """Policies are written and handed on, and bindings in applications' namespaces; elsewhere nobody asks for that."""
+    asked = reviews(CONTROL_PLANE, APPLICATIONS, mechanism=mechanism)
+    assert attributes("create", group, resource) in asked
+    assert attributes("use", group, resource, name="istio") in asked
+    assert attributes("create", "rbac.authorization.k8s.io", "rolebindings", namespace="web") in asked
+    assert attributes("list", "batch", "cronjobs", namespace="web") in asked
+    without = reviews(CONTROL_PLANE, APPLICATIONS, mechanism=ADMISSION)
+    assert without == reviews(CONTROL_PLANE, APPLICATIONS)
+    assert not [entry for entry in without if entry["resource"] == resource]
+
+
+def test_nobody_must_hold_the_nodes_privileges() -> None:
+    """Istio CNI is asked for by few, and its policy allows everything."""
+    names = [name for rule in uses(POLICY) for name in rule["resourceNames"]]
+    assert names == ["istio-baseline", "istio"]

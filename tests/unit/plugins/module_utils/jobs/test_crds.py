@@ -34,16 +34,19 @@ class World:
         self.objects: dict[Identity, dict[str, Any]] = {}
         self.log: list[str] = []
         self.values: dict[str, Any] = {}
+        self.beside = ""
         self.text = RENDERED + "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: x}\n"
 
     version_of_server = "v1.37.2"
 
-    def template(self, name: str, namespace: str, chart: Path, values: dict[str, Any], kube_version: str) -> str:
-        """Helm."""
+    def template(
+        self, name: str, namespace: str, chart: Path, values: dict[str, Any], kube_version: str, include_crds: bool
+    ) -> str:
+        """Helm; `beside` is the chart's crds directory."""
         assert (name, chart.name, kube_version) == ("istio-base", "base", "v1.37.2")
         self.log.append(f"render for {namespace}")
         self.values = values
-        return self.text
+        return self.text + (self.beside if include_crds else "")
 
     def list(self, _api_version: str, kind: str, _namespace: None) -> list[dict[str, Any]]:
         """All definitions."""
@@ -178,3 +181,13 @@ def test_chart_without_definitions(world: World, options: dict[str, Any]) -> Non
     world.text = "kind: ServiceAccount\n"
     with pytest.raises(JobError, match=r"renders no CustomResourceDefinition with these values.*resourceScope"):
         run(options)
+
+
+def test_definitions_beside_the_release(world: World, options: dict[str, Any]) -> None:
+    """Older charts have them in their crds directory: Helm owns none of those, and takes marks of ownership off."""
+    world.text, world.beside = "kind: ServiceAccount\n", RENDERED
+    assert run(options)["crds"] == NAMES
+    applied = [obj["metadata"] for obj in world.objects.values()]
+    assert sorted(meta["name"] for meta in applied) == NAMES
+    assert all(meta["labels"] == {"app": "istio-pilot"} and "annotations" not in meta for meta in applied)
+    assert run(options)["changed"] is False

@@ -14,29 +14,56 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security
+from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
+from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
 
 PREFIX = "pod-security.kubernetes.io/"
 MANAGER = "meshops.istio.pod-security"
 
 
 class World:
-    """A cluster of namespaces."""
+    """A cluster of namespaces and of whatever else was applied to it."""
 
     def __init__(self) -> None:
         self.namespaces: dict[str, dict[str, Any]] = {}
+        self.others: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.applied: list[str] = []
+        self.deleted: list[str] = []
 
-    def namespaced(self, _obj: dict[str, Any]) -> bool:
-        """Namespaces live in none."""
-        return False
+    def namespaced(self, obj: dict[str, Any]) -> bool:
+        """Whether a kind lives in namespaces."""
+        return obj["kind"] in ("RoleBinding", "Deployment")
 
-    def get(self, _api_version: str, _kind: str, name: str, _namespace: None) -> dict[str, Any] | None:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
         """One of them."""
-        return self.namespaces.get(name)
+        if kind == "Namespace":
+            return self.namespaces.get(name)
+        return self.others.get((api_version, kind, namespace or "", name))
 
-    def list(self, _api_version: str, _kind: str, _namespace: None) -> list[dict[str, Any]]:
-        """All of them."""
-        return list(self.namespaces.values())
+    def list(
+        self, api_version: str, kind: str, namespace: str | None = None, label_selector: str | None = None
+    ) -> list[dict[str, Any]]:
+        """All of a kind."""
+        if kind == "Namespace":
+            return list(self.namespaces.values())
+        wanted = dict(pair.split("=") for pair in label_selector.split(",")) if label_selector else {}
+        return [
+            obj
+            for key, obj in self.others.items()
+            if key[:2] == (api_version, kind)
+            and namespace in (None, key[2])
+            and wanted.items() <= obj["metadata"].get("labels", {}).items()
+        ]
+
+    def put(self, obj: dict[str, Any]) -> None:
+        """An object that somebody has made."""
+        self.others[identity(obj)] = obj
+
+    def delete(self, obj: dict[str, Any]) -> bool:
+        """Forget one."""
+        self.deleted.append(reference(obj))
+        return bool(self.others.pop(identity(obj)))
 
     def add(self, name: str, manager: str = "kubectl", **labels: str) -> None:
         """A namespace with levels that somebody has set."""
@@ -52,6 +79,11 @@ class World:
     def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "") -> dict[str, Any]:
         """Store with our manager."""
         assert manager == MANAGER
+        if obj["kind"] != "Namespace":
+            if not dry_run:
+                self.applied.append(reference(obj))
+                self.put(copy.deepcopy(obj))
+            return copy.deepcopy(obj)
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
         if not dry_run:
             self.applied.append(name)
@@ -70,15 +102,21 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """An empty cluster."""
     found = World()
     monkeypatch.setattr(pod_security, "Cluster", lambda _params: found)
+    monkeypatch.setattr(pod_security, "detect", lambda _cluster: ADMISSION)
     return found
 
 
-def run(*namespaces: dict[str, Any], check_mode: bool = False, diff: bool = False, **given: Any) -> dict[str, Any]:
-    """Run the job as Ansible would."""
+def task(*namespaces: dict[str, Any], check_mode: bool = False, diff: bool = False, **given: Any) -> Task:
+    """The job's task as Ansible would make it."""
     options = {"namespaces": list(namespaces), **given}
     validated = ArgumentSpecValidator(copy.deepcopy(pod_security.ARGUMENT_SPEC)).validate(options)
     assert not validated.error_messages
-    return pod_security.run(Task(validated.validated_parameters, check_mode, diff))
+    return Task(validated.validated_parameters, check_mode, diff)
+
+
+def run(*namespaces: dict[str, Any], **given: Any) -> dict[str, Any]:
+    """Run the job."""
+    return pod_security.run(task(*namespaces, **given))
 
 
 MESH = {"name": "istio-system", "runs": "control-plane"}
@@ -108,9 +146,23 @@ def test_second_run_writes_nothing(world: World) -> None:
 
 
 def test_level_that_is_given(world: World) -> None:
-    """With Istio CNI, applications need no more than `restricted`."""
-    run({**SHOP, "level": "restricted"})
+    """With Istio CNI and a seccomp profile, applications need no more than `restricted`."""
+    run({**SHOP, "level": "restricted"}, istio_cni=True, seccomp_profile=True)
     assert world.levels("shop") == {"restricted"}
+
+
+def test_level_that_would_refuse_istio_init(world: World) -> None:
+    """Is refused before anything is written."""
+    with pytest.raises(JobError) as caught:
+        run(MESH, {**SHOP, "level": "baseline"})
+    assert "Namespace shop: level baseline" in caught.value.message
+    assert world.applied == []
+
+
+def test_applications_with_istio_cni(world: World) -> None:
+    """Nothing but the namespace of Istio CNI itself is privileged."""
+    result = run(MESH, SHOP, {"name": "kube-system", "runs": "node"}, istio_cni=True)
+    assert result["levels"] == {"istio-system": "baseline", "shop": "baseline", "kube-system": "privileged"}
 
 
 def test_namespace_that_is_named_twice(world: World) -> None:
@@ -163,3 +215,141 @@ def test_force(world: World) -> None:
     world.add("shop", enforce="restricted", warn="restricted")
     assert run(SHOP, force=True)["changed"] is True
     assert world.levels("shop") == {"privileged"}
+
+
+def test_taking_labels_back(world: World) -> None:
+    """Ours go, what others have set stays, and so do the namespaces."""
+    run(MESH, SHOP)
+    world.namespaces["shop"]["metadata"]["labels"]["team"] = "a"
+    world.applied.clear()
+    result = run(MESH, {"name": "nowhere"}, state="absent")
+    assert (result["changed"], result["objects"]) == (True, ["Namespace istio-system"])
+    assert world.namespaces["istio-system"]["metadata"]["labels"] == {}
+    assert world.namespaces["shop"]["metadata"]["labels"]["team"] == "a"
+    assert run(MESH, {"name": "nowhere"}, state="absent")["changed"] is False
+    assert "nowhere" not in world.namespaces
+
+
+def deployment(namespace: str, account: str) -> dict[str, Any]:
+    """A workload with a custom service account."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "cart", "namespace": namespace},
+        "spec": {"template": {"spec": {"serviceAccountName": account}}},
+    }
+
+
+ISTIO_POLICY = {"apiVersion": "policy/v1beta1", "kind": "PodSecurityPolicy", "metadata": {"name": "istio"}, "spec": {}}
+
+
+@pytest.fixture
+def policies(world: World) -> World:
+    """A cluster of namespaces `istio-system` and `shop`, in which a Deployment has an account of its own."""
+    world.add("istio-system")
+    world.add("shop")
+    world.put(deployment("shop", "cart"))
+    return world
+
+
+def subjects(world: World, namespace: str, name: str) -> list[str]:
+    """Who is bound."""
+    binding = world.get("rbac.authorization.k8s.io/v1", "RoleBinding", name, namespace)
+    assert binding
+    return [subject["name"] for subject in binding["subjects"]]
+
+
+def test_policies(policies: World) -> None:
+    """For every account that the workloads use; the mesh's own accounts are not there yet, so all of its namespace."""
+    result = run(MESH, SHOP, mechanism=POLICY)
+    assert result == {
+        "changed": True,
+        "mechanism": POLICY,
+        "policies": {"istio-system": "istio-baseline", "shop": "istio"},
+        "service_accounts": {"shop": ["cart", "default"]},
+        "objects": [
+            "PodSecurityPolicy istio-baseline",
+            "PodSecurityPolicy istio",
+            "ClusterRole istio-baseline",
+            "ClusterRole istio",
+            "RoleBinding istio-system/istio-baseline",
+            "RoleBinding shop/istio",
+        ],
+    }
+    assert subjects(policies, "shop", "istio") == ["cart", "default"]
+    assert subjects(policies, "istio-system", "istio-baseline") == ["system:serviceaccounts:istio-system"]
+    again = run(MESH, SHOP, mechanism=POLICY, diff=True)
+    assert (again["changed"], again["diff"]) == (False, [])
+
+
+def test_a_role_is_there_before_its_binding(policies: World) -> None:
+    """The API server looks the role up to see whether we may bind it."""
+    run(SHOP, mechanism=POLICY)
+    assert policies.applied.index("ClusterRole istio") < policies.applied.index("RoleBinding shop/istio")
+
+
+def test_explicit_accounts_win(policies: World) -> None:
+    """Also in a second entry of the same namespace, as the role gives them; `*` is all of the namespace."""
+    result = run(SHOP, {"name": "shop", "service_accounts": ["web"]}, mechanism=POLICY)
+    assert subjects(policies, "shop", "istio") == ["web"]
+    assert result["service_accounts"] == {}
+    run({"name": "shop", "service_accounts": ["*"]}, mechanism=POLICY)
+    assert subjects(policies, "shop", "istio") == ["system:serviceaccounts:shop"]
+
+
+def test_nobody_is_bound_by_an_empty_list(policies: World) -> None:
+    """It does not mean everybody."""
+    run({"name": "shop", "service_accounts": []}, mechanism=POLICY)
+    assert policies.others.keys() == {identity(deployment("shop", "cart"))}
+
+
+def test_a_namespace_that_is_missing_is_made(policies: World) -> None:
+    """Without labels, as those belong to another mechanism."""
+    run({"name": "new"}, mechanism=POLICY)
+    assert policies.namespaces["new"]["metadata"]["labels"] == {}
+
+
+def test_node_privileges_are_for_known_accounts(policies: World) -> None:
+    """Not for all that live in kube-system."""
+    run({"name": "kube-system", "runs": "node"}, mechanism=POLICY)
+    assert subjects(policies, "kube-system", "istio-node") == ["istio-cni", "ztunnel"]
+
+
+def test_a_policy_of_somebody_else_is_left_alone(policies: World) -> None:
+    """Who followed the guide by hand has one of that name; it is named in a warning."""
+    policies.put(copy.deepcopy(ISTIO_POLICY))
+    job = task(SHOP, mechanism=POLICY)
+    result = pod_security.run(job)
+    assert policies.get("policy/v1beta1", "PodSecurityPolicy", "istio", None) == ISTIO_POLICY
+    assert result["objects"] == ["ClusterRole istio", "RoleBinding shop/istio"]
+    (warning,) = job.warnings
+    assert "PodSecurityPolicy istio is there and not made by this role" in warning
+    assert "psp_rbac_force" in warning
+    run(SHOP, mechanism=POLICY, force=True)
+    assert policies.get("policy/v1beta1", "PodSecurityPolicy", "istio", None) != ISTIO_POLICY
+
+
+def test_constraints(policies: World) -> None:
+    """OpenShift: the same shape, and its own constraints where it brings them."""
+    result = run(MESH, SHOP, mechanism=CONSTRAINTS)
+    assert result["policies"] == {"istio-system": "nonroot-v2", "shop": "istio"}
+    assert [name for name in result["objects"] if name.startswith("SecurityContextConstraints")] == [
+        "SecurityContextConstraints istio"
+    ]
+    assert subjects(policies, "shop", "istio") == ["cart", "default"]
+
+
+def test_taking_policies_back(policies: World) -> None:
+    """Only what was made here, and with the last namespace that needs it the policy itself."""
+    policies.put({**copy.deepcopy(ISTIO_POLICY), "metadata": {"name": "theirs", "labels": {"team": "a"}}})
+    run(MESH, SHOP, mechanism=POLICY)
+    before = run(SHOP, state="absent", check_mode=True, diff=True)
+    assert policies.deleted == []
+    result = run(SHOP, state="absent")
+    assert result["objects"] == before["objects"] == policies.deleted
+    assert policies.deleted == ["RoleBinding shop/istio", "ClusterRole istio", "PodSecurityPolicy istio"]
+    assert [entry["after"] for entry in before["diff"]] == ["", "", ""]
+    run(MESH, state="absent")
+    kinds = sorted(key[1] for key in policies.others)
+    assert kinds == ["Deployment", "PodSecurityPolicy"]
+    assert run(MESH, SHOP, state="absent")["changed"] is False

@@ -193,6 +193,7 @@ class World:
         self.log: list[str] = []
         self.lock = threading.Lock()
         self.forced: list[str] = []
+        self.groups: list[str] = []
         self.from_the_dead = False
         self.fails: str | None = None
 
@@ -323,6 +324,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(releases, "Cluster", lambda _params: found)
     monkeypatch.setattr(releases, "Helm", lambda _binary: found)
+    monkeypatch.setattr(releases, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(releases.lease, "held", held)
     monkeypatch.setattr(releases, "Waiter", Waiter)
     return found
@@ -572,3 +574,21 @@ def test_bad_options_are_named_before_anything_is_read(world: World, options: di
     with pytest.raises(JobError, match="unknown component"):
         run({**options, "values": {"mixer": {}}})
     assert world.log == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "given", "expected"),
+    [
+        ([], {}, None),
+        (["security.openshift.io"], {}, "openshift"),
+        (["security.openshift.io"], {"platform": ""}, None),
+        ([], {"platform": "gke"}, "gke"),
+    ],
+)
+def test_platform(
+    world: World, options: dict[str, Any], groups: list[str], given: dict[str, Any], expected: str | None
+) -> None:
+    """OpenShift is found by what it serves, unless another platform or none is named."""
+    world.groups = groups
+    found = releases.Run(task_of({**options, **given})).wanted
+    assert {release.values.get("global", {}).get("platform") for release in found} == {expected}
