@@ -22,6 +22,7 @@ import pytest
 from apiserver.conftest import TODAY, bed
 from harness.beds import LOCAL, BedCluster
 from harness.in_process import options_of, run_job, run_preflight
+from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, releases
@@ -564,6 +565,16 @@ def test_a_second_run_over_our_own_is_silent(mine: BedCluster) -> None:
         kinds = "crd,validatingwebhookconfiguration,mutatingwebhookconfiguration"
         ours = [name for name in mine.kubectl("get", kinds, "--output=name").split() if "istio" in name]
         mine.kubectl("delete", *ours)
+
+
+def test_the_documented_rights_are_enough(mine: BedCluster) -> None:
+    """An account with docs/rbac.yml alone: what it may not read is left out, and nothing fails for it."""
+    mine.kubectl("apply", "-f", ROOT / "docs/rbac.yml")
+    token = mine.token("meshops", "meshops-istio")
+    direct = {"kubeconfig": None, "context": None, "host": mine.server, "ca_cert": str(mine.ca), "api_key": token}
+    options = {**options_of(mine.variables), **direct, "exposure": "NodePort", "application_namespaces": ["liveness"]}
+    result, _task = run_preflight({**options, "recommended_cpu": "0", "recommended_memory": "0"})
+    assert result["findings"] == []
 
 
 # -- the rows ----------------------------------------------------------------------------------------------------------
