@@ -129,12 +129,21 @@ CODES: dict[str, Code] = {
         "Choose a minor that the message names, or compare yourself and go on.",
     ),
     # -- rights and room -----------------------------------------------------------------------------------------------
+    "pod-security-unknown": Code(
+        ERROR,
+        "The cluster serves PodSecurityPolicy (Kubernetes 1.24 and older). Whether its admission is on, only the dry "
+        "run of a pod can tell, and something else refused that pod: a missing right, a quota, a webhook.",
+        "`kubectl run probe --image=none --namespace=default --dry-run=server`.",
+        "Allow the account to create pods in namespace `default` (nothing is stored; [rbac-psp.yml](rbac-psp.yml) has "
+        "the right), or name the mechanism by `psp_rbac_mechanism`.",
+    ),
     "right-missing": Code(
         ERROR,
         "The credentials lack a right that the run needs. There is one finding for each verb and resource. Checks that "
         "need what may not be read are left out.",
         "`kubectl auth can-i VERB RESOURCE --namespace NAMESPACE`.",
-        "Bind the ClusterRole in [rbac.yml](rbac.yml) to this user, or use other credentials.",
+        "Bind the ClusterRoles in [rbac.yml](rbac.yml) to this user, with PodSecurityPolicy or on OpenShift also those "
+        "in [rbac-psp.yml](rbac-psp.yml) or [rbac-scc.yml](rbac-scc.yml), or use other credentials.",
     ),
     "room-none": Code(
         ERROR,

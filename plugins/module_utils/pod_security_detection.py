@@ -33,13 +33,14 @@ def served_groups(cluster: Cluster) -> dict[str, set[str]]:
     return {group["name"]: {version["version"] for version in group["versions"]} for group in groups}
 
 
-def detect(cluster: Cluster) -> str:
+def detect(cluster: Cluster, served: dict[str, set[str]] | None = None) -> str:
     """The mechanism of a cluster: SecurityContextConstraints where they are served (OpenShift), PodSecurityPolicy where
     its admission is active, which it need not be where it is served, else Pod Security Admission.
 
+    :arg served: what ``served_groups`` says, if that is known already
     :raises JobError: a cluster that serves PodSecurityPolicy does not let us find out
     """
-    served = served_groups(cluster)
+    served = served_groups(cluster) if served is None else served
     if "security.openshift.io" in served:
         return CONSTRAINTS
     if "v1beta1" in served.get("policy", ()) and _policies_admit(cluster):

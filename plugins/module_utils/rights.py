@@ -53,6 +53,11 @@ RIGHTS: tuple[Right, ...] = (
     Right("rbac.authorization.k8s.io/v1", "Role", OWN, "control-plane"),
     Right("rbac.authorization.k8s.io/v1", "RoleBinding", OWN, "control-plane"),
     Right("coordination.k8s.io/v1", "Lease", ("get", "create", "update", "delete"), "control-plane"),
+    *(
+        Right("v1", kind, ("list",), where)
+        for kind in ("LimitRange", "ResourceQuota")
+        for where in ("control-plane", "application")
+    ),
     Right("v1", "Service", WRITE, "application"),
     Right("v1", "ServiceAccount", WRITE, "application"),
     Right("apps/v1", "Deployment", (*WRITE, "watch"), "application"),
@@ -68,6 +73,9 @@ RIGHTS: tuple[Right, ...] = (
     ),
 )
 
+
+#: Mechanism -> the file that documents what it needs beside docs/rbac.yml.
+FILE_OF = {POLICY: "docs/rbac-psp.yml", CONSTRAINTS: "docs/rbac-scc.yml"}
 
 #: Who may do all of this may create any role, and what it allows does not matter.
 ANY_ROLE: tuple[dict[str, str], ...] = tuple(

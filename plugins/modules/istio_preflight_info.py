@@ -31,6 +31,13 @@ options:
   istioctl_binary:
     description: Path of istioctl. Not looked at if not given, as no module needs it.
     type: path
+  pod_security_mechanism:
+    description:
+      - How the cluster decides which pods may run, which has rights of its own.
+      - V(auto) finds it, as M(meshops.istio.istio_pod_security) does.
+    type: str
+    choices: [auto, PodSecurityPolicy, SecurityContextConstraints, PodSecurityAdmission]
+    default: auto
   recommended_cpu:
     description: Processor time in cores below which the free room is warned of.
     type: str

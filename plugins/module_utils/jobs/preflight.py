@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Job of module istio_preflight_info: everything that can be known to go wrong, before anything is written.
 
-Reads only, access reviews and a dry run of a Service apart. What is wrong is decided by rules, each in the file of its
-subject; here the cluster is read once, the rules are called, and all that they find is told together.
+Reads only, access reviews and dry runs of a Service and a Pod apart. What is wrong is decided by rules, each in the
+file of its subject; here the cluster is read once, the rules are called, and all that they find is told together.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     mesh,
     namespaces,
     node_ports,
+    pod_security,
     quotas,
     rights,
     service_ports,
@@ -43,6 +44,11 @@ ARGUMENT_SPEC = argument_spec(
         **mesh.MESH_ARGUMENT_SPEC,
         "application_namespaces": {"type": "list", "elements": "str", "default": []},
         "istioctl_binary": {"type": "path"},
+        "pod_security_mechanism": {
+            "type": "str",
+            "choices": ["auto", pod_security.POLICY, pod_security.CONSTRAINTS, pod_security.ADMISSION],
+            "default": "auto",
+        },
         "recommended_cpu": {"type": "str", "default": "4"},
         "recommended_memory": {"type": "str", "default": "8G"},
         "ignore": {"type": "list", "elements": "str", "default": []},
@@ -98,6 +104,7 @@ class Preflight:
         self.charts: dict[str, charts.Chart] = {}
         self.control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
         self.applications = sorted(set(self.params["application_namespaces"]))
+        self._served: dict[str, set[str]] = {}
         #: releases that this helm cannot render, which is a finding
         self._refused: set[str] = set()
 
@@ -146,8 +153,9 @@ class Preflight:
         :returns: the rendered objects of each release, with its namespace
         """
         self._locate()
-        self.releases = self._as_installed(cluster)
+        self.releases = self._as_installed()
         rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
+        self._pod_security(cluster)
         self._rights(cluster)
         return rendered
 
@@ -161,13 +169,9 @@ class Preflight:
                 self.add("chart-missing", f"chart {name} {version}", error.message, fix)
         self.facts["charts"] = {name: str(chart.path) for name, chart in self.charts.items()}
 
-    def _as_installed(self, cluster: Cluster) -> list[mesh.Release]:
+    def _as_installed(self) -> list[mesh.Release]:
         """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
-        wanted = self.params["platform"]
-        try:
-            platform = mesh.platform(wanted, served_groups(cluster) if wanted == "auto" else ())
-        except ApiError:  # whoever may not even ask what is served has findings about rights
-            platform = ""
+        platform = mesh.platform(self.params["platform"], self._served)
         releases = mesh.releases({**self.params, "platform": platform})
         return [
             release.fitted(self.charts[release.chart].accepted_values) if release.chart in self.charts else release
@@ -206,6 +210,7 @@ class Preflight:
         try:
             server = cluster.version()
             uid = self._uid(cluster)
+            self._served = served_groups(cluster)
         except JobError as error:
             self.add("api-unreachable", cluster.host, error.message, "Mend the connection and run again.")
             return None
@@ -244,9 +249,9 @@ class Preflight:
     def _rights(self, cluster: Cluster) -> None:
         if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
             return
-        wanted = rights.reviews(
-            self.control_plane, self.applications, self._handed_on(cluster), self._mechanism(cluster)
-        )
+        mechanism = self.facts.get("pod_security", "")
+        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster), mechanism)
+        files = " and ".join(filter(None, ("docs/rbac.yml", rights.FILE_OF.get(mechanism))))
         refused = [
             attributes
             for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
@@ -257,16 +262,17 @@ class Preflight:
                 "right-missing",
                 f"{', '.join(verbs)} {resource}",
                 f"is not allowed in {f'namespace {namespace}' if namespace else 'the cluster'}.",
-                "Bind the roles of docs/rbac.yml to this user, or use other credentials.",
+                f"Bind the roles of {files} to this user, or use other credentials.",
             )
 
-    @staticmethod
-    def _mechanism(cluster: Cluster) -> str:
-        """How the cluster decides which pods may run; "" where that cannot be told, which role psp_rbac says."""
+    def _pod_security(self, cluster: Cluster) -> None:
+        """Find how the cluster decides which pods may run."""
+        mechanism = self.params["pod_security_mechanism"]
         try:
-            return detect(cluster)
-        except (ApiError, JobError):
-            return ""
+            self.facts["pod_security"] = detect(cluster, self._served) if mechanism == "auto" else mechanism
+        except JobError as error:
+            fix = "Allow that, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission where it is off."
+            self.add("pod-security-unknown", cluster.host, error.message, fix)
 
     def _handed_on(self, cluster: Cluster) -> list[dict[str, str]]:
         """What the charts' own roles allow: Kubernetes lets only those create a role who hold what is in it.

@@ -50,7 +50,7 @@ def test_a_control_plane_alone_gets_charts_of_its_time_and_no_webhook_that_nobod
     assert "istio_helm_istioctl_binary" not in today
     old = control_plane(versions.istio_for(versions.PSP_KUBERNETES))
     assert old["istio_helm_chart_version"] == "1.16.5"
-    assert old["istio_helm_values"] == {**today["istio_helm_values"], "base": {"base": {"enableCRDTemplates": True}}}
+    assert old["istio_helm_values"] == today["istio_helm_values"]
 
 
 def test_the_file_is_yaml_by_being_json_after_comments(tmp_path):

@@ -57,7 +57,8 @@ class FakeCluster:
         self.taken: dict[int, str] = {}
         self.created: list[dict[str, Any]] = []
         self.listed: list[str] = []
-        self.groups = ["apps"]
+        self.groups = {"apps": "v1"}
+        self.pod: dict[str, str] | str = {}
 
     def _fail(self, what: str) -> None:
         if what in self.errors:
@@ -66,7 +67,8 @@ class FakeCluster:
     def request(self, method: str, path: str) -> dict[str, Any]:
         """Only the groups that are served are asked for."""
         assert (method, path) == ("GET", "/apis")
-        return {"groups": [{"name": name, "versions": [{"version": "v1"}]} for name in self.groups]}
+        groups = self.groups.items()
+        return {"groups": [{"name": name, "versions": [{"version": version}]} for name, version in groups]}
 
     def version(self) -> dict[str, str]:
         """The server's."""
@@ -97,8 +99,12 @@ class FakeCluster:
         return attributes["verb"] not in ("*", "escalate", "bind") and key not in self.forbidden
 
     def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
-        """Refuse a node port that is taken."""
+        """Refuse a node port that is taken, and a pod with the words that a test has for it."""
         assert dry_run, "preflight writes nothing"
+        if obj["kind"] == "Pod":
+            if isinstance(self.pod, str):
+                raise ApiError(403, "Forbidden", self.pod)
+            return {**obj, "metadata": {**obj["metadata"], "annotations": self.pod}}
         self.created.append(obj)
         number = obj["spec"]["ports"][0]["nodePort"]
         if number in self.taken:
@@ -188,9 +194,47 @@ def test_all_is_well(cluster: FakeCluster, options: dict[str, Any]) -> None:
             "uid": "9b5f6a0e",
             "charts": {name: f"{options['chart_repository']}/{name}" for name in ("base", "istiod", "gateway")},
             "free": {"cpu": "8", "memory_mib": 16384, "nodes": 1},
+            "pod_security": "PodSecurityAdmission",
         },
     }
     assert task.warnings == []
+
+
+def test_pod_security_that_cannot_be_told(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Kubernetes 1.24 serves PodSecurityPolicy; the pod that would tell is refused by something else."""
+    cluster.groups = {"apps": "v1", "policy": "v1beta1"}
+    cluster.pod = "exceeded quota: pods"
+    result, _task = run({**options, **pinned()})
+    (found,) = result["findings"]
+    assert (found["code"], found["severity"]) == ("pod-security-unknown", "error")
+    assert "exceeded quota: pods" in found["message"]
+    assert "psp_rbac_mechanism" in found["fix"]
+    named = {**options, **pinned(), "pod_security_mechanism": "PodSecurityPolicy"}
+    assert run(named)[0]["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "pod", "resource", "file"),
+    [
+        ({"policy": "v1beta1"}, {"kubernetes.io/psp": "x"}, "podsecuritypolicies.policy", "docs/rbac-psp.yml"),
+        (
+            {"security.openshift.io": "v1"},
+            {},
+            "securitycontextconstraints.security.openshift.io",
+            "docs/rbac-scc.yml",
+        ),
+    ],
+)
+def test_rights_of_the_clusters_mechanism(
+    cluster: FakeCluster, options: dict[str, Any], groups: dict[str, str], pod: dict[str, str], resource: str, file: str
+) -> None:
+    """What role psp_rbac will make there must be allowed, and the file that allows it is named."""
+    cluster.groups, cluster.pod = groups, pod
+    cluster.forbidden = {("create", resource.partition(".")[0], "")}
+    result, _task = run({**options, **pinned()})
+    (found,) = [finding for finding in result["findings"] if finding["code"] == "right-missing"]
+    assert found["object"] == f"create {resource}"
+    assert file in found["fix"]
 
 
 def test_errors_stop_and_warnings_do_not(cluster: FakeCluster, options: dict[str, Any]) -> None:
@@ -609,6 +653,6 @@ def test_platform_of_the_charts(cluster: FakeCluster, options: dict[str, Any], m
     seen = []
     original = FakeHelm.template
     monkeypatch.setattr(FakeHelm, "template", lambda self, *given: seen.append(given[3]) or original(self, *given))
-    cluster.groups.append("security.openshift.io")
+    cluster.groups["security.openshift.io"] = "v1"
     assert found(options) == []
     assert all(values["global"]["platform"] == "openshift" for values in seen)
