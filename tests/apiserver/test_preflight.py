@@ -22,6 +22,7 @@ import pytest
 from apiserver.conftest import TODAY, bed
 from harness.beds import LOCAL, BedCluster
 from harness.in_process import options_of, run_job, run_preflight
+from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, releases
@@ -486,7 +487,7 @@ def bench(mine: BedCluster) -> Iterator[Bench]:
     yield Bench(mine)
     asked = mine.audit.count(began, user_agent=USER_AGENT)
     assert asked.requests == []
-    assert asked.reads > 100
+    assert asked.reads > 0
 
 
 def _settled(cluster: BedCluster, patience: float = 30.0) -> None:
@@ -566,6 +567,16 @@ def test_a_second_run_over_our_own_is_silent(mine: BedCluster) -> None:
         mine.kubectl("delete", *ours)
 
 
+def test_the_documented_rights_are_enough(mine: BedCluster) -> None:
+    """An account with docs/rbac.yml alone: what it may not read is left out, and nothing fails for it."""
+    mine.kubectl("apply", "-f", ROOT / "docs/rbac.yml")
+    token = mine.token("meshops", "meshops-istio")
+    direct = {"kubeconfig": None, "context": None, "host": mine.server, "ca_cert": str(mine.ca), "api_key": token}
+    options = {**options_of(mine.variables), **direct, "exposure": "NodePort", "application_namespaces": ["liveness"]}
+    result, _task = run_preflight({**options, "recommended_cpu": "0", "recommended_memory": "0"})
+    assert result["findings"] == []
+
+
 # -- the rows ----------------------------------------------------------------------------------------------------------
 
 
@@ -635,6 +646,21 @@ def test_operators(bench: Bench) -> None:
         other = {**resource, "metadata": {"name": "canary"}, "spec": {"namespace": "istio-canary"}}
         with bench.with_objects(other):
             assert "istio-by-operator" not in bench.codes(**BASE)
+
+
+def test_istios_own_operator(bench: Bench) -> None:
+    """Its resource is a record that istioctl leaves, until the operator's pod is there to act on it."""
+    with bench.with_objects(crd("istiooperators", "install.istio.io", "IstioOperator", "v1alpha1")):
+        bench.cluster.kubectl("wait", "--for=condition=Established", "crd/istiooperators.install.istio.io")
+        meta = {"name": "installed-state", "namespace": "default"}
+        record = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": meta}
+        with bench.with_objects(record):
+            assert "istio-by-operator" not in bench.codes(**BASE)
+            meta = {"name": "istio-operator", "namespace": "default", "labels": {"name": "istio-operator"}}
+            spec = {"containers": [{"name": "operator", "image": "operator"}]}
+            with bench.with_objects({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}):
+                found = bench.found(**BASE)
+    assert ("istio-by-operator", "IstioOperator default/installed-state") in found
 
 
 def cloud_node(provider: str) -> dict[str, Any]:
