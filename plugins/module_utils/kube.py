@@ -99,6 +99,9 @@ class Cluster:
         try:
             #: kubernetes.core's options, by the kubernetes client's names, from parameters and K8S_AUTH_* environment
             self.auth: dict[str, Any] = _create_auth_spec(None, **params)
+            # A kubeconfig that is loaded becomes the process' default, on which the next configuration is built: an
+            # item of a loop would go to its cluster with what was left of another's credentials.
+            kubernetes.client.Configuration.set_default(None)
             self.configuration = _create_configuration(dict(self.auth))
         except Exception as error:  # the kubernetes client raises a dozen kinds here, all about the same: credentials
             named = getattr(self, "auth", {}).get("kubeconfig")

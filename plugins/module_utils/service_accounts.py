@@ -33,7 +33,7 @@ def used_by(workloads: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Names of the service accounts that some workloads' pods use, in order; ``default`` is always one of them."""
     found = {"default"}
     for workload in workloads:
-        if (workload["metadata"].get("ownerReferences") or []) and workload["kind"] != "Pod":
+        if workload["kind"] != "Pod" and workload["metadata"].get("ownerReferences"):
             continue
         spec: Any = workload
         for step in POD_SPECS[workload["apiVersion"], workload["kind"]]:

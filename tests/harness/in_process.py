@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import kubernetes
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
@@ -30,8 +29,6 @@ def run_job(job: Any, options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
     """Run a job. :returns: its result, and the task with its warnings"""
     validated = ArgumentSpecValidator(copy.deepcopy(job.ARGUMENT_SPEC)).validate(options)
     assert not validated.error_messages, validated.error_messages
-    # A kubeconfig that was loaded becomes the default of the process; Ansible's workers are each a new one.
-    kubernetes.client.Configuration.set_default(None)
     task = Task(validated.validated_parameters)
     return perform(job, task), task
 

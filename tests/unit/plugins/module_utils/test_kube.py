@@ -257,6 +257,22 @@ def test_no_credentials(tmp_path: Path) -> None:
         Cluster({"kubeconfig": f"{tmp_path}/none"})
 
 
+def test_credentials_of_one_cluster_are_not_the_next_ones(tmp_path: Path) -> None:
+    """A task in a loop has one process for all of its items."""
+    users = [{"name": "one", "user": {"client-certificate-data": "Y2VydA==", "client-key-data": "a2V5", "token": "1"}}]
+    clusters = [{"name": "one", "cluster": {"server": "https://one.example", "certificate-authority-data": "Y2E="}}]
+    contexts = [{"name": "one", "context": {"cluster": "one", "user": "one"}}]
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps({"current-context": "one", "users": users, "clusters": clusters, "contexts": contexts}))
+    one = Cluster({"kubeconfig": str(path)})
+    assert one.configuration.cert_file
+    two = Cluster({"host": "https://two.example", "api_key": "2"})
+    assert two.host == "https://two.example"
+    assert two.auth_headers()["authorization"] == "Bearer 2"
+    assert (two.configuration.ssl_ca_cert, two.configuration.cert_file, two.configuration.key_file) == (None,) * 3
+    assert one.auth_headers()["authorization"] == "Bearer 1"
+
+
 def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names it."""
     monkeypatch.setattr(kube, "KUBERNETES_IMPORT_ERROR", ImportError("No module named 'kubernetes'"))
