@@ -157,25 +157,31 @@ def webhooks(
     return findings
 
 
-def definitions(crds: Iterable[dict[str, Any]], namespace: str, control_plane: bool) -> list[Finding]:
+def definitions(
+    crds: Iterable[dict[str, Any]], namespace: str, found_istiods: list[dict[str, Any]], ours: set[Release]
+) -> list[Finding]:
     """One finding for each owner of Istio's definitions that is not the base release of this run.
+
+    Beside an istiod of ours those without an owner are ours too: older charts have them where Helm owns none.
 
     :arg crds: metadata of the cluster's definitions
     :arg namespace: Istio's namespace in this run
-    :arg control_plane: whether any istiod is there that could use them
+    :arg found_istiods: metadata of the Deployments with ``ISTIOD_SELECTOR``
+    :arg ours: the releases of this run
     """
+    installed = any(helm_release(obj) in ours for obj in found_istiods)
     owners: dict[str, list[str]] = {}
     for crd in crds:
         name = crd["metadata"]["name"]
         if not name.endswith(".istio.io") or name == ISTIO_OPERATOR[0]:
             continue
         release = helm_release(crd)
-        if release != (namespace, BASE_RELEASE):
+        if release != (namespace, BASE_RELEASE) and (release or not installed):
             owners.setdefault(f"Helm release {'/'.join(release)}" if release else "no Helm release", []).append(name)
     findings = []
     for owner, names in sorted(owners.items()):
         rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        alone = "" if control_plane else ", and no istiod is there that uses them"
+        alone = "" if found_istiods else ", and no istiod is there that uses them"
         message = f"{'belong' if rest else 'belongs'} to {owner}{alone}."
         fix = "Let role crds take them over, or delete them with all of Istio's objects: kubectl delete crd NAME."
         about = f"CustomResourceDefinition {min(names)}{rest}"

@@ -303,7 +303,7 @@ class Preflight:
             self.findings += existing.webhooks(seen.webhooks, services, ours)
         other_istio = any(finding.code.startswith("istio-") for finding in errors(self.findings))
         if seen.crds is not None and "base" in self.params["components"] and not other_istio:
-            self.findings += existing.definitions(seen.crds, namespace, bool(seen.istiods))
+            self.findings += existing.definitions(seen.crds, namespace, seen.istiods or [], ours)
         needed = [*self.control_plane, *self.applications]
         self.findings += namespaces.terminating(seen.namespaces or [], needed)
         self.findings += workloads.refusal_findings(seen.deployments or [])

@@ -141,11 +141,20 @@ def crd(name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
 )
 def test_definitions(names: list[str], annotations: dict[str, str] | None, about: str | None) -> None:
     """One finding for each owner that is not our base release; an operator's definition is not Istio's."""
-    found = existing.definitions([crd(name, annotations) for name in names], "istio-system", control_plane=True)
+    found = existing.definitions([crd(name, annotations) for name in names], "istio-system", [istiod()], OURS)
     assert [finding.object for finding in found] == ([about] if about else [])
+
+
+def test_definitions_of_older_charts() -> None:
+    """Helm owns none of those; beside an istiod of ours they are ours. Another release's are not."""
+    installed = [istiod(annotations=helm("istiod"))]
+    names = ["sidecars.networking.istio.io", "gateways.networking.istio.io"]
+    assert existing.definitions([crd(name) for name in names], "istio-system", installed, OURS) == []
+    (finding,) = existing.definitions([crd(names[0], helm("other"))], "istio-system", installed, OURS)
+    assert finding.code == "crds-foreign"
 
 
 def test_definitions_that_nobody_uses() -> None:
     """Are told to be left over."""
-    (finding,) = existing.definitions([crd("sidecars.networking.istio.io")], "istio-system", control_plane=False)
+    (finding,) = existing.definitions([crd("sidecars.networking.istio.io")], "istio-system", [], OURS)
     assert finding.message == "belongs to no Helm release, and no istiod is there that uses them."
