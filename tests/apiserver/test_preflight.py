@@ -726,7 +726,7 @@ def test_versions_and_programs(bench: Bench, tmp_path: Path) -> None:
     own = {"recommended_cpu": "0", "recommended_memory": "0", "ignore": ["load-balancer-missing"]}
     assert not {code for code in bench.codes(**own) if code.startswith(("helm-", "chart-", "kubernetes-", "istioctl-"))}
     expected = {
-        "kubernetes-untested": {"chart_version": "1.25.0"},
+        "kubernetes-untested": {"chart_version": "1.24.0"},
         "istio-unknown": {"chart_version": "1.99.0"},
         "chart-missing": {"chart_version": "1.31.99"},
         "helm-missing": {"helm_binary": "/nonexistent/helm"},

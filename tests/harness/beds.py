@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -68,7 +69,11 @@ class BedCluster:
     def tool(self, name: str, *arguments: str | Path, stdin: str | None = None, check: bool = True) -> str:
         """Run kubectl, helm or istioctl against it. :returns: what it printed"""
         command = [str(self.tools / name), "--kubeconfig", str(self.kubeconfig), *map(str, arguments)]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300, check=False)
+        # What kinds a server has is kept by its address, which may have been an older bed's.
+        environment = {**os.environ, "KUBECACHEDIR": str(self.home / "kube-cache")}
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=300, check=False, env=environment
+        )
         assert done.returncode == 0 or not check, f"{name} {' '.join(map(str, arguments))}: {done.stderr}{done.stdout}"
         return done.stdout + ("" if done.returncode == 0 else done.stderr)
 
