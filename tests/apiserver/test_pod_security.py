@@ -300,6 +300,27 @@ def test_documented_rights_are_enough(mechanism: str, request: pytest.FixtureReq
             cluster.kubectl("delete", "--wait=false", "-f", path)
 
 
+def test_preflight_says_when_it_cannot_be_told(psp: BedCluster) -> None:
+    """An account that may not create a pod learns nothing by its dry run; with the documented right it does."""
+
+    def codes() -> set[str]:
+        run = psp.site("--tags=preflight", environ=credential, istio_kubeconfig=None, istio_context=None)
+        return {finding["code"] for finding in run.of("istio_preflight_info").data["findings"]}
+
+    paths = (rbac.path(ROOT), rbac.path(ROOT, POLICY))
+    psp.kubectl("apply", "-f", paths[0])
+    try:
+        credential = psp.credential(psp.token(rbac.ACCOUNT["namespace"], rbac.ACCOUNT["name"]))
+        with psp.asked(user="system:serviceaccount:{namespace}:{name}".format_map(rbac.ACCOUNT)) as asked:
+            assert "pod-security-unknown" in codes()
+            psp.kubectl("apply", "-f", paths[1])
+            assert "pod-security-unknown" not in codes()
+        assert asked.writes == []
+    finally:
+        for path in reversed(paths):
+            psp.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", path)
+
+
 # -- Pod Security Admission ---------------------------------------------------------------------------------------
 
 
