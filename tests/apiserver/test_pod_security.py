@@ -8,11 +8,13 @@ OpenShift's own admission is not here: what is tested there is the objects' life
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -280,45 +282,50 @@ def test_served_is_not_active(served: BedCluster) -> None:
     assert ours(served, "podsecuritypolicies", "clusterroles") == []
 
 
+@contextlib.contextmanager
+def documented_account(cluster: BedCluster, *paths: Path) -> Iterator[dict[str, str]]:
+    """The documented account with the rights of some files, for a while. Yields the environment that hands it over."""
+    # The one before it may still be going.
+    namespaces = [f"namespace/{name}" for name in (rbac.ACCOUNT["namespace"], "istio-system", "liveness")]
+    cluster.kubectl("wait", "--for=delete", "--timeout=60s", *namespaces)
+    try:
+        for path in paths:
+            cluster.kubectl("apply", "-f", path)
+        yield cluster.credential(cluster.token(rbac.ACCOUNT["namespace"], rbac.ACCOUNT["name"]))
+    finally:
+        for path in (rbac.path(ROOT, POLICY), rbac.path(ROOT, CONSTRAINTS), rbac.path(ROOT)):
+            cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", path)
+
+
 @pytest.mark.parametrize("mechanism", [POLICY, CONSTRAINTS])
 def test_documented_rights_are_enough(mechanism: str, request: pytest.FixtureRequest) -> None:
     """docs/rbac.yml and the file of the mechanism: the role makes all of it, with a token alone."""
     cluster: BedCluster = request.getfixturevalue("psp" if mechanism == POLICY else "openshift")
-    for path in (rbac.path(ROOT), rbac.path(ROOT, mechanism)):
-        cluster.kubectl("apply", "-f", path)
-    try:
-        credential = cluster.credential(cluster.token(rbac.ACCOUNT["namespace"], rbac.ACCOUNT["name"]))
-        play = {"hosts": "all", "gather_facts": False, "roles": ["meshops.istio.psp_rbac"]}
-        nobody = {"istio_kubeconfig": None, "istio_context": None}
-        run = cluster.playbook([play], environ=credential, **nobody).run().succeeded()
-        assert run.of("istio_pod_security").data["mechanism"] == mechanism
-        assert run.changed
-        assert cluster.playbook([play], environ=credential, **nobody).run().succeeded().changed == []
-    finally:
-        cluster.role("psp_rbac", psp_rbac_state="absent").succeeded()
-        for path in (rbac.path(ROOT, mechanism), rbac.path(ROOT)):
-            cluster.kubectl("delete", "--wait=false", "-f", path)
+    play = {"hosts": "all", "gather_facts": False, "roles": ["meshops.istio.psp_rbac"]}
+    nobody = {"istio_kubeconfig": None, "istio_context": None}
+    with documented_account(cluster, rbac.path(ROOT), rbac.path(ROOT, mechanism)) as credential:
+        try:
+            run = cluster.playbook([play], environ=credential, **nobody).run().succeeded()
+            assert run.of("istio_pod_security").data["mechanism"] == mechanism
+            assert run.changed
+            assert cluster.playbook([play], environ=credential, **nobody).run().succeeded().changed == []
+        finally:
+            cluster.role("psp_rbac", psp_rbac_state="absent").succeeded()
 
 
 def test_preflight_says_when_it_cannot_be_told(psp: BedCluster) -> None:
     """An account that may not create a pod learns nothing by its dry run; with the documented right it does."""
+    with documented_account(psp, rbac.path(ROOT)) as credential:
 
-    def codes() -> set[str]:
-        run = psp.site("--tags=preflight", environ=credential, istio_kubeconfig=None, istio_context=None)
-        return {finding["code"] for finding in run.of("istio_preflight_info").data["findings"]}
+        def codes() -> set[str]:
+            run = psp.site("--tags=preflight", environ=credential, istio_kubeconfig=None, istio_context=None)
+            return {finding["code"] for finding in run.of("istio_preflight_info").data["findings"]}
 
-    paths = (rbac.path(ROOT), rbac.path(ROOT, POLICY))
-    psp.kubectl("apply", "-f", paths[0])
-    try:
-        credential = psp.credential(psp.token(rbac.ACCOUNT["namespace"], rbac.ACCOUNT["name"]))
         with psp.asked(user="system:serviceaccount:{namespace}:{name}".format_map(rbac.ACCOUNT)) as asked:
             assert "pod-security-unknown" in codes()
-            psp.kubectl("apply", "-f", paths[1])
+            psp.kubectl("apply", "-f", rbac.path(ROOT, POLICY))
             assert "pod-security-unknown" not in codes()
         assert asked.writes == []
-    finally:
-        for path in reversed(paths):
-            psp.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", path)
 
 
 # -- Pod Security Admission ---------------------------------------------------------------------------------------
