@@ -19,10 +19,10 @@ setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing w
 demo: ## a kind cluster with Istio, and an answer through it (1 min; the first time builds for 30 min); KUBECONFIG=FILE [VARS=FILE]: on your cluster
 	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)') $(if $(VARS),--vars '$(VARS)')
 
-test: ## lint, sanity, unit, packaging, apiserver and molecule (11 min; the first time builds for 35 min)
+test: ## lint, sanity, unit, packaging, apiserver and molecule (12 min; the first time builds for 35 min)
 	@$(RUN_TESTS)
 
-bench: setup ## preflight on a large cluster (1 min), then our playbook against istioctl, in turns on one kind cluster; writes build/bench*.json
+bench: setup ## preflight on a large cluster, then our playbook against istioctl, in turns on one kind cluster (9 min); writes build/bench*.json
 	@.venv/bin/python tests/bench/preflight.py
 	@.venv/bin/python tests/bench
 
@@ -38,13 +38,13 @@ unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest (2 min)
 packaging: ## the archive, galaxy-importer, a clone run as AWX does (40 s)
 	@$(RUN_TESTS) packaging
 
-apiserver: ## the tests that need API servers alone: today's, hardened, OpenShift's kinds, PodSecurityPolicy (1 min; the first time builds for 12 min)
+apiserver: ## the tests that need API servers alone: today's, hardened, OpenShift's kinds, PodSecurityPolicy (2 min; the first time builds for 12 min)
 	@$(RUN_TESTS) apiserver
 
 molecule: ## kvm on a kind cluster, then the tests that need one; psp, psa and scc on API servers alone (7 min; the first time builds for 35 min)
 	@$(RUN_TESTS) molecule
 
-matrix: ## apiserver on Kubernetes 1.32, 1.34 and 1.36 too, molecule, and the unit tests on every ansible-core (12 min; the first time builds for 60 min)
+matrix: ## apiserver on Kubernetes 1.32, 1.34 and 1.36 too, molecule, and the unit tests on every ansible-core (20 min; the first time builds for 60 min)
 	@$(RUN_TESTS) unit apiserver apiserver-matrix molecule
 
 down: ## delete the demo's cluster (5 s)

@@ -16,7 +16,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.pod_security import 
 _ADMITTED_BY = "kubernetes.io/psp"
 #: Where the dry run's pod would be: a namespace that every cluster has.
 PROBED_NAMESPACE = "default"
-#: The plugin's refusals from Kubernetes 1.8 to 1.24; the first two are the guide's time's.
+#: The plugin's refusals name it so: the first in the guide's time, the second in Kubernetes 1.24.
 _REFUSED = re.compile(r"pod security policy|PodSecurityPolicy", re.IGNORECASE)
 
 _POD: dict[str, Any] = {

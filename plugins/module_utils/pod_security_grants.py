@@ -65,7 +65,7 @@ _POLICY_SPECS: dict[str, dict[str, Any]] = {
     },
 }
 
-#: The guide's own rules, to the letter (guide, "Preparation"). The istio-init of Istio 1.6 and later needs NET_RAW too.
+#: The guide's own rules, to the letter (guide, "Preparation"). The istio-init of today needs NET_RAW too.
 GUIDE_SPEC: dict[str, Any] = {
     "privileged": True,
     "allowedCapabilities": ["NET_ADMIN"],
