@@ -26,23 +26,41 @@ options:
     description: Version of the charts, which is Istio's version.
     type: str
     required: true
+  preset:
+    description:
+      - What is installed when O(components) or O(gateways) list nothing.
+      - V(lean) is base, istiod and one ingress gateway.
+      - V(guide) is all that the guide of 2018 turns on. That is base, istiod, an ingress and an egress gateway,
+        Prometheus, Grafana, Jaeger and Kiali.
+      - V(none) is nothing but what is listed.
+    type: str
+    choices: [lean, guide, none]
+    default: lean
+  profile:
+    description: The data plane; V(ambient) adds C(cni) and C(ztunnel) to the preset and tells Istio's charts.
+    type: str
+    choices: [sidecar, ambient]
+    default: sidecar
   components:
-    description: Charts to install beside the gateways.
+    description:
+      - What to install beside the gateways; if empty, what O(preset) and O(profile) say.
+      - V(base), V(istiod), V(cni), V(ztunnel), V(prometheus), V(grafana), V(jaeger), V(kiali), V(cert-manager) and
+        V(istio-csr), which signs by cert-manager instead of istiod and needs an issuer of yours.
+      - Names of the chart of 2018, such as V(pilot) or V(tracing), are understood, with a warning that says what they
+        became.
     type: list
     elements: str
-    choices: [base, istiod]
-    default: [base, istiod]
+    default: []
   exposure:
     description: Service type of gateways that name none; the guide's cloud path or its KVM path.
     type: str
     choices: [LoadBalancer, NodePort]
     default: LoadBalancer
   gateways:
-    description: Gateways to install, each a release of the gateway chart.
+    description: Gateways to install, each a release of the gateway chart; if empty, those of O(preset).
     type: list
     elements: dict
-    default:
-      - name: istio-ingressgateway
+    default: []
     suboptions:
       name:
         description: Name of the release, its Service and its Deployment. The label C(istio) is the name without
@@ -94,6 +112,13 @@ options:
     description: Pull policy of istiod, gateways and sidecars.
     type: str
     choices: [Always, IfNotPresent, Never]
+  image_pull_secrets:
+    description:
+      - Names of Secrets with which Istio's images are pulled, by istiod, Istio CNI, ztunnel, gateways and sidecars.
+      - The Secrets must be there, in the namespace of each of these pods.
+    type: list
+    elements: str
+    default: []
   platform:
     description:
       - Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or V(k3s).
@@ -101,10 +126,36 @@ options:
     type: str
     default: auto
   values:
-    description: Helm values to merge over ours, by component (V(base), V(istiod), V(gateway)) or name of a gateway.
+    description: Helm values to merge over ours, by component (V(istiod), V(gateway), V(cni)) or name of a gateway.
     type: dict
     default: {}
   helm_binary:
     description: Path of helm. Looked for on E(PATH) if not given.
     type: path
+  addons_repository:
+    description:
+      - Where Istio's manifests of Prometheus, Grafana, Jaeger and Kiali are, as C(NAME.yaml).
+      - A directory, such as C(samples/addons) of an Istio release, or a URL, in which C({version}) stands for
+        O(chart_version).
+    type: str
+    default: https://raw.githubusercontent.com/istio/istio/{version}/samples/addons
+  charts:
+    description: Components that come from charts of your own choice instead of ours, such as Prometheus for production.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      component:
+        description: Which component.
+        type: str
+        required: true
+      repository:
+        description: As O(chart_repository). Required for Prometheus, Grafana, Jaeger and Kiali.
+        type: str
+      name:
+        description: The chart's name there; ours if not given.
+        type: str
+      version:
+        description: The chart's version; ours if not given. Required for Prometheus, Grafana, Jaeger and Kiali.
+        type: str
 """

@@ -21,8 +21,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.urls import open_url
+
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference
 
 try:
     import yaml
@@ -134,6 +137,75 @@ def locate(helm: Callable[[], Helm], repository: str, name: str, version: str) -
             "Change istio_helm_chart_version or the chart."
         )
     return chart
+
+
+#: A manifest as a chart: Helm hands its text on as it is, braces of dashboards included. Istio's manifests name its
+#: namespace, which may be another.
+_MANIFEST_TEMPLATE = '{{ .Files.Get "manifest.yaml" | replace "istio-system" .Release.Namespace }}\n'
+
+
+def manifest_chart(repository: str, name: str, version: str) -> Chart:
+    """Make a chart of one of Istio's manifests, so that it is installed, shown, restored and removed as all else is.
+
+    :arg repository: a directory or URL that holds ``NAME.yaml``
+    :raises JobError: it is not there
+    """
+    text = _manifest(repository, name, version)
+    metadata = {
+        "apiVersion": "v2",
+        "name": name,
+        "version": version,
+        "appVersion": version,
+        "description": f"Istio's manifest of {name}, made a chart by meshops.istio",
+    }
+    files = {"Chart.yaml": json.dumps(metadata), "manifest.yaml": text, "templates/manifest.yaml": _MANIFEST_TEMPLATE}
+    digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]
+    folder = cache_directory() / f"{name}-{version}-{digest}"
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            fresh = Path(scratch) / folder.name
+            (fresh / "templates").mkdir(parents=True)
+            for path, content in files.items():
+                (fresh / path).write_text(content, encoding="utf-8")
+            with contextlib.suppress(OSError):  # another run has made the same meanwhile
+                fresh.rename(folder)
+    return Chart(folder)
+
+
+def _manifest(repository: str, name: str, version: str) -> str:
+    """The text of a manifest: from a directory, or fetched once for each version."""
+    if not repository.startswith(("http://", "https://")):
+        path = Path(repository).expanduser() / f"{name}.yaml"
+        try:
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise JobError(
+                f"addons_repository: {path} cannot be read: {error.strerror}. It is a directory with Istio's "
+                "manifests of addons: samples/addons of an Istio release."
+            ) from error
+    url = f"{repository.rstrip('/')}/{name}.yaml"
+
+    def fetch() -> str:
+        try:
+            return open_url(url, timeout=60, http_agent="meshops.istio").read().decode()
+        except (OSError, ValueError) as error:
+            raise JobError(
+                f"addons_repository: {url} cannot be fetched: {error}. Name a directory with Istio's manifests by "
+                "istio_helm_addons_repository where there is no way to the internet."
+            ) from error
+
+    return cached(["manifest", url, version], fetch)
+
+
+def find(helm: Callable[[], Helm], wanted: ChartReference) -> Chart:
+    """Find what a release is an installation of.
+
+    :arg helm: called only when something must be fetched
+    :raises JobError: it is not there
+    """
+    if wanted.manifest:
+        return manifest_chart(wanted.repository, wanted.name, wanted.version)
+    return locate(helm, wanted.repository, wanted.name, wanted.version)
 
 
 def cached(key_parts: list[str], compute: Callable[[], Any]) -> Any:

@@ -109,6 +109,24 @@ CODES: dict[str, Code] = {
         "`helm template RELEASE CHART --values FILE`.",
         "Correct `istio_helm_values`, or `values` of the gateway in `istio_helm_gateways`.",
     ),
+    "component-renamed": Code(
+        WARNING,
+        "`istio_helm_components` names a component as the chart of 2018 did. It is understood: the message says what "
+        "does its work today, and since when, and that is installed.",
+        "The table in docs/guide.md has all names of then and now.",
+        "Use today's names: `base`, `istiod`, `cni`, `ztunnel`, `prometheus`, `grafana`, `jaeger`, `kiali`, "
+        "`cert-manager`, `istio-csr`.",
+    ),
+    "addon-quick-start": Code(
+        WARNING,
+        "An addon (Prometheus, Grafana, Jaeger, Kiali) is installed from Istio's own manifest, which Istio made for "
+        "a quick start: one replica, no storage, no login. It says itself that this may not be suitable for "
+        "production.",
+        "`samples/addons/README.md` in a release of Istio.",
+        "For production, name the chart of that project: `istio_helm_charts: [{component: prometheus, repository: URL, "
+        "version: VERSION}]`, with values in `istio_helm_values`. To accept it: `preflight_ignore: "
+        "[addon-quick-start]`.",
+    ),
     # -- versions ------------------------------------------------------------------------------------------------------
     "kubernetes-too-old": Code(
         ERROR,

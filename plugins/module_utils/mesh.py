@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a mesh is made of: the settings of a run turned into Helm releases with their charts and values.
 
-Pure. The table ``COMPONENTS`` says which chart a component is and when it is installed; Istio's own knowledge stays in
-Istio's charts.
+Pure. Which chart a component is, and when it is installed, is a table in ``components``; here is what each is told.
 """
 
 from __future__ import annotations
@@ -12,31 +11,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils import components, support
+from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-
-
-class Component(NamedTuple):
-    """One of Istio's charts.
-
-    :ivar str chart: the chart's name in Istio's repository
-    :ivar int stage: releases of a stage are installed together, a stage when the one before it is ready
-    :ivar bool runs_pods: whether there is anything to wait for
-    """
-
-    chart: str
-    stage: int
-    runs_pods: bool = True
-
-
-#: base and istiod share a stage: neither needs the other to be ready, only the definitions that role crds has applied
-#: (or, without that role, that base brings while istiod starts). Gateways need the injector: their image is "auto".
-COMPONENTS: dict[str, Component] = {
-    "base": Component("base", 0, runs_pods=False),
-    "istiod": Component("istiod", 0),
-    "gateway": Component("gateway", 1),
-}
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 
 #: The gateway chart's own ports; a list in Helm values replaces the chart's, so they are always given whole.
 GATEWAY_PORTS: tuple[dict[str, Any], ...] = (
@@ -67,17 +47,14 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
         "default": "https://istio-release.storage.googleapis.com/charts",
     },
     "chart_version": {"type": "str", "required": True},
-    "components": {
-        "type": "list",
-        "elements": "str",
-        "choices": ["base", "istiod"],
-        "default": ["base", "istiod"],
-    },
+    "preset": {"type": "str", "choices": list(components.PRESETS), "default": "lean"},
+    "profile": {"type": "str", "choices": list(components.PROFILES), "default": "sidecar"},
+    "components": {"type": "list", "elements": "str", "default": []},
     "exposure": {"type": "str", "choices": ["LoadBalancer", "NodePort"], "default": "LoadBalancer"},
     "gateways": {
         "type": "list",
         "elements": "dict",
-        "default": [{"name": "istio-ingressgateway"}],
+        "default": [],
         "options": {
             "name": {"type": "str", "required": True},
             "namespace": {"type": "str"},
@@ -99,10 +76,40 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "hub": {"type": "str"},
     "tag": {"type": "str"},
     "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": []},
     "platform": {"type": "str", "default": "auto"},
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
+    "addons_repository": {
+        "type": "str",
+        "default": "https://raw.githubusercontent.com/istio/istio/{version}/samples/addons",
+    },
+    "charts": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "component": {"type": "str", "required": True},
+            "repository": {"type": "str"},
+            "name": {"type": "str"},
+            "version": {"type": "str"},
+        },
+    },
 }
+
+
+@dataclass(frozen=True)
+class ChartReference:
+    """Which chart, from where.
+
+    :ivar str repository: a directory, or the URL of an HTTP or OCI repository
+    :ivar bool manifest: it is one of Istio's manifests, ``NAME.yaml`` there, which is made a chart
+    """
+
+    repository: str
+    name: str
+    version: str
+    manifest: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,8 @@ class Release:
 
     :ivar str name: the release's name; a gateway's Service, Deployment and ``istio`` label derive from it
     :ivar str component: key of ``COMPONENTS``
+    :ivar ChartReference chart: what it is an installation of
+    :ivar int stage: releases of a stage are installed together, a stage when the one before it is ready
     :ivar dict values: the user-supplied values, complete
     :ivar frozenset dispensable: top-level keys among them that nobody asked for, which an older chart may not know
     """
@@ -118,6 +127,8 @@ class Release:
     name: str
     namespace: str
     component: str
+    chart: ChartReference
+    stage: int = 0
     values: dict[str, Any] = field(hash=False, default_factory=dict)
     dispensable: frozenset[str] = frozenset()
 
@@ -127,14 +138,9 @@ class Release:
         return replace(self, values={key: value for key, value in self.values.items() if key not in refused})
 
     @property
-    def chart(self) -> str:
-        """Name of the chart in Istio's repository."""
-        return COMPONENTS[self.component].chart
-
-    @property
-    def stage(self) -> int:
-        """When it is installed, from 0."""
-        return COMPONENTS[self.component].stage
+    def part(self) -> str:
+        """What it is for: CONTROL_PLANE, GATEWAY or ADDON of ``components``."""
+        return COMPONENTS[self.component].part
 
     @property
     def runs_pods(self) -> bool:
@@ -169,6 +175,37 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = copy.deepcopy(value)
     return result
+
+
+def gateways(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """The gateways that are listed, else those of the preset."""
+    if params.get("gateways"):
+        return params["gateways"]
+    found: list[dict[str, Any]] = [{"name": name} for name in components.PRESETS[params["preset"]].gateways]
+    for gateway in found:
+        if gateway["name"] == components.EGRESS and params["exposure"] == "LoadBalancer":
+            gateway["type"] = "ClusterIP"
+    return found
+
+
+def component_names(params: dict[str, Any]) -> list[str]:
+    """The components beside gateways, by today's names: those that are listed, else those of preset and profile.
+
+    :raises JobError: one is not known
+    """
+    wanted = params.get("components") or [
+        *components.PRESETS[params["preset"]].components,
+        *(components.PROFILES[params["profile"]] if params["preset"] != "none" else ()),
+    ]
+    for name in wanted:
+        if name in components.FORMER_GATEWAYS:
+            raise JobError("components: gateways are listed in istio_helm_gateways, each by its name.")
+        if name not in components.NAMES and name not in components.FORMER:
+            raise JobError(
+                f"components: there is no component {name}. There are {', '.join(components.NAMES)}; gateways are "
+                "listed in istio_helm_gateways."
+            )
+    return components.current_names(wanted)
 
 
 def gateway_type(gateway: dict[str, Any], params: dict[str, Any]) -> str:
@@ -219,7 +256,7 @@ def node_ports(params: dict[str, Any]) -> list[NodePort]:
     :raises JobError: as ``gateway_ports``, or two gateways pin the same number
     """
     found: dict[int, NodePort] = {}
-    for gateway in params["gateways"]:
+    for gateway in gateways(params):
         for port in gateway_ports(gateway, params):
             if "nodePort" not in port:
                 continue
@@ -248,20 +285,77 @@ def platform(wanted: str, served: Iterable[str]) -> str:
     return next((found for group, found in PLATFORM_OF_GROUP.items() if group in served), "")
 
 
+def _at(path: str, value: Any) -> dict[str, Any]:
+    """A value at its place in Helm values: ``global.hub``."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+#: Component -> option -> where its chart takes that. ``global.hub`` and ``global.tag`` reach istiod and every proxy
+#: that it injects alike, ``hub`` and ``tag`` do not (istio#57215). A gateway is such a proxy, but its own chart creates
+#: it: the pod's pull policy is defaulted to Always before the injector puts an image in place of "auto".
+_PLACES: dict[str, dict[str, str]] = {
+    "base": {"namespace": "global.istioNamespace"},
+    "istiod": {
+        "namespace": "global.istioNamespace",
+        "hub": "global.hub",
+        "tag": "global.tag",
+        "image_pull_policy": "global.imagePullPolicy",
+        "image_pull_secrets": "global.imagePullSecrets",
+    },
+    "cni": {
+        "hub": "global.hub",
+        "tag": "global.tag",
+        "image_pull_policy": "global.imagePullPolicy",
+        "image_pull_secrets": "global.imagePullSecrets",
+    },
+    "ztunnel": {
+        "namespace": "istioNamespace",
+        "hub": "hub",
+        "tag": "tag",
+        "image_pull_policy": "imagePullPolicy",
+        "image_pull_secrets": "imagePullSecrets",
+    },
+    "gateway": {"image_pull_policy": "imagePullPolicy", "image_pull_secrets": "imagePullSecrets"},
+    "istio-csr": {"namespace": "app.istio.namespace"},
+}
+
+
+def _placed_values(component: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The options that reach a component, where its chart takes them."""
+    values: dict[str, Any] = {}
+    for option, path in _PLACES.get(component, {}).items():
+        value = params.get(option)
+        if component == "gateway" and option == "image_pull_secrets":
+            value = [{"name": name} for name in value or []]
+        if value:
+            values = merged(values, _at(path, value))
+    return values
+
+
+def _joint_values(component: str, names: list[str], params: dict[str, Any]) -> dict[str, Any]:
+    """What a component must be told because of others, of the profile and of the platform."""
+    values: dict[str, Any] = {}
+    if component == "cert-manager":
+        values = {"crds": {"enabled": True}}
+    if component == "istiod" and "cni" in names:
+        values = merged(values, _at(support.istiod_cni_key(params["chart_version"]), True))
+    if "istio-csr" in names and component in ("istiod", "ztunnel"):
+        csr = COMPONENTS["istio-csr"]
+        address = f"{csr.release}.{csr.namespace}.svc:443"
+        istiod = {"global": {"caAddress": address}, "env": {"ENABLE_CA_SERVER": "false"}}
+        values = merged(values, istiod if component == "istiod" else {"caAddress": address})
+    if component in ("istiod", "cni") and params.get("profile") == "ambient":
+        values["profile"] = "ambient"
+    if COMPONENTS[component].source == components.ISTIO:
+        values = merged(values, _platform_values(params))
+    return values
+
+
 def _platform_values(params: dict[str, Any]) -> dict[str, Any]:
     name = platform(params.get("platform") or "", ())
     return {"global": {"platform": name}} if name else {}
-
-
-def _global_values(params: dict[str, Any]) -> dict[str, Any]:
-    """What istiod hands on to every proxy it injects (istio#57215: ``global.hub`` reaches istiod and proxies alike)."""
-    wanted = {
-        "istioNamespace": params["namespace"],
-        "hub": params.get("hub"),
-        "tag": params.get("tag"),
-        "imagePullPolicy": params.get("image_pull_policy"),
-    }
-    return {key: value for key, value in wanted.items() if value}
 
 
 def _gateway_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
@@ -269,10 +363,63 @@ def _gateway_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str
         "service": {"type": gateway_type(gateway, params), "ports": gateway_ports(gateway, params)},
         "readinessProbe": copy.deepcopy(GATEWAY_READINESS_PROBE),
     }
-    if params.get("image_pull_policy"):
-        # The pod's pull policy is defaulted to Always before the injector puts an image in place of "auto".
-        values["imagePullPolicy"] = params["image_pull_policy"]
-    return values
+    return merged(values, _placed_values("gateway", params))
+
+
+def _chart(component: str, params: dict[str, Any]) -> ChartReference:
+    """Where a component's chart comes from: what option ``charts`` says of it, else the table."""
+    row = COMPONENTS[component]
+    found = {
+        components.ISTIO: (params.get("chart_repository") or "", params.get("chart_version") or ""),
+        MANIFESTS: (params.get("addons_repository") or "", params.get("chart_version") or ""),
+    }.get(row.source, (row.source, row.version))
+    own = next((entry for entry in params.get("charts") or [] if entry["component"] == component), {})
+    repository, version = own.get("repository") or found[0], own.get("version") or found[1]
+    manifest = row.source == MANIFESTS and not own
+    if manifest:
+        repository = repository.replace("{version}", version)
+    return ChartReference(repository, own.get("name") or row.chart, version, manifest)
+
+
+def _checked_values(params: dict[str, Any], names: list[str], gateway_names: set[str]) -> None:
+    """Refuse values that would reach nothing.
+
+    :raises JobError: they are of nothing that is known, or of a manifest, which takes none
+    """
+    known = set(COMPONENTS) | gateway_names
+    for name, over in params["values"].items():
+        if name not in known and name in components.FORMER_GATEWAYS:
+            raise JobError(
+                f"values: {name} is a name of the chart of 2018; use istio_helm_gateways, and values by their names."
+            )
+        if name in components.FORMER:
+            former = components.FORMER[name]
+            instead = f"give values of {' and '.join(former.now)} instead" if former.now else f"it {former.what}"
+            raise JobError(f"values: {name} is a name of the chart of 2018; {instead}.")
+        if name not in known:
+            raise JobError(f"values: unknown component {name}. Known here: {', '.join(sorted(known))}.")
+        if not isinstance(over, (dict, type(None))):
+            raise JobError(f"values: {name}: {over!r} is no map of Helm values.")
+        if over and name in names and _chart(name, params).manifest:
+            raise JobError(
+                f"values: {name} is installed from Istio's manifest, which takes none. Name a chart of its own in "
+                "istio_helm_charts."
+            )
+
+
+def _checked_charts(params: dict[str, Any]) -> None:
+    """Refuse entries of ``charts`` that would reach nothing, or would not say enough.
+
+    :raises JobError: there are such
+    """
+    for entry in params.get("charts") or []:
+        component = entry["component"]
+        if component not in COMPONENTS:
+            raise JobError(f"charts: there is no component {component}. There are {', '.join(COMPONENTS)}.")
+        if component == "base":
+            raise JobError("charts: base comes from chart_repository, from where role crds takes its definitions too.")
+        if COMPONENTS[component].source == MANIFESTS and not (entry.get("repository") and entry.get("version")):
+            raise JobError(f"charts: {component}: name both repository and version of its chart.")
 
 
 def releases(params: dict[str, Any]) -> list[Release]:
@@ -282,32 +429,46 @@ def releases(params: dict[str, Any]) -> list[Release]:
     :raises JobError: options that contradict each other
     """
     node_ports(params)
-    known = set(COMPONENTS) | {gateway["name"] for gateway in params["gateways"]}
-    unknown = sorted(set(params["values"]) - known)
-    if unknown:
-        raise JobError(f"values: unknown component {', '.join(unknown)}. Known here: {', '.join(sorted(known))}.")
-    for name, over in params["values"].items():
-        if not isinstance(over, (dict, type(None))):
-            raise JobError(f"values: {name}: {over!r} is no map of Helm values.")
+    names, wanted_gateways = component_names(params), gateways(params)
+    _checked_charts(params)
+    _checked_values(params, names, {gateway["name"] for gateway in wanted_gateways})
+    stages = components.stages({*names, *(["gateway"] if wanted_gateways else [])})
     result = []
-    for component in params["components"]:
-        name = {"base": "istio-base"}.get(component, component)
-        values = {"global": _global_values(params)} if component == "istiod" else {}
-        if component == "base":
-            values = {"global": {"istioNamespace": params["namespace"]}}
-        for over in (_platform_values(params), params["values"].get(component)):
+    for name in names:
+        row, values = COMPONENTS[name], _placed_values(name, params)
+        for over in (_joint_values(name, names, params), params["values"].get(name)):
             values = merged(values, over or {})
-        result.append(Release(name, params["namespace"], component, values))
-    for gateway in params["gateways"]:
+        namespace = row.namespace or params["namespace"]
+        result.append(Release(row.release, namespace, name, _chart(name, params), stages[name], values))
+    for gateway in wanted_gateways:
         values = merged(_gateway_values(gateway, params), _platform_values(params))
         dispensable = {"readinessProbe", "imagePullPolicy"}
         for over in (params["values"].get("gateway"), params["values"].get(gateway["name"]), gateway.get("values")):
             values = merged(values, over or {})
             dispensable -= set(over or {})
-        namespace = gateway_namespace(gateway, params)
-        result.append(Release(gateway["name"], namespace, "gateway", values, frozenset(dispensable)))
-    names = [(release.namespace, release.name) for release in result]
-    twice = sorted({"/".join(name) for name in names if names.count(name) > 1})
+        namespace, chart = gateway_namespace(gateway, params), _chart("gateway", params)
+        result.append(
+            Release(gateway["name"], namespace, "gateway", chart, stages["gateway"], values, frozenset(dispensable))
+        )
+    keys = [(release.namespace, release.name) for release in result]
+    twice = sorted({"/".join(key) for key in keys if keys.count(key) > 1})
     if twice:
         raise JobError(f"gateways: the name {', '.join(twice)} is used twice; releases need names of their own.")
     return sorted(result, key=lambda release: release.stage)
+
+
+def advice(params: dict[str, Any]) -> list[Finding]:
+    """What users should know about the components that they ask for.
+
+    :returns: what became of a name of the guide's time, and what is not for production
+    """
+    found = []
+    for name, former in components.former_names(params.get("components") or []):
+        now = f"{' and '.join(former.now)} is installed for it" if former.now else "nothing is installed for it"
+        message = f"{former.what} since Istio {former.since}; {now}."
+        found.append(Finding("component-renamed", f"component {name}", message, "Use today's names."))
+    for name in component_names(params):
+        if _chart(name, params).manifest:
+            fix = "For production, name a chart of your own in istio_helm_charts."
+            found.append(Finding("addon-quick-start", f"component {name}", components.QUICK_START, fix))
+    return found

@@ -57,6 +57,8 @@ HELM_REFUSES: dict[tuple[str, int], str] = {
         '("additional properties ... not allowed"), and Helm 4 holds it to that'
     ),
 }
+#: The first Istio whose istiod is told of Istio CNI by ``pilot.cni.enabled``; before, it was ``istio_cni.enabled``.
+ISTIOD_CNI_SINCE = (1, 24)
 #: Minors that istioctl may be away from Istio, as Istio's own version skew policy has it.
 ISTIOCTL_SKEW = 1
 
@@ -94,6 +96,13 @@ def minors_apart(one: str, other: str) -> int | None:
     if not all(found) or found[0][1] != found[1][1]:
         return None
     return abs(int(found[0][2]) - int(found[1][2]))
+
+
+def istiod_cni_key(istio_version: str) -> str:
+    """Where the istiod chart of an Istio takes that Istio CNI redirects the applications' traffic (istio#54968)."""
+    match = re.match(r"v?(\d+)\.(\d+)", istio_version)
+    older = match and (int(match[1]), int(match[2])) < ISTIOD_CNI_SINCE
+    return "istio_cni.enabled" if older else "pilot.cni.enabled"
 
 
 def kubernetes_findings(istio_version: str, server: dict[str, str], host: str) -> list[Finding]:

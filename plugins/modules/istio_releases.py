@@ -94,6 +94,12 @@ releases:
       type: list
       elements: str
       sample: [values]
+gateways:
+  description: The gateways among the releases, as NAMESPACE/NAME.
+  returned: success
+  type: list
+  elements: str
+  sample: [istio-system/istio-ingressgateway]
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases

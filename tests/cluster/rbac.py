@@ -91,7 +91,7 @@ def _handed_on(variables: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     params = {"namespace": "istio-system", "components": ["base", "istiod"], "exposure": "NodePort", "values": {}}
     found: list[dict[str, Any]] = []
     for release in mesh.releases({**params, "gateways": [{"name": "istio-ingressgateway"}]}):
-        chart = charts.locate(lambda: helm, repository, release.chart, version)
+        chart = charts.locate(lambda: helm, repository, release.chart.name, version)
         text = helm.template(release.name, release.namespace, chart.path, release.values, "1.37.0")
         found += [rule for role in charts.documents(text) if role["kind"] == kind for rule in role["rules"]]
     assert not any("resourceNames" in rule for rule in found)  # merged() would widen it

@@ -101,7 +101,7 @@ class Preflight:
         self.versions: dict[str, str] = {"istio": task.params["chart_version"]}
         self.facts: dict[str, Any] = {}
         self.helm: Helm | None = None
-        self.charts: dict[str, charts.Chart] = {}
+        self.charts: dict[mesh.ChartReference, charts.Chart] = {}
         self.control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
         self.applications = sorted(set(self.params["application_namespaces"]))
         self._served: dict[str, set[str]] = {}
@@ -114,6 +114,7 @@ class Preflight:
 
     def run(self) -> None:
         """All checks; those of the cluster only when it answers."""
+        self.findings += mesh.advice(self.params)
         self._programs()
         cluster = self._cluster()
         if cluster is None:
@@ -128,7 +129,7 @@ class Preflight:
     # -- programs and charts ------------------------------------------------------------------------------------------
 
     def _programs(self) -> None:
-        names = {release.chart for release in self.releases}
+        names = {release.chart.name for release in self.releases}
         try:
             helm = Helm(self.params["helm_binary"])
             self.versions["helm"] = helm.version
@@ -160,14 +161,13 @@ class Preflight:
         return rendered
 
     def _locate(self) -> None:
-        repository, version = self.params["chart_repository"], self.params["chart_version"]
-        for name in sorted({release.chart for release in self.releases}):
+        for wanted in dict.fromkeys(release.chart for release in self.releases):
             try:
-                self.charts[name] = charts.locate(self._need_helm, repository, name, version)
+                self.charts[wanted] = charts.find(self._need_helm, wanted)
             except JobError as error:  # noqa: PERF203 -- each chart may be missing
-                fix = "Check istio_helm_chart_repository and istio_helm_chart_version."
-                self.add("chart-missing", f"chart {name} {version}", error.message, fix)
-        self.facts["charts"] = {name: str(chart.path) for name, chart in self.charts.items()}
+                fix = "Check istio_helm_chart_repository, istio_helm_chart_version and istio_helm_charts."
+                self.add("chart-missing", f"chart {wanted.name} {wanted.version}", error.message, fix)
+        self.facts["charts"] = {wanted.name: str(chart.path) for wanted, chart in self.charts.items()}
 
     def _as_installed(self) -> list[mesh.Release]:
         """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
@@ -302,7 +302,7 @@ class Preflight:
             services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in seen.services}
             self.findings += existing.webhooks(seen.webhooks, services, ours)
         other_istio = any(finding.code.startswith("istio-") for finding in errors(self.findings))
-        if seen.crds is not None and "base" in self.params["components"] and not other_istio:
+        if seen.crds is not None and "base" in mesh.component_names(self.params) and not other_istio:
             self.findings += existing.definitions(seen.crds, namespace, seen.istiods or [], ours)
         needed = [*self.control_plane, *self.applications]
         self.findings += namespaces.terminating(seen.namespaces or [], needed)

@@ -12,7 +12,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
@@ -53,7 +55,7 @@ class Step:
         return {
             "name": self.release.name,
             "namespace": self.release.namespace,
-            "chart": self.release.chart,
+            "chart": self.release.chart.name,
             "chart_version": str(self.chart.metadata["version"]),
             "action": self.action,
             "reasons": self.reasons,
@@ -112,6 +114,7 @@ class Run:
     def __init__(self, task: Task) -> None:
         self.task = task
         mesh.releases(task.params)  # names options that contradict each other before anything is read
+        task.warnings += shown(mesh.advice(task.params))
         self.cluster = Cluster(task.params)
         self.params = {**task.params, "platform": self._platform(task.params["platform"])}
         self.wanted = mesh.releases(self.params)
@@ -123,11 +126,9 @@ class Run:
     def _platform(self, wanted: str) -> str:
         return mesh.platform(wanted, served_groups(self.cluster) if wanted == "auto" else ())
 
-    def _locate_charts(self) -> dict[str, charts.Chart]:
-        names = sorted({release.chart for release in self.wanted})
-        repository, version = self.params["chart_repository"], self.params["chart_version"]
-        found = in_parallel(lambda name: charts.locate(lambda: self.helm, repository, name, version), names)
-        return dict(zip(names, found, strict=True))
+    def _locate_charts(self) -> dict[mesh.ChartReference, charts.Chart]:
+        wanted = list(dict.fromkeys(release.chart for release in self.wanted))
+        return dict(zip(wanted, in_parallel(lambda each: charts.find(lambda: self.helm, each), wanted), strict=True))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -218,16 +219,22 @@ class Run:
                 if stage == stages[0]:
                     idle = [step for step in todo if not step.release.runs_pods]
                     written_beside = [beside.submit(self._write, step, environment) for step in idle]
-                if self._waits_for(stage):
-                    self._wait([step for step in steps if step.release.stage == stage and step.release.runs_pods])
+                self._wait(self._awaited(stage, steps))
             for future in written_beside:
                 future.result()
 
-    def _waits_for(self, stage: int) -> bool:
-        """Whether a stage's pods are waited for: always when another stage follows that needs them."""
-        stages = {release.stage for release in self.wanted}
-        wanted = {"gateways": max(stages), "control-plane": 0, "nothing": -1}[self.params["wait_for"]]
-        return stage <= wanted or (stage < max(stages))
+    def _awaited(self, stage: int, steps: list[Step]) -> list[Step]:
+        """The releases of a stage that are waited for: always when another stage follows, which needs them."""
+        followed = any(release.stage > stage for release in self.wanted)
+        parts = {"gateways": (CONTROL_PLANE, ADDON, GATEWAY), "control-plane": (CONTROL_PLANE, ADDON), "nothing": ()}
+        wanted = parts[self.params["wait_for"]]
+        return [
+            step
+            for step in steps
+            if step.release.stage == stage
+            and step.release.runs_pods
+            and (step.release.part in wanted or (followed and step.release.part == CONTROL_PLANE))
+        ]
 
     def _write(self, step: Step, environment: dict[str, str]) -> None:
         release = step.release
@@ -269,8 +276,7 @@ class Run:
     def wait_for_all(self, steps: list[Step]) -> None:
         """Wait for the releases of a run that wrote nothing: somebody may have restarted them just now."""
         for stage in sorted({step.release.stage for step in steps}):
-            if self._waits_for(stage):
-                self._wait([step for step in steps if step.release.stage == stage])
+            self._wait(self._awaited(stage, steps))
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -291,7 +297,8 @@ def run(task: Task) -> dict[str, Any]:
             job.carry_out(steps)
     elif not task.check_mode:
         job.wait_for_all(steps)
-    result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps]}
+    gateways = [f"{release.namespace}/{release.name}" for release in job.wanted if release.part == GATEWAY]
+    result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps], "gateways": gateways}
     if task.diff:
         result["diff"] = diff
     return result

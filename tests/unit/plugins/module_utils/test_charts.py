@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference
 
 FILES = {
     "Chart.yaml": "apiVersion: v2\nname: base\nversion: 1.31.0\n",
@@ -316,3 +317,61 @@ def test_accepted_values(tmp_path: Path, schema: dict[str, Any] | None, expected
     """Gateway charts of old accept only what they know."""
     more = {"values.schema.json": json.dumps(schema)} if schema else {}
     assert charts.Chart(written(tmp_path / "gateway", {**FILES, **more})).accepted_values == expected
+
+
+# -- Istio's manifests of addons, made charts --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def addons(tmp_path: Path) -> str:
+    """A directory of manifests, one of which has braces that are not Helm's."""
+    text = "kind: ConfigMap\nmetadata: {name: a, namespace: istio-system}\ndata: {query: '{{ $labels.job }}'}\n"
+    return str(written(tmp_path / "addons", {"grafana.yaml": text}))
+
+
+def test_manifest_becomes_a_chart(addons: str) -> None:
+    """One template hands the text on, but for the namespace; the chart's version is Istio's."""
+    chart = charts.find(mock.Mock(side_effect=AssertionError), ChartReference(addons, "grafana", "1.31.0", True))
+    assert (chart.metadata["name"], chart.metadata["version"]) == ("grafana", "1.31.0")
+    assert b"{{ $labels.job }}" in chart.files["manifest.yaml"]
+    assert chart.files["templates/manifest.yaml"].count(b"{{") == 1
+    assert chart.accepted_values is None
+
+
+def test_manifest_is_made_once(addons: str, cache: Path) -> None:
+    """The same text is the same chart; another text is another, whatever its version says."""
+    first = charts.manifest_chart(addons, "grafana", "1.31.0")
+    before = first.path.stat().st_mtime_ns
+    assert charts.manifest_chart(addons, "grafana", "1.31.0").path == first.path
+    assert first.path.stat().st_mtime_ns == before
+    Path(addons, "grafana.yaml").write_text("kind: List\n")
+    assert charts.manifest_chart(addons, "grafana", "1.31.0").path != first.path
+    assert sorted(path.name for path in cache.iterdir() if path.name.startswith("tmp")) == []
+
+
+def test_manifest_that_is_missing(addons: str) -> None:
+    """The file that was looked for is named."""
+    with pytest.raises(JobError, match=r"kiali\.yaml cannot be read: No such file"):
+        charts.manifest_chart(addons, "kiali", "1.31.0")
+
+
+def test_manifest_is_fetched_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the URL of its version."""
+    asked: list[str] = []
+
+    def answer(url: str, **_options: Any) -> mock.Mock:
+        asked.append(url)
+        return mock.Mock(read=lambda: b"kind: List\n")
+
+    monkeypatch.setattr(charts, "open_url", answer)
+    for version in ("1.31.0", "1.31.0", "1.30.0"):
+        charts.manifest_chart(f"https://example.com/{version}/", "kiali", version)
+    assert asked == ["https://example.com/1.31.0/kiali.yaml", "https://example.com/1.30.0/kiali.yaml"]
+
+
+def test_manifest_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URL, the cause, and what helps without the internet; the next run tries again."""
+    monkeypatch.setattr(charts, "open_url", mock.Mock(side_effect=OSError("no route to host")))
+    for _attempt in range(2):
+        with pytest.raises(JobError, match="no route to host.*istio_helm_addons_repository"):
+            charts.manifest_chart("https://example.com", "kiali", "1.31.0")

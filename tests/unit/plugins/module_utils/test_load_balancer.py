@@ -12,10 +12,11 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import CLOUDS, Evidence, evidence, findings
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 GATEWAY = ["istio-system/in"]
+CHART = ChartReference("/charts", "gateway", "1.31.0")
 
 
 def service(minutes: float, ingress: list[dict[str, str]] | None = None, kind: str = "LoadBalancer") -> dict[str, Any]:
@@ -52,7 +53,7 @@ def codes(seen: Evidence) -> list[str]:
 
 def gateway(**service: Any) -> Release:
     """A gateway's release."""
-    return Release("in", "istio-system", "gateway", {"service": service})
+    return Release("in", "istio-system", "gateway", CHART, values={"service": service})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def gateway(**service: Any) -> Release:
         (gateway(type="LoadBalancer"), GATEWAY),
         (gateway(type="NodePort"), []),
         (gateway(type="LoadBalancer", loadBalancerClass="example.com/ours"), []),
-        (Release("istiod", "istio-system", "istiod", {"service": {"type": "LoadBalancer"}}), []),
+        (Release("istiod", "istio-system", "istiod", CHART, values={"service": {"type": "LoadBalancer"}}), []),
     ],
 )
 def test_gateways_that_ask_for_an_address(release: Release, expected: list[str]) -> None:

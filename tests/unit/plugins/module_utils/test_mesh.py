@@ -44,7 +44,7 @@ def ports_of(found: mesh.Release) -> dict[str, int | None]:
 def test_default_mesh() -> None:
     """Base and istiod together, then the guide's ingress gateway behind a LoadBalancer."""
     found = mesh.releases(settings())
-    assert [(item.name, item.namespace, item.chart, item.stage, item.runs_pods) for item in found] == [
+    assert [(item.name, item.namespace, item.chart.name, item.stage, item.runs_pods) for item in found] == [
         ("istio-base", "istio-system", "base", 0, False),
         ("istiod", "istio-system", "istiod", 0, True),
         ("istio-ingressgateway", "istio-system", "gateway", 1, True),
@@ -64,8 +64,9 @@ def test_gateways_come_after_istiod_46307() -> None:
 
 def test_only_some_components() -> None:
     """Who brings a control plane of their own gets gateways alone."""
-    assert [item.name for item in mesh.releases(settings(components=[]))] == ["istio-ingressgateway"]
-    assert [item.name for item in mesh.releases(settings(components=["base"], gateways=[]))] == ["istio-base"]
+    gateways = [{"name": "istio-ingressgateway"}]
+    assert [item.name for item in mesh.releases(settings(preset="none", gateways=gateways))] == ["istio-ingressgateway"]
+    assert [item.name for item in mesh.releases(settings(preset="none", components=["base"]))] == ["istio-base"]
 
 
 def test_namespace_of_the_mesh() -> None:
@@ -229,14 +230,204 @@ def test_name_that_is_used_twice(gateways: list[dict[str, Any]]) -> None:
 def test_same_name_in_two_namespaces() -> None:
     """Helm keeps releases by namespace."""
     gateways = [{"name": "a"}, {"name": "a", "namespace": "edge"}]
-    found = mesh.releases(settings(components=[], gateways=gateways))
+    found = mesh.releases(settings(preset="none", gateways=gateways))
     assert [item.namespace for item in found] == ["istio-system", "edge"]
 
 
 def test_unknown_component() -> None:
-    """`pilot` of the guide's time is not a chart any more; the names that are known are named."""
-    message = refused(values={"pilot": {}, "istiod": {}})
-    assert message == "values: unknown component pilot. Known here: base, gateway, istio-ingressgateway, istiod."
+    """The names that are known are named."""
+    message = refused(values={"pillot": {}, "istiod": {}})
+    assert message.startswith("values: unknown component pillot. Known here: base, cert-manager, cni, gateway, ")
+    message = refused(components=["base", "pillot"])
+    assert message.startswith("components: there is no component pillot. There are base, ")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"pilot": {"traceSampling": 1}}, "pilot is a name of the chart of 2018; give values of istiod instead."),
+        ({"mixer": {}}, "mixer is a name of the chart of 2018; it is gone: proxies report by themselves"),
+        ({"gateways": {"istio-ingressgateway": {"type": "NodePort"}}}, "use istio_helm_gateways, and values by their"),
+    ],
+)
+def test_values_of_the_chart_of_2018(values: dict[str, Any], says: str) -> None:
+    """They would reach nothing."""
+    assert says in refused(values=values)
+
+
+@pytest.mark.parametrize("name", ["ingressgateway", "egressgateway", "gateways"])
+def test_gateways_are_no_components(name: str) -> None:
+    """There may be many, so they have a list of their own."""
+    assert refused(components=[name]) == ("components: gateways are listed in istio_helm_gateways, each by its name.")
+
+
+def names(**given: Any) -> list[str]:
+    """The releases of a mesh, in order."""
+    return [item.name for item in mesh.releases(settings(**given))]
+
+
+def test_preset_guide() -> None:
+    """All that the guide's chart turned on, of which Mixer has no heir: everything but mutual TLS and cert-manager."""
+    addons = ["prometheus", "grafana", "jaeger", "kiali"]
+    gateways = ["istio-ingressgateway", "istio-egressgateway"]
+    assert names(preset="guide") == ["istio-base", "istiod", *addons, *gateways]
+    assert release("prometheus", preset="guide").namespace == "istio-system"
+
+
+@pytest.mark.parametrize(("exposure", "expected"), [("LoadBalancer", "ClusterIP"), ("NodePort", "NodePort")])
+def test_egress_gateway_of_the_preset(exposure: str, expected: str) -> None:
+    """On KVM the guide gives both gateways node ports; a cloud's address would be for nobody."""
+    found = release("istio-egressgateway", preset="guide", exposure=exposure)
+    assert found.values["service"]["type"] == expected
+
+
+def test_preset_none() -> None:
+    """Only what is listed."""
+    assert names(preset="none") == []
+    assert names(preset="none", profile="ambient") == []
+    assert names(preset="none", components=["kiali"]) == ["kiali"]
+
+
+def test_what_is_listed_counts_more_than_the_preset() -> None:
+    """Each of the two lists by itself."""
+    assert names(preset="guide", components=["istiod"]) == ["istiod", "istio-ingressgateway", "istio-egressgateway"]
+    assert names(gateways=[{"name": "edge"}]) == ["istio-base", "istiod", "edge"]
+
+
+def test_ambient() -> None:
+    """Istio CNI beside istiod, then ztunnel, which needs both; each chart is told."""
+    found = {item.component: item for item in mesh.releases(settings(profile="ambient"))}
+    assert {name: item.stage for name, item in found.items()} == {
+        "base": 0, "istiod": 0, "cni": 0, "ztunnel": 1, "gateway": 1,
+    }  # fmt: skip
+    assert found["istiod"].values["profile"] == found["cni"].values["profile"] == "ambient"
+    assert (found["cni"].name, found["cni"].chart.name) == ("istio-cni", "cni")
+    assert found["ztunnel"].values == {"istioNamespace": "istio-system"}
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1.31.1", {"pilot": {"cni": {"enabled": True}}}),
+        ("1.24.0", {"pilot": {"cni": {"enabled": True}}}),
+        ("1.23.6", {"istio_cni": {"enabled": True}}),
+    ],
+)
+def test_istiod_knows_of_istio_cni_54968(version: str, expected: dict[str, Any]) -> None:
+    """istio#54968: from 1.23 to 1.24 the flag moved, and istio-init was back in pods that may not have it."""
+    given = {"chart_version": version, "components": ["base", "istiod", "cni"]}
+    assert release("istiod", **given).values == {"global": {"istioNamespace": "istio-system"}, **expected}
+    assert "pilot" not in release("istiod", chart_version=version).values
+
+
+def test_istio_csr() -> None:
+    """It signs instead of istiod, so it is ready before istiod, and cert-manager before both."""
+    given = {"components": ["istiod", "base", "istio-csr", "cert-manager", "ztunnel"], "gateways": [{"name": "in"}]}
+    found = {item.component: item for item in mesh.releases(settings(**given))}
+    assert [found[name].stage for name in ("cert-manager", "istio-csr", "istiod", "gateway", "ztunnel")] == [
+        0,
+        1,
+        2,
+        3,
+        3,
+    ]
+    assert found["istiod"].values["global"]["caAddress"] == "cert-manager-istio-csr.cert-manager.svc:443"
+    assert found["istiod"].values["env"] == {"ENABLE_CA_SERVER": "false"}
+    assert found["ztunnel"].values["caAddress"] == "cert-manager-istio-csr.cert-manager.svc:443"
+    assert found["istio-csr"].values == {"app": {"istio": {"namespace": "istio-system"}}}
+    assert found["cert-manager"].namespace == found["istio-csr"].namespace == "cert-manager"
+    assert found["cert-manager"].values == {"crds": {"enabled": True}}
+    assert "caAddress" not in release("istiod").values["global"]
+
+
+def test_pull_secrets_reach_every_pod_of_istio_57215() -> None:
+    """istio#57215: names in `global` reach istiod and sidecars, and no gateway, whose chart wants references."""
+    given = {"image_pull_secrets": ["a", "b"], "components": ["istiod", "cni", "ztunnel"]}
+    assert release("istiod", **given).values["global"]["imagePullSecrets"] == ["a", "b"]
+    assert release("istio-cni", **given).values["global"]["imagePullSecrets"] == ["a", "b"]
+    assert release("ztunnel", **given).values["imagePullSecrets"] == ["a", "b"]
+    assert release("istio-ingressgateway", **given).values["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+
+
+def test_images_of_every_component() -> None:
+    """Each chart takes them elsewhere."""
+    given = {"hub": "h", "tag": "t", "image_pull_policy": "Never", "profile": "ambient"}
+    assert release("istio-cni", **given).values["global"] == {"hub": "h", "tag": "t", "imagePullPolicy": "Never"}
+    found = release("ztunnel", **given).values
+    assert [found[key] for key in ("hub", "tag", "imagePullPolicy")] == ["h", "t", "Never"]
+
+
+# -- where charts come from --------------------------------------------------------------------------------------------
+
+
+def test_istios_charts_come_from_its_repository() -> None:
+    """In Istio's version."""
+    assert release("istiod", chart_repository="/charts").chart == mesh.ChartReference("/charts", "istiod", "1.31.0")
+
+
+def test_manifests_come_from_istio_too() -> None:
+    """Of the same version."""
+    expected = mesh.ChartReference("https://x/1.31.0/addons", "kiali", "1.31.0", manifest=True)
+    assert release("kiali", preset="guide", addons_repository="https://x/{version}/addons").chart == expected
+
+
+def test_chart_of_ones_own() -> None:
+    """Then the component takes values."""
+    entry = {"component": "prometheus", "repository": "https://x", "version": "28.13.0"}
+    found = release("prometheus", preset="guide", charts=[entry], values={"prometheus": {"a": 1}})
+    assert found.chart == mesh.ChartReference("https://x", "prometheus", "28.13.0")
+    assert found.values == {"a": 1}
+
+
+def test_another_version_of_a_chart() -> None:
+    """The rest stays."""
+    found = release(
+        "cert-manager", components=["cert-manager"], charts=[{"component": "cert-manager", "version": "v9"}]
+    )
+    assert (found.chart.name, found.chart.version) == ("cert-manager", "v9")
+    assert found.chart.repository.startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"charts": [{"component": "prometheus", "repository": "x"}]}, "name both repository and version"),
+        ({"charts": [{"component": "base", "version": "1"}]}, "role crds takes its definitions"),
+        ({"charts": [{"component": "pilot", "version": "1"}]}, "there is no component pilot"),
+        (
+            {"preset": "guide", "values": {"kiali": {"a": 1}}},
+            "kiali is installed from Istio's manifest, which takes none",
+        ),
+    ],
+)
+def test_charts_and_values_that_reach_nothing(given: dict[str, Any], says: str) -> None:
+    """One message, before anything is read."""
+    assert says in refused(**given)
+
+
+# -- advice ------------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_the_guide_are_understood() -> None:
+    """What they became is installed, once, and said."""
+    given = settings(components=["base", "pilot", "galley", "mixer", "certmanager"])
+    assert [item.name for item in mesh.releases(given)][:3] == ["istio-base", "istiod", "cert-manager"]
+    assert {finding.code for finding in mesh.advice(given)} == {"component-renamed"}
+    assert [f"{finding.object} {finding.message}" for finding in mesh.advice(given)] == [
+        "component pilot is part of istiod since Istio 1.5; istiod is installed for it.",
+        "component galley is part of istiod since Istio 1.5; istiod is installed for it.",
+        "component mixer is gone: proxies report by themselves (Telemetry), AuthorizationPolicy and WasmPlugin do the "
+        "rest since Istio 1.8; nothing is installed for it.",
+        "component certmanager is cert-manager's own chart since Istio 1.5; cert-manager is installed for it.",
+    ]
+
+
+def test_what_is_not_for_production_is_said() -> None:
+    """As long as it comes from Istio's manifest."""
+    chart = {"component": "kiali", "repository": "https://x", "version": "2.27.0"}
+    found = mesh.advice(settings(components=["istiod", "kiali", "jaeger"], charts=[chart]))
+    assert [(finding.code, finding.object) for finding in found] == [("addon-quick-start", "component jaeger")]
+    assert mesh.advice(settings()) == []
 
 
 def test_values_that_are_no_map() -> None:

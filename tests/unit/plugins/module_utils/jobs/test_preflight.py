@@ -298,14 +298,17 @@ def test_charts_that_are_missing(cluster: FakeCluster, options: dict[str, Any], 
         ("chart-missing", "chart gateway 1.31.0"),
         ("chart-missing", "chart istiod 1.31.0"),
     ]
-    assert [name for _code, name, _message in found({**options, "components": [], "gateways": [{"name": "a"}]})] == [
-        "chart gateway 1.31.0"
-    ]
+    assert [
+        name
+        for _code, name, _message in found({**options, "preset": "none", "components": [], "gateways": [{"name": "a"}]})
+    ] == ["chart gateway 1.31.0"]
 
 
 def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, Any]) -> None:
     """Without helm, a repository elsewhere is out of reach; one on disk is not."""
-    options.update(chart_repository="https://charts.example.com", helm_binary="/missing", components=[])
+    options.update(
+        chart_repository="https://charts.example.com", helm_binary="/missing", preset="none", gateways=[{"name": "a"}]
+    )
     assert found(options) == [
         ("helm-missing", "helm", "helm is not at /missing."),
         ("chart-missing", "chart gateway 1.31.0", "there is no helm to fetch it with."),

@@ -60,7 +60,8 @@ def as_stored(name: str, version: str = VERSION) -> dict[str, Any]:
 
 def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> releases.Step:
     """The verdict on istiod."""
-    release = mesh.Release("istiod", MESH, "istiod", {} if values is None else values)
+    chart = mesh.ChartReference(str(repository), "istiod", VERSION)
+    release = mesh.Release("istiod", MESH, "istiod", chart, values={} if values is None else values)
     return judge(release, charts.Chart(repository / "istiod"), stored)
 
 
@@ -362,7 +363,7 @@ def installed(world: World, options: dict[str, Any]) -> World:
         "metadata": {"name": MESH},
     }
     for release in mesh.releases(task_of(options).params):
-        world.deploy(release.name, release.chart, json.loads(json.dumps(release.values)), release.namespace)
+        world.deploy(release.name, release.chart.name, json.loads(json.dumps(release.values)), release.namespace)
     world.log.clear()
     return world
 
@@ -520,7 +521,7 @@ def test_another_run_did_the_work_meanwhile(
     @contextlib.contextmanager
     def held(*arguments: Any) -> Iterator[bool]:
         for release in mesh.releases(task_of(options).params):
-            world.deploy(release.name, release.chart, json.loads(json.dumps(release.values)))
+            world.deploy(release.name, release.chart.name, json.loads(json.dumps(release.values)))
         with taken(*arguments) as dead:
             yield dead
 
@@ -545,7 +546,7 @@ def test_wait_for(wait_for: str, waited: list[str], world: World, options: dict[
 
 def test_wait_for_nothing_at_all(world: World, options: dict[str, Any]) -> None:
     """Without gateways there is no next stage."""
-    run({**options, "gateways": [], "wait_for": "nothing"})
+    run({**options, "preset": "none", "components": ["base", "istiod"], "gateways": [], "wait_for": "nothing"})
     assert not [line for line in world.log if line.startswith("wait")]
 
 
@@ -572,7 +573,7 @@ def test_namespaces_that_are_there_stay(world: World, options: dict[str, Any], m
 def test_bad_options_are_named_before_anything_is_read(world: World, options: dict[str, Any]) -> None:
     """A mesh that contradicts itself."""
     with pytest.raises(JobError, match="unknown component"):
-        run({**options, "values": {"mixer": {}}})
+        run({**options, "values": {"mixxer": {}}})
     assert world.log == []
 
 
