@@ -227,6 +227,11 @@ def documents(text: str) -> list[dict[str, Any]]:
     return [document for document in yaml.load_all(text, LOADER) if document]
 
 
+def as_yaml(data: Any) -> str:
+    """Data as YAML for people, in the order it has."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
 def rendered(
     helm: Helm,
     chart: Chart,

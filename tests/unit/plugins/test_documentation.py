@@ -21,6 +21,7 @@ JOBS = {
     "istio_pod_security": "pod_security",
     "istio_preflight_info": "preflight",
     "istio_releases": "releases",
+    "istio_values_info": "values",
 }
 
 

@@ -373,5 +373,5 @@ def test_manifest_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> Non
     """The URL, the cause, and what helps without the internet; the next run tries again."""
     monkeypatch.setattr(charts, "open_url", mock.Mock(side_effect=OSError("no route to host")))
     for _attempt in range(2):
-        with pytest.raises(JobError, match="no route to host.*istio_helm_addons_repository"):
+        with pytest.raises(JobError, match=r"no route to host.*istio_helm_addons_repository"):
             charts.manifest_chart("https://example.com", "kiali", "1.31.0")

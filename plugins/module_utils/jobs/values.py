@@ -1,0 +1,64 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job of module istio_values_info: which values there are, and which of them a run gives helm (the guide's inspect)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+
+ARGUMENT_SPEC = argument_spec(mesh.MESH_ARGUMENT_SPEC)
+
+#: Where Istio's charts keep their defaults, so that profiles can come between them and the user's values; users write
+#: the same keys without it.
+_WRAPPED = "_internal_defaults_do_not_set"
+
+
+def defaults_of(chart: charts.Chart) -> dict[str, Any]:
+    """A chart's default values, as a user would write them."""
+    values = chart.default_values
+    wrapped = values.get(_WRAPPED)
+    return mesh.merged({key: value for key, value in values.items() if key != _WRAPPED}, wrapped or {})
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Read the charts; the cluster only to find its platform.
+
+    :raises JobError: options that contradict each other, or a chart that is missing
+    """
+    params = task.params
+    mesh.releases(params)  # names options that contradict each other before anything is read
+    if params["platform"] == "auto":
+        params = {**params, "platform": mesh.platform("auto", served_groups(Cluster(params)))}
+    found = []
+    for release in mesh.releases(params):
+        chart = charts.find(lambda: Helm(params["helm_binary"]), release.chart)
+        values = release.fitted(chart.accepted_values).values
+        defaults = defaults_of(chart)
+        entry = {
+            "name": release.name,
+            "namespace": release.namespace,
+            "component": release.component,
+            "chart": release.chart.name,
+            "chart_version": str(chart.metadata["version"]),
+            "defaults": defaults,
+            "values": values,
+            "merged": mesh.merged(defaults, values),
+        }
+        found.append(entry)
+        for line in _lines(entry):
+            task.say(line)
+    return {"changed": False, "releases": found}
+
+
+def _lines(entry: dict[str, Any]) -> list[str]:
+    """What a person reads: the values that a run gives helm, and all that apply with them."""
+    title = f"# {entry['namespace']}/{entry['name']}: chart {entry['chart']} {entry['chart_version']}"
+    document = {"values": entry["values"], "merged": entry["merged"]}
+    return [title, *charts.as_yaml(document).splitlines()]

@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: istio_values_info
+version_added: 0.1.0
+short_description: Show which Helm values there are, and which of them a run gives helm
+description:
+  - For each release of a mesh, tells the chart's default values, the values that M(meshops.istio.istio_releases) gives
+    helm, and both merged. This is what the guide of 2018 used C(helm inspect) for.
+  - Istio's charts keep their defaults below a key that users must not set; here they are shown as users write them.
+  - What Istio's profiles and platforms change is decided inside the charts and not shown.
+  - Run in the controller, it prints the values too.
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - meshops.istio.attributes
+  - meshops.istio.mesh
+author:
+  - meshops.istio contributors (@meshops)
+"""
+
+EXAMPLES = r"""
+- name: Values of the default mesh, on no platform of its own
+  meshops.istio.istio_values_info:
+    chart_version: 1.31.1
+    platform: ""
+
+- name: What istiod would be told
+  meshops.istio.istio_values_info:
+    chart_version: 1.31.1
+    components: [base, istiod, cni]
+    values:
+      istiod:
+        resources: {requests: {cpu: 100m, memory: 512Mi}}
+"""
+
+RETURN = r"""
+releases:
+  description: Each release of the mesh.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the release.
+      returned: always
+      type: str
+      sample: istiod
+    namespace:
+      description: Its namespace.
+      returned: always
+      type: str
+      sample: istio-system
+    component:
+      description: Which component it is; its key in O(values).
+      returned: always
+      type: str
+      sample: istiod
+    chart:
+      description: Name of its chart.
+      returned: always
+      type: str
+      sample: istiod
+    chart_version:
+      description: Version of the chart.
+      returned: always
+      type: str
+      sample: 1.31.1
+    defaults:
+      description: The chart's default values.
+      returned: always
+      type: dict
+      sample: {autoscaleEnabled: true}
+    values:
+      description: What helm is given.
+      returned: always
+      type: dict
+      sample: {global: {istioNamespace: istio-system}}
+    merged:
+      description: Both, as the chart sees them.
+      returned: always
+      type: dict
+      sample: {autoscaleEnabled: true, global: {istioNamespace: istio-system}}
+"""
+
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import values
+from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
+
+
+def main() -> None:
+    """Run the job."""
+    run_module(values)
+
+
+if __name__ == "__main__":
+    main()
