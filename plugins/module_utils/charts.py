@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.urls import open_url
 
@@ -32,6 +32,15 @@ try:
 
     # libyaml's loader reads Istio's 900 KiB of definitions in a second, the pure one in ten.
     LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class _AsHelm(LOADER):  # type: ignore[misc, valid-type]
+        """Reads plain scalars as helm does, to which a date and an equals sign are text."""
+
+        yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+            first: [known for known in resolvers if known[0].rpartition(":")[2] not in ("timestamp", "value")]
+            for first, resolvers in LOADER.yaml_implicit_resolvers.items()
+        }
+
 except ImportError:  # kube.Cluster says so: kubernetes needs yaml too
     yaml = None  # type: ignore[assignment]
 
@@ -223,8 +232,12 @@ def cached(key_parts: list[str], compute: Callable[[], Any]) -> Any:
 
 
 def documents(text: str) -> list[dict[str, Any]]:
-    """The objects of a rendered manifest."""
-    return [document for document in yaml.load_all(text, LOADER) if document]
+    """The objects of a rendered manifest; what is in a List is taken out of it."""
+    found = []
+    for document in filter(None, yaml.load_all(text, _AsHelm)):
+        is_list = str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list)
+        found += document["items"] if is_list else [document]
+    return found
 
 
 def as_yaml(data: Any) -> str:

@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +94,28 @@ class Helm:
         values: dict[str, Any],
         kube_version: str,
         include_crds: bool = False,
+        hooks: bool = True,
+        is_upgrade: bool = False,
+        api_versions: Iterable[str] = (),
+        environment: dict[str, str] | None = None,
     ) -> str:
-        """Render a chart without a cluster.
+        """Render a chart.
 
         :arg include_crds: also what is in the chart's ``crds`` directory, which Helm installs beside the release
+        :arg hooks: also what Helm creates at some moments, and keeps apart from the release
+        :arg is_upgrade: as helm does where it finds a revision of the release
+        :arg api_versions: what the cluster serves beside Kubernetes' own
+        :arg environment: of ``credentials``, for a chart that looks objects up; None renders without a cluster
         :returns: YAML documents
         """
         with values_file(values) as path:
             arguments = ["template", name, str(chart), "--namespace", namespace, "--values", path]
             arguments += ["--include-crds"] if include_crds else []
-            return self._run([*arguments, "--kube-version", kube_version], dict(os.environ), 120)
+            arguments += [] if hooks else ["--no-hooks"]
+            arguments += ["--is-upgrade"] if is_upgrade else []
+            arguments += ["--dry-run=server"] if environment is not None else []
+            arguments += [part for each in api_versions for part in ("--api-versions", each)]
+            return self._run([*arguments, "--kube-version", kube_version], environment or dict(os.environ), 120)
 
     def pull(self, repository: str, chart: str, version: str, into: Path) -> None:
         """Fetch a chart from an HTTP or OCI repository as ``into/CHART-VERSION.tgz``."""

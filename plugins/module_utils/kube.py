@@ -44,6 +44,8 @@ FIELD_MANAGER = "meshops.istio"
 THREADS = 8
 PAGE = 500
 
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
@@ -116,6 +118,7 @@ class Cluster:
         self._headers = {"User-Agent": USER_AGENT, **_create_headers(None, **params)}
         self._timeout = timeout
         self._discovered: dict[str, dict[str, Resource]] = {}
+        self._announced: dict[tuple[str, str], Resource] = {}
         self._lock = threading.Lock()
 
     @property
@@ -217,7 +220,7 @@ class Cluster:
 
         :raises JobError: the cluster serves no such kind
         """
-        known = known_resource(api_version, kind)
+        known = known_resource(api_version, kind) or self._announced.get((api_version, kind))
         if known:
             return known
         with self._lock:
@@ -238,6 +241,14 @@ class Cluster:
         if not found:
             raise JobError(f"The cluster serves no kind {kind} of {api_version}.")
         return found
+
+    def announce(self, definitions: Iterable[dict[str, Any]]) -> None:
+        """Take note of kinds that are going to be defined: their objects then have a place before they are served."""
+        for definition in definitions:
+            spec = definition["spec"]
+            resource = Resource(spec["names"]["plural"], spec["scope"] == "Namespaced")
+            for version in spec["versions"]:
+                self._announced[f"{spec['group']}/{version['name']}", spec["names"]["kind"]] = resource
 
     def namespaced(self, obj: dict[str, Any]) -> bool:
         """Whether an object's kind lives in namespaces."""
@@ -355,17 +366,44 @@ class Cluster:
     # -- writes -------------------------------------------------------------------------------------------------------
 
     def apply(
-        self, obj: dict[str, Any], dry_run: bool = False, manager: str = FIELD_MANAGER, force: bool = True
+        self,
+        obj: dict[str, Any],
+        dry_run: bool = False,
+        manager: str = FIELD_MANAGER,
+        force: bool = True,
+        strict: bool = False,
     ) -> dict[str, Any]:
         """Server-side apply of one object.
 
         :arg bool force: take fields over from other managers, as declared configuration does
+        :arg bool strict: refuse fields that the kind does not have, as helm does, instead of leaving them out
         :returns: the object as the server stored it, or would
+        :raises ApiError: also with status 409, for a field of another manager that is not taken over
         """
         query = {"fieldManager": manager, "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
+        if strict:
+            query["fieldValidation"] = "Strict"
         return self.request("PATCH", self._path(obj), query, obj, {"Content-Type": "application/apply-patch+yaml"})
+
+    def patch(
+        self,
+        obj: dict[str, Any],
+        patch: Any,
+        form: str = MERGE_PATCH,
+        dry_run: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> dict[str, Any]:
+        """Patch one object.
+
+        :arg obj: names it
+        :arg form: ``MERGE_PATCH`` or ``JSON_PATCH``
+        :returns: the object as the server stored it, or would
+        :raises ApiError: status 409 when the patch names a ``resourceVersion`` that is not the object's any more
+        """
+        query = {"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})}
+        return self.request("PATCH", self._path(obj), query, patch, {"Content-Type": form})
 
     def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
         """Create one object. :raises ApiError: status 409 when it is there already"""

@@ -27,6 +27,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import Ident
 #: Kinds that others live in, are instances of, or refer to: applied before the rest, in this order.
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "Role")
 DYING_TIMEOUT = 120.0  # seconds that an earlier deletion may still take
+NOT_THERE_YET = "its namespace or kind is not there yet"
+_BEING_DELETED = "it is being deleted"
+_BY_WEBHOOK = "an admission webhook takes no dry runs"
+_NO_DRY_RUN = "does not support dry run"
 
 
 @dataclass
@@ -35,30 +39,40 @@ class Change:
 
     :ivar dict wanted: the object as given
     :ivar dict before: the live object, or None
-    :ivar dict after: what the server would store, by its dry run; the wanted object itself where no dry run is possible
+    :ivar dict after: what the server would store, by its dry run; the wanted object itself where no dry run is
+        possible; None when the object is deleted
     :ivar bool dry_run: whether the server was asked
     :ivar dict dying: the live object that is being deleted and must be gone first
+    :ivar str unasked: why the server could not be asked
+    :ivar bool validated: whether it was checked against the schema of its kind instead
     """
 
     wanted: dict[str, Any]
     before: dict[str, Any] | None
-    after: dict[str, Any]
+    after: dict[str, Any] | None
     dry_run: bool = True
     dying: dict[str, Any] | None = None
+    unasked: str = NOT_THERE_YET
+    validated: bool = False
 
     @property
     def verb(self) -> str:
-        """``created`` or ``changed``."""
+        """``created``, ``changed`` or ``deleted``."""
+        if self.after is None:
+            return "deleted"
         return "changed" if self.before else "created"
 
     def diff(self) -> dict[str, Any]:
         """The change as Ansible shows diffs; values of Secrets are masked."""
+        if self.after is None:
+            return removal_diff(self.before or self.wanted)
         name = reference(self.wanted)
+        how = "validated locally, not dry-run" if self.validated else "not dry-run"
         return {
             "before": masked(self.before) if self.before else "",
             "after": masked(self.after, self.before),
             "before_header": name,
-            "after_header": name + ("" if self.dry_run else " (not dry-run: its namespace or kind is not there yet)"),
+            "after_header": name + ("" if self.dry_run else f" ({how}: {self.unasked})"),
         }
 
 
@@ -96,34 +110,63 @@ def read(cluster: Cluster, wanted: Iterable[dict[str, Any]]) -> dict[Identity, d
     return {key: found[key] for keys in groups.values() for key in keys if key in found}
 
 
-def plan(cluster: Cluster, wanted: list[dict[str, Any]], manager: str = FIELD_MANAGER, preview: bool = True) -> Plan:
+class Writer:
+    """How somebody writes objects: here by server-side apply, taking over what others hold.
+
+    :arg manager: the field manager
+    """
+
+    def __init__(self, manager: str = FIELD_MANAGER) -> None:
+        self.manager = manager
+
+    def change(self, cluster: Cluster, wanted: dict[str, Any], live: dict[str, Any] | None) -> Change | None:
+        """What writing one object would change, by the server's own dry run; None for nothing.
+
+        :raises ApiError: the server refuses it
+        """
+        if live and is_applied(live, wanted, self.manager):
+            return None
+        after = cluster.apply(wanted, dry_run=True, manager=self.manager)
+        return None if live and same(live, after) else Change(wanted, live, after)
+
+
+def plan(
+    cluster: Cluster,
+    wanted: list[dict[str, Any]],
+    manager: str = FIELD_MANAGER,
+    preview: bool = True,
+    writer: Writer | None = None,
+    live: dict[Identity, dict[str, Any]] | None = None,
+) -> Plan:
     """Compare a set of objects with the cluster. Writes nothing.
 
     :arg bool preview: ask the server for a dry run of objects that are missing too, for check mode and diffs; a run
         that creates them next has no use for that
+    :arg writer: who is going to write them; ours by default
+    :arg live: live objects, where they have been read already
     :raises JobError: the server refuses an object; names it and says why
     """
+    writer = writer or Writer(manager)
     wanted = [_placed(cluster, obj) for obj in wanted]
-    found = read(cluster, wanted)
+    found = read(cluster, wanted) if live is None else live
     # What is being deleted will be gone, however much it looks like what is wanted.
     dying = {key: obj for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
     live = {key: obj for key, obj in found.items() if key not in dying}
 
     def examine(obj: dict[str, Any]) -> Change | None:
         if identity(obj) in dying:
-            return Change(obj, None, obj, dry_run=False, dying=dying[identity(obj)])
+            return Change(obj, None, obj, dry_run=False, dying=dying[identity(obj)], unasked=_BEING_DELETED)
         before = live.get(identity(obj))
-        if before and is_applied(before, obj, manager):
-            return None
         if not before and not preview:
             return Change(obj, None, obj, dry_run=False)
         try:
-            after = cluster.apply(obj, dry_run=True, manager=manager)
+            return writer.change(cluster, obj, before)
         except ApiError as error:
             if error.status == 404 and not before:
                 return Change(obj, None, obj, dry_run=False)
+            if error.status == 400 and _NO_DRY_RUN in error.message:
+                return Change(obj, before, obj, dry_run=False, unasked=_BY_WEBHOOK)
             raise refused(obj, error) from error
-        return None if before and same(before, after) else Change(obj, before, after)
 
     return Plan([change for change in in_parallel(examine, wanted) if change], live)
 

@@ -5,6 +5,10 @@
 
 Pure functions on decoded JSON. The rules are those of server-side apply: a manager owns the fields it applied, a field
 that it applies no more goes away, fields of others and defaults stay.
+
+An API server writes some values in its own way: ``2048Mi`` is stored as ``2Gi``, an empty map not at all. Whoever knows
+what was applied before (``applied``) need not know those ways: a field that its manager owns still has been changed by
+nobody since.
 """
 
 from __future__ import annotations
@@ -13,10 +17,16 @@ import copy
 import json
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.capacity import quantity
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
 Identity = tuple  # (apiVersion, kind, namespace or "", name)
 
 #: What the API server keeps for itself: never part of a comparison or a diff.
 _SERVER_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
+
+#: Fields whose values are quantities, or maps of them.
+_QUANTITIES = ("limits", "requests", "sizeLimit", "divisor", "averageValue")
 
 #: Where `kubectl apply` keeps a copy of the whole object.
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -28,32 +38,50 @@ def identity(obj: dict[str, Any]) -> Identity:
     return obj["apiVersion"], obj["kind"], meta.get("namespace") or "", meta["name"]
 
 
-def contains(live: Any, wanted: Any) -> bool:
+def contains(live: Any, wanted: Any, quantities: bool = False) -> bool:
     """Whether every field that is wanted has that value in the live object already.
 
     Lists must be of equal length, their items each contained; a default that the server added to an item does no harm.
-    An empty map is not nothing: a ``namespaceSelector: {}`` selects all. A false negative (``500m`` against ``0.5``)
-    only costs a dry run, which knows better.
+    An empty map is not nothing: a ``namespaceSelector: {}`` selects all. A false negative only costs a dry run, which
+    knows better.
+
+    :arg quantities: the values are quantities, of which ``2048Mi`` and ``2Gi`` are the same
     """
     if isinstance(wanted, dict):
-        return isinstance(live, dict) and all(contains(live.get(key), value) for key, value in wanted.items())
+        return isinstance(live, dict) and all(
+            contains(live.get(key), value, quantities or key in _QUANTITIES) for key, value in wanted.items()
+        )
     if isinstance(wanted, list):
         return (
             isinstance(live, list)
             and len(live) == len(wanted)
             and all(contains(*pair) for pair in zip(live, wanted, strict=True))
         )
-    return live == wanted and isinstance(live, bool) == isinstance(wanted, bool)
+    alike = live == wanted and isinstance(live, bool) == isinstance(wanted, bool)
+    return alike or (quantities and _same_quantity(live, wanted))
 
 
-def _owned(live: dict[str, Any], manager: str) -> dict[str, Any]:
-    for entry in live.get("metadata", {}).get("managedFields") or []:
-        if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
-            return entry.get("fieldsV1") or {}
-    return {}
+def _same_quantity(one: Any, other: Any) -> bool:
+    try:
+        return None not in (one, other) and quantity(one) == quantity(other)
+    except JobError:
+        return False
 
 
-def _item(items: Any, keys: dict[str, Any]) -> Any:
+def owned(live: dict[str, Any], manager: str, *operations: str) -> dict[str, Any]:
+    """The ``fieldsV1`` set that a manager owns; without operations, what it applied.
+
+    :arg operations: ``Apply`` and ``Update``; the first that there is counts
+    """
+    entries = {
+        entry.get("operation"): entry.get("fieldsV1") or {}
+        for entry in live.get("metadata", {}).get("managedFields") or []
+        if entry.get("manager") == manager and not entry.get("subresource")
+    }
+    return next((entries[operation] for operation in operations or ("Apply",) if operation in entries), {})
+
+
+def item_of(items: Any, keys: dict[str, Any]) -> Any:
     """The item of an associative list that the key of a ``fieldsV1`` path names; keys left out were defaulted."""
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and all(item.get(key, value) == value for key, value in keys.items()):
@@ -61,20 +89,26 @@ def _item(items: Any, keys: dict[str, Any]) -> Any:
     return None
 
 
-def abandoned(fields: dict[str, Any], live: Any, wanted: Any) -> bool:
+def _below(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def abandoned(fields: dict[str, Any], live: Any, wanted: Any, applied: Any = None) -> bool:
     """Whether a ``fieldsV1`` set holds something that the wanted object has no more: the next apply would remove it.
 
     A path with none below it is owned as one piece, as the selector of a Service or the routes of a VirtualService are:
     there the live value has to be the wanted one, down to its last key.
+
+    :arg applied: what the manager applied before, where that is known
     """
     for path, below in fields.items():
         mark, _colon, name = path.partition(":")
         if mark == "f":
             if not isinstance(wanted, dict) or name not in wanted:
                 return True
-            there, child = (live or {}).get(name), wanted[name]
+            there, child, before = _below(live, name), wanted[name], _below(applied, name)
         elif mark == "k":
-            there, child = _item(live, json.loads(name)), _item(wanted, json.loads(name))
+            there, child, before = (item_of(each, json.loads(name)) for each in (live, wanted, applied))
             if child is None:
                 return True
         elif mark == "v":
@@ -83,14 +117,71 @@ def abandoned(fields: dict[str, Any], live: Any, wanted: Any) -> bool:
             continue
         else:
             continue
-        if abandoned(below, there, child) if below else there != child:
+        if below:
+            if abandoned(below, there, child, before):
+                return True
+        elif there != child and (before is None or before != child):
             return True
     return False
 
 
-def is_applied(live: dict[str, Any], wanted: dict[str, Any], manager: str) -> bool:
-    """Whether a server-side apply of the wanted object by this manager would certainly change nothing."""
-    return contains(live, wanted) and not abandoned(_owned(live, manager), live, wanted)
+def in_place(live: Any, wanted: Any, fields: dict[str, Any], applied: Any = None, quantities: bool = False) -> bool:
+    """As ``contains``, for one who knows which fields the manager owns and, where that is known, what it applied.
+
+    A field that the manager owns in one piece, and that is wanted as it was applied, is in place, however the server
+    has written it. Items of an associative list are found by their keys, so that items of others do no harm.
+    """
+    if isinstance(wanted, dict) and wanted:
+        return all(
+            _in_place_at(f"f:{key}", _below(live, key), value, fields, _below(applied, key), quantities, key)
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, list) and any(path.startswith("k:") for path in fields):
+        return _items_in_place(live, wanted, fields, applied)
+    return contains(live, wanted, quantities)
+
+
+def _items_in_place(live: Any, wanted: list[Any], fields: dict[str, Any], applied: Any) -> bool:
+    """Of an associative list: each item that is wanted is there, in this order."""
+    keys = {path: json.loads(path[2:]) for path in fields if path.startswith("k:")}
+    last = -1
+    for child in wanted:
+        path = next((path for path, named in keys.items() if item_of([child], named)), "")
+        there = item_of(live, keys.get(path, {})) if path else None
+        if there is None or not _in_place_at(path, there, child, fields, item_of(applied, keys[path])):
+            return False
+        position = live.index(there)
+        if position <= last:
+            return False
+        last = position
+    return True
+
+
+def _in_place_at(
+    path: str,
+    live: Any,
+    wanted: Any,
+    fields: dict[str, Any],
+    applied: Any,
+    quantities: bool = False,
+    key: str = "",
+) -> bool:
+    below = fields.get(path)
+    if below == {} and applied is not None and wanted == applied:
+        return True
+    return in_place(live, wanted, below or {}, applied, quantities or key in _QUANTITIES)
+
+
+def is_applied(
+    live: dict[str, Any], wanted: dict[str, Any], manager: str, applied: dict[str, Any] | None = None
+) -> bool:
+    """Whether a server-side apply of the wanted object by this manager would certainly change nothing.
+
+    :arg applied: what this manager applied last, where that is known
+    """
+    return in_place(live, wanted, owned(live, manager, "Apply", "Update"), applied) and not abandoned(
+        owned(live, manager), live, wanted, applied
+    )
 
 
 def comparable(obj: dict[str, Any] | None) -> dict[str, Any]:

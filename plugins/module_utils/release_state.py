@@ -44,6 +44,7 @@ class Stored:
     :ivar dict values: the user-supplied values
     :ivar str manifest: the objects as YAML
     :ivar str modified: when Helm wrote it last, as RFC 3339
+    :ivar str apply_method: ``ssa`` where Helm 4 applied it, ``csa`` or "" where it was merged, as Helm 3 does
     """
 
     name: str
@@ -54,6 +55,7 @@ class Stored:
     values: dict[str, Any] = field(default_factory=dict)
     manifest: str = ""
     modified: str = ""
+    apply_method: str = ""
 
     def age(self, now: datetime) -> float:
         """Seconds since Helm wrote it last; infinite where that cannot be read."""
@@ -153,6 +155,7 @@ def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
         document.get("config") or {},
         document.get("manifest") or "",
         document["info"].get("deleted") or document["info"].get("last_deployed") or "",
+        document.get("apply_method") or "",
     )
 
 

@@ -18,11 +18,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.job import Task, arg
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER, owned_by_helm
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 KIND = "CustomResourceDefinition"
-#: The manager under which Helm 4 applies; Helm 3 patches without one that could conflict.
-HELM_MANAGER = "helm"
 RELEASE = "istio-base"
 
 ARGUMENT_SPEC = argument_spec(
@@ -35,18 +34,6 @@ ARGUMENT_SPEC = argument_spec(
         "wait_timeout": {"type": "int", "default": 120},
     }
 )
-
-
-def owned_by_helm(crd: dict[str, Any], release: str, namespace: str) -> dict[str, Any]:
-    """The definition with the label and annotations by which Helm knows its own objects."""
-    meta = crd["metadata"]
-    labels = {**(meta.get("labels") or {}), "app.kubernetes.io/managed-by": "Helm"}
-    annotations = {
-        **(meta.get("annotations") or {}),
-        "meta.helm.sh/release-name": release,
-        "meta.helm.sh/release-namespace": namespace,
-    }
-    return {**crd, "metadata": {**meta, "labels": labels, "annotations": annotations}}
 
 
 def run(task: Task) -> dict[str, Any]:

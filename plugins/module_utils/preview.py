@@ -1,0 +1,301 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a Helm release would change, object by object, as the API server sees it. Writes nothing.
+
+What the job calls::
+
+    before = release_objects.stored_objects(cluster, stored)
+    wanted = release_objects.rendered_objects(...)
+    live = manifests.read(cluster, [*all objects of all releases])  # optional: one read for all
+    found = preview(cluster, before, wanted, Upgrade.of(helm.major, stored, adopt), live)
+    found.changes    # created, changed, deleted: Change.verb, Change.diff()
+    found.conflicts  # what helm 4 would stop at: Conflict.controller, Conflict.adoptable
+    drifted(cluster, before, live)  # of an intact release: changes that its own manifest would make
+
+The changes are what helm does: of Helm 4 a server-side apply as ``helm``, of Helm 3 its merge of three objects. What a
+controller sets again anyway (``controller_fields``) is neither shown nor counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.client_side_merge import merge_patch, merged
+from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import allocated, controlled
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
+    Conflict,
+    Entry,
+    Path,
+    by_installers,
+    by_updates_of,
+    conflicts,
+    named,
+    orphaned,
+    value_at,
+    with_values_of,
+    without,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_of
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, reference
+from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
+    NOT_THERE_YET,
+    Change,
+    Plan,
+    Writer,
+    plan,
+    read,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, is_applied, same
+from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER
+from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
+
+#: Annotation and value of what helm leaves when a chart has it no more.
+KEEP = ("helm.sh/resource-policy", "keep")
+_DEFINITION = "CustomResourceDefinition"
+_AUTOSCALER = "HorizontalPodAutoscaler"
+
+Live = dict[Identity, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """How helm is going to write.
+
+    :ivar bool server_side: whether it applies, as Helm 4 does for releases that no Helm 3 has written
+    :ivar bool hands_over: whether it applies first what it has updated before: Helm 4 does when it installs
+    :ivar bool adopt: whether ``adoption.adopt`` goes before, so that what installers hold becomes Helm's
+    """
+
+    server_side: bool = True
+    hands_over: bool = False
+    adopt: bool = False
+
+    @classmethod
+    def of(cls, helm_major: int, stored: Stored | None, adopt: bool = False) -> Upgrade:
+        """What ``helm upgrade --install`` of a major does by default.
+
+        :arg stored: the newest revision; None where helm will install
+        """
+        installs = stored is None or stored.status == "uninstalled"
+        server_side = helm_major >= 4 and (installs or stored.apply_method == "ssa")
+        return cls(server_side, hands_over=server_side and installs, adopt=adopt)
+
+
+@dataclass
+class Preview(Plan):
+    """What a release would change, and what helm would stop at."""
+
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+def _same_object(obj: dict[str, Any]) -> tuple[str, ...]:
+    """What helm knows an object by: not by the version of its API, which is only a view of it."""
+    meta = obj["metadata"]
+    return group_of(obj["apiVersion"]), obj["kind"], meta.get("namespace") or "", meta["name"]
+
+
+class _Applies(Writer):
+    """As Helm 4 writes: a server-side apply, which stops at what others hold.
+
+    :arg before: the objects of the manifest before
+    :arg released: what no autoscaler scales any more
+    :arg bool ask: whether conflicts are asked for
+    """
+
+    def __init__(
+        self,
+        before: Iterable[dict[str, Any]],
+        upgrade: Upgrade,
+        released: Iterable[tuple[str, str, str]] = (),
+        ask: bool = True,
+    ) -> None:
+        super().__init__(HELM_MANAGER)
+        self.before = {_same_object(obj): obj for obj in before}
+        self.upgrade = upgrade
+        self.released = set(released)
+        self.ask = ask
+        self.conflicts: dict[Conflict, None] = {}
+
+    def _gives(self, entry: Entry) -> bool:
+        """Whether what an entry holds is Helm's before helm applies."""
+        return (self.upgrade.adopt and by_installers(entry)) or (
+            self.upgrade.hands_over and by_updates_of(HELM_MANAGER)(entry)
+        )
+
+    def change(self, cluster: Cluster, wanted: dict[str, Any], live: dict[str, Any] | None) -> Change | None:
+        """As ``Writer.change``; notes conflicts."""
+        held = controlled(live, wanted, self.released)
+        orphans: list[Path] = []
+        if live:
+            self._note_taken_from(held, wanted, live)
+            before = self.before.get(_same_object(wanted))
+            orphans = orphaned(live, self._gives, wanted)
+            if not orphans and is_applied(
+                live, with_values_of(wanted, live, held), self.manager, before and with_values_of(before, live, held)
+            ):
+                return None
+        after = self._applied(cluster, wanted, live)
+        if live and orphans:
+            after = cluster.patch(live, merge_patch(live, without(after, orphans)), dry_run=True, manager=self.manager)
+        return _shown(wanted, live, after, held)
+
+    def _note_taken_from(self, held: dict[Path, tuple[str, str]], wanted: dict[str, Any], live: dict[str, Any]) -> None:
+        """Helm stops at a controller's field, too, although nothing would come of it; that needs no dry run to know."""
+        for path, (manager, why) in held.items() if self.ask else ():
+            value = value_at(wanted, path)
+            if value is not None and value != value_at(live, path):
+                self.conflicts[Conflict(reference(wanted), named(path), manager, controller=why)] = None
+
+    def _applied(self, cluster: Cluster, wanted: dict[str, Any], live: dict[str, Any] | None) -> dict[str, Any]:
+        def apply(force: bool) -> dict[str, Any]:
+            return cluster.apply(wanted, dry_run=True, manager=self.manager, force=force, strict=True)
+
+        if not (live and self.ask):
+            return apply(force=True)
+        try:
+            return apply(force=False)
+        except ApiError as error:
+            found = conflicts(wanted, error) if error.status == 409 else []
+            if not found:
+                raise
+        known = {(conflict.object, conflict.field, conflict.manager) for conflict in self.conflicts}
+        for conflict in found:
+            entry = {
+                "manager": conflict.manager,
+                "operation": conflict.operation,
+                "subresource": conflict.subresource,
+            }
+            if (conflict.object, conflict.field, conflict.manager) not in known and not self._gives(entry):
+                self.conflicts[conflict] = None
+        return apply(force=True)
+
+
+class _Merges(Writer):
+    """As Helm 3 writes: a merge of the manifest before, the new one and the live object, which knows no conflict."""
+
+    def __init__(self, before: Iterable[dict[str, Any]], released: Iterable[tuple[str, str, str]] = ()) -> None:
+        super().__init__(HELM_MANAGER)
+        self.before = {_same_object(obj): obj for obj in before}
+        self.released = set(released)
+
+    def change(self, cluster: Cluster, wanted: dict[str, Any], live: dict[str, Any] | None) -> Change | None:
+        """As ``Writer.change``."""
+        if not live:
+            return _shown(wanted, None, cluster.create(wanted, dry_run=True), {})
+        patch = merge_patch(live, merged(self.before.get(_same_object(wanted), wanted), wanted, live))
+        if not patch:
+            return None
+        after = cluster.patch(live, patch, dry_run=True, manager=self.manager)
+        return _shown(wanted, live, after, controlled(live, wanted, self.released))
+
+
+def _shown(
+    wanted: dict[str, Any], live: dict[str, Any] | None, after: dict[str, Any], held: Iterable[Path]
+) -> Change | None:
+    hidden = [*held, *allocated(live, after, wanted)]
+    before, after = live and without(live, hidden), without(after, hidden)
+    return None if before and same(before, after) else Change(wanted, before, after)
+
+
+def preview(
+    cluster: Cluster,
+    before: list[dict[str, Any]],
+    wanted: list[dict[str, Any]],
+    upgrade: Upgrade | None = None,
+    live: Live | None = None,
+    definitions: Iterable[dict[str, Any]] = (),
+) -> Preview:
+    """What helm would do to the cluster by going from one manifest of a release to another.
+
+    :arg before: objects of the manifest before, as written (``release_objects``); [] where there is none
+    :arg wanted: objects of the new one, as written
+    :arg upgrade: how helm writes; as Helm 4 does by default
+    :arg live: live objects, at least those of both sets, where they have been read already
+    :arg definitions: CustomResourceDefinitions of other releases that are not there yet
+    :raises JobError: the API server, or the schema of its kind, refuses an object; names it and says why
+    """
+    upgrade = upgrade or Upgrade()
+    kept = {_same_object(obj) for obj in wanted}
+    gone = [obj for obj in before if _same_object(obj) not in kept and _is_served(cluster, obj)]
+    definitions = [*definitions, *(obj for obj in wanted if obj["kind"] == _DEFINITION)]
+    cluster.announce(definitions)
+    live = read(cluster, [*wanted, *gone]) if live is None else live
+    released = _scaled_by(gone)
+    writer = _Applies(before, upgrade, released) if upgrade.server_side else _Merges(before, released)
+    found = plan(cluster, wanted, writer=writer, live=live)
+    _validate(cluster, [change for change in found.changes if not change.dry_run], definitions)
+    found.changes += [change for change in (_deletion(obj, live) for obj in gone) if change]
+    return Preview(found.changes, found.live, list(writer.conflicts) if isinstance(writer, _Applies) else [])
+
+
+def drifted(cluster: Cluster, stored: list[dict[str, Any]], live: Live | None = None) -> list[Change]:
+    """Fields of a release's objects that are not as its own manifest has them; objects that are gone are left out.
+
+    Where nothing drifted no dry run is made: a field that helm still holds has been changed by nobody since.
+
+    :arg stored: objects of the newest revision, as written
+    :arg live: live objects in full, where they have been read already
+    """
+    live = read(cluster, stored) if live is None else live
+    there = {_same_object(obj) for obj in live.values()}
+    present = [obj for obj in stored if _same_object(obj) in there]
+    return plan(cluster, present, writer=_Applies(present, Upgrade(), ask=False), live=live).changes
+
+
+def _is_served(cluster: Cluster, obj: dict[str, Any]) -> bool:
+    try:
+        return bool(cluster.resource(obj["apiVersion"], obj["kind"]))
+    except JobError:  # its definition is gone, and it with it
+        return False
+
+
+def _scaled_by(objects: Iterable[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """(namespace, kind, name) of what the autoscalers among some objects scale."""
+    found = set()
+    for obj in objects:
+        if obj["kind"] == _AUTOSCALER:
+            target = obj["spec"]["scaleTargetRef"]
+            found.add((obj["metadata"].get("namespace") or "", target["kind"], target["name"]))
+    return found
+
+
+def _deletion(obj: dict[str, Any], live: Live) -> Change | None:
+    there = next((found for found in live.values() if _same_object(found) == _same_object(obj)), None)
+    if there is None or there["metadata"].get("deletionTimestamp"):
+        return None
+    annotation, keep = KEEP
+    if (there["metadata"].get("annotations") or {}).get(annotation) == keep:
+        return None
+    return Change(obj, there, None)
+
+
+def _validate(cluster: Cluster, changes: list[Change], definitions: list[dict[str, Any]]) -> None:
+    """Check what could not be dry-run against the schema of its kind.
+
+    :raises JobError: names every object and field that the API server would refuse
+    """
+    schemas = Schemas(lambda path: _published(cluster, path), definitions)
+    faults = []
+    for change in changes:
+        if change.unasked == NOT_THERE_YET:
+            found = schemas.faults(change.wanted)
+            change.validated = found is not None
+            faults += [f"{reference(change.wanted)}: {fault}" for fault in found or []]
+    if faults:
+        raise JobError(
+            f"Not as the schema of its kind has it: {'; '.join(faults)}. Correct the chart's value that it comes from."
+        )
+
+
+def _published(cluster: Cluster, path: str) -> dict[str, Any] | None:
+    try:
+        return cluster.request("GET", path)
+    except ApiError as error:
+        if error.status in (403, 404):
+            return None
+        raise
