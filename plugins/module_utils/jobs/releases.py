@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    charts,
+    exposure,
+    lease,
+    manifests,
+    mesh,
+    release_state,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -114,6 +121,7 @@ class Run:
         mesh.releases(task.params)  # names options that contradict each other before anything is read
         self.cluster = Cluster(task.params)
         self.params = {**task.params, "platform": self._platform(task.params["platform"])}
+        self.params = exposure.resolved(self.cluster, self.params)
         self.wanted = mesh.releases(self.params)
         self.helm = Helm(task.params["helm_binary"])
         self.charts = self._locate_charts()
@@ -281,6 +289,7 @@ def run(task: Task) -> dict[str, Any]:
     job = Run(task)
     steps = job.plan()
     changed, diff = any(step.action != "none" for step in steps), _diff(steps)
+    exposure.refuse_taken_ports(job.cluster, [step.release for step in steps if step.action != "none"])
     if changed and not task.check_mode:
         _ensure_namespaces(job)
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
