@@ -98,10 +98,57 @@ options:
         description: Node ports to pin, by name of the port.
         type: dict
         default: {}
+      replicas:
+        description: Number of its pods. The chart's autoscaler, which is on otherwise, is off then.
+        type: int
+      labels:
+        description: Labels of all of its objects, its pods included.
+        type: dict
+        default: {}
+      annotations:
+        description:
+          - Annotations of its Service, over those that O(provider) asks for. One that is null takes away what
+            O(provider) would have set.
+        type: dict
+        default: {}
+      external_traffic_policy:
+        description:
+          - With V(Local), the client's address is kept, and only nodes answer that run a pod of the gateway. With
+            V(Cluster), which is Kubernetes' default, all nodes do.
+        type: str
+        choices: [Cluster, Local]
+      load_balancer_class:
+        description:
+          - Class of the load balancer, where several providers serve the cluster. Kubernetes takes it only when the
+            Service is made, or becomes one of type LoadBalancer.
+        type: str
+      load_balancer_ip:
+        description:
+          - Address that the load balancer is to have; one of IPv4 and one of IPv6, with a comma, where the provider can.
+            O(provider) says how it is asked for.
+        type: str
+      load_balancer_source_ranges:
+        description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).
+        type: list
+        elements: str
+        default: []
+      internal:
+        description: Whether the load balancer is to be one that the internet cannot reach. O(provider) says how.
+        type: bool
+        default: false
       values:
         description: Further values of the gateway chart, merged over all others.
         type: dict
         default: {}
+  provider:
+    description:
+      - Who gives addresses to Services of type LoadBalancer; it decides how an internal one and a certain address are
+        asked for. On V(aws) every load balancer becomes a Network Load Balancer, unless its Service is there already.
+      - V(auto) looks at O(gateways[].load_balancer_class), else for MetalLB's API, else at the nodes' C(providerID),
+        and only where a gateway is of type LoadBalancer. V(none) adds nothing.
+    type: str
+    choices: [auto, none, aws, azure, google, openstack, digitalocean, hetzner, metallb, kube-vip, cilium]
+    default: auto
   hub:
     description: Registry and path of Istio's images; the charts' own if not given. Reaches istiod and proxies alike.
     type: str

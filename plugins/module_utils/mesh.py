@@ -9,11 +9,12 @@ Pure. Which chart a component is, and when it is installed, is a table in ``comp
 from __future__ import annotations
 
 import copy
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import components, support
+from ansible_collections.meshops.istio.plugins.module_utils import components, providers, support
 from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
@@ -70,9 +71,18 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
                 },
             },
             "node_ports": {"type": "dict", "default": {}},
+            "replicas": {"type": "int"},
+            "labels": {"type": "dict", "default": {}},
+            "annotations": {"type": "dict", "default": {}},
+            "external_traffic_policy": {"type": "str", "choices": ["Cluster", "Local"]},
+            "load_balancer_class": {"type": "str"},
+            "load_balancer_ip": {"type": "str"},
+            "load_balancer_source_ranges": {"type": "list", "elements": "str", "default": []},
+            "internal": {"type": "bool", "default": False},
             "values": {"type": "dict", "default": {}},
         },
     },
+    "provider": {"type": "str", "choices": list(providers.CHOICES), "default": providers.AUTO},
     "hub": {"type": "str"},
     "tag": {"type": "str"},
     "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
@@ -358,11 +368,76 @@ def _platform_values(params: dict[str, Any]) -> dict[str, Any]:
     return {"global": {"platform": name}} if name else {}
 
 
+def gateway_provider(gateway: dict[str, Any], params: dict[str, Any]) -> str:
+    """Who gives a gateway its address: as ``exposure.resolved`` found it, else what the options say or leave open."""
+    return gateway.get("provider") or params.get("provider") or providers.AUTO
+
+
+def _texts(given: dict[str, Any] | None) -> dict[str, str]:
+    """Labels and annotations are texts, and YAML's ``true`` or ``80`` is none."""
+    return {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in (given or {}).items()
+        if value is not None
+    }
+
+
+def _only_for(gateway: dict[str, Any], params: dict[str, Any]) -> None:
+    """Options that a Service of another type does not know: Kubernetes would refuse, or overlook them.
+
+    :raises JobError: names the option
+    """
+    kind = gateway_type(gateway, params)
+    balanced = ("load_balancer_class", "load_balancer_ip", "load_balancer_source_ranges", "internal")
+    known = {"external_traffic_policy": ("LoadBalancer", "NodePort"), **dict.fromkeys(balanced, ("LoadBalancer",))}
+    for option, kinds in known.items():
+        if gateway.get(option) and kind not in kinds:
+            raise JobError(
+                f"gateways: {gateway['name']}: {option} is for a Service of type {' or '.join(kinds)}, and this one is "
+                f"of type {kind}."
+            )
+
+
+def _exposure_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """How a gateway's Service meets the world: what is left out is the chart's and the provider's own default.
+
+    :raises JobError: an option that does not fit the type, or that the provider cannot fulfil
+    """
+    _only_for(gateway, params)
+    where = f"gateways: {gateway['name']}"
+    annotations, address = {}, ""
+    provider = gateway_provider(gateway, params)
+    if gateway_type(gateway, params) == "LoadBalancer" and provider != providers.AUTO:
+        internal, wanted = bool(gateway.get("internal")), gateway.get("load_balancer_ip") or ""
+        annotations, address = providers.settings(provider, internal, wanted, where)
+    ranges = list(gateway.get("load_balancer_source_ranges") or [])
+    for text in ranges:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.") from None
+    given = gateway.get("annotations") or {}
+    wanted_fields = {
+        "annotations": _texts({**annotations, **given}),
+        "externalTrafficPolicy": gateway.get("external_traffic_policy"),
+        "loadBalancerClass": gateway.get("load_balancer_class"),
+        "loadBalancerIP": address,
+        "loadBalancerSourceRanges": ranges,
+    }
+    return {key: value for key, value in wanted_fields.items() if value}
+
+
 def _gateway_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    service = {"type": gateway_type(gateway, params), "ports": gateway_ports(gateway, params)}
     values: dict[str, Any] = {
-        "service": {"type": gateway_type(gateway, params), "ports": gateway_ports(gateway, params)},
+        "service": {**service, **_exposure_values(gateway, params)},
         "readinessProbe": copy.deepcopy(GATEWAY_READINESS_PROBE),
     }
+    if gateway.get("replicas") is not None:
+        # The chart's autoscaler would set a number of its own.
+        values.update(replicaCount=gateway["replicas"], autoscaling={"enabled": False})
+    if gateway.get("labels"):
+        values["labels"] = _texts(gateway["labels"])
     return merged(values, _placed_values("gateway", params))
 
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    charts,
+    exposure,
+    lease,
+    manifests,
+    mesh,
+    release_state,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
@@ -117,6 +124,7 @@ class Run:
         task.warnings += shown(mesh.advice(task.params))
         self.cluster = Cluster(task.params)
         self.params = {**task.params, "platform": self._platform(task.params["platform"])}
+        self.params = exposure.resolved(self.cluster, self.params)
         self.wanted = mesh.releases(self.params)
         self.helm = Helm(task.params["helm_binary"])
         self.charts = self._locate_charts()
@@ -287,6 +295,7 @@ def run(task: Task) -> dict[str, Any]:
     job = Run(task)
     steps = job.plan()
     changed, diff = any(step.action != "none" for step in steps), _diff(steps)
+    exposure.refuse_taken_ports(job.cluster, [step.release for step in steps if step.action != "none"])
     if changed and not task.check_mode:
         _ensure_namespaces(job)
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:

@@ -195,6 +195,7 @@ class World:
         self.lock = threading.Lock()
         self.forced: list[str] = []
         self.groups: list[str] = []
+        self.nodes: list[dict[str, Any]] = []
         self.from_the_dead = False
         self.fails: str | None = None
 
@@ -226,6 +227,16 @@ class World:
         if options.get("metadata_only"):
             found = [{key: obj[key] for key in ("apiVersion", "kind", "metadata")} for obj in found]
         return found
+
+    def request(self, _method: str, path: str, _query: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The first nodes."""
+        assert path == "/api/v1/nodes"
+        return {"items": self.nodes}
+
+    def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
+        """Ask for a node port."""
+        assert dry_run
+        return obj
 
     def apply(self, obj: dict[str, Any]) -> dict[str, Any]:
         """Create."""
@@ -325,7 +336,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(releases, "Cluster", lambda _params: found)
     monkeypatch.setattr(releases, "Helm", lambda _binary: found)
-    monkeypatch.setattr(releases, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
+    for where in (releases, releases.exposure):
+        monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(releases.lease, "held", held)
     monkeypatch.setattr(releases, "Waiter", Waiter)
     return found
@@ -593,3 +605,36 @@ def test_platform(
     world.groups = groups
     found = releases.Run(task_of({**options, **given})).wanted
     assert {release.values.get("global", {}).get("platform") for release in found} == {expected}
+
+
+# -- exposure ----------------------------------------------------------------------------------------------------------
+
+
+def node_port_service(namespace: str, name: str, port: int) -> dict[str, Any]:
+    """A Service that holds a node port."""
+    meta = {"name": name, "namespace": namespace}
+    spec = {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": port}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_taken_node_port_stops_the_run_before_the_first_write_10795(
+    check_mode: bool, world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """istio#10795, istio#45113: also where role istio_helm runs alone, and while other releases could be written."""
+    monkeypatch.setattr(world, "list", lambda *_arguments, **_options: [node_port_service("shop", "web", 30010)])
+    monkeypatch.setattr(releases.release_state, "read", lambda *_arguments: {})
+    gateway = {"name": "istio-ingressgateway", "type": "NodePort", "node_ports": {"http2": 30010}}
+    with pytest.raises(JobError, match="node port 30010 is held by Service shop/web"):
+        run({**options, "gateways": [gateway]}, check_mode)
+    assert world.log == []
+
+
+def test_provider_is_found_and_used(world: World, options: dict[str, Any]) -> None:
+    """The values that helm gets are those of the cluster's provider."""
+    world.nodes = [{"spec": {"providerID": "azure:///x"}}]
+    gateways = [{"name": "istio-ingressgateway", "internal": True}]
+    result = run({**options, "gateways": gateways}, check_mode=True, diff=True)
+    after = {entry["before_header"]: entry["after"]["values"] for entry in result["diff"]}
+    annotations = after["release istio-system/istio-ingressgateway"]["service"]["annotations"]
+    assert annotations == {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}

@@ -1,0 +1,120 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be known of a cluster before a gateway's Service is written: who gives addresses, and who holds ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import mesh, node_ports, providers
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+
+#: Nodes that are looked at: all of a cluster are of one provider, and the first may be of none yet.
+SOME_NODES = 20
+
+
+def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
+    """Options of a mesh in which each gateway of type LoadBalancer has the provider of its address.
+
+    Nothing is read for other types, nor where options say it already.
+
+    :arg params: validated options of ``mesh.MESH_ARGUMENT_SPEC``
+    :arg served: the cluster's API groups, if they are known already
+    :raises JobError: the nodes may not be read
+    """
+    found: list[str] = []  # the cluster's, once it has been looked at
+
+    def provider(gateway: dict[str, Any]) -> str:
+        wanted = params["provider"]
+        if wanted == providers.AUTO and gateway.get("load_balancer_class"):
+            wanted = providers.of_class(gateway["load_balancer_class"])
+        if wanted == providers.AUTO:
+            if not found:
+                found.append(_detected(cluster, served_groups(cluster) if served is None else served))
+            wanted = found[0]
+        if wanted == providers.AWS and _has_no_scheme(cluster, gateway, params):
+            return providers.AWS_AS_IT_IS
+        return wanted
+
+    gateways = [
+        {**gateway, "provider": provider(gateway)} if mesh.gateway_type(gateway, params) == "LoadBalancer" else gateway
+        for gateway in mesh.gateways(params)
+    ]
+    return {**params, "gateways": gateways}
+
+
+def _detected(cluster: Cluster, served: Iterable[str]) -> str:
+    known = providers.of_cluster(served, [])
+    if known != providers.NONE:
+        return known
+    try:
+        nodes = cluster.request("GET", "/api/v1/nodes", {"limit": SOME_NODES}).get("items") or []
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        raise JobError(
+            "Who gives addresses to Services of type LoadBalancer is told by the nodes, which may not be read: "
+            f"{error.message}. Allow it (docs/rbac.yml), or name the provider: istio_helm_provider."
+        ) from error
+    return providers.of_cluster((), nodes)
+
+
+def _has_no_scheme(cluster: Cluster, gateway: dict[str, Any], params: dict[str, Any]) -> bool:
+    """Whether a gateway's Service is there, with a load balancer of which the annotations do not say what it is."""
+    service = cluster.get("v1", "Service", gateway["name"], mesh.gateway_namespace(gateway, params))
+    if service is None or service["spec"].get("type") != "LoadBalancer":
+        return False
+    return providers.AWS_SCHEME not in (service["metadata"].get("annotations") or {})
+
+
+def pinned(releases: Iterable[mesh.Release]) -> list[mesh.NodePort]:
+    """The node ports that the values of some gateways' releases pin, whoever set them there."""
+    found = []
+    for release in releases:
+        service = release.values.get("service") or {}
+        if release.component != "gateway" or service.get("type") not in ("NodePort", "LoadBalancer"):
+            continue
+        for port in service.get("ports") or []:
+            if port.get("nodePort"):
+                name, protocol = port.get("name", str(port.get("port"))), port.get("protocol", "TCP")
+                found.append(mesh.NodePort(release.namespace, release.name, name, int(port["nodePort"]), protocol))
+    return found
+
+
+def refuse_taken_ports(cluster: Cluster, releases: Iterable[mesh.Release]) -> None:
+    """Stop while nothing is written yet: helm would say only that a port is allocated already (istio#10795).
+
+    Reads Services only where a port is pinned. Ports that nobody is seen to hold are asked for by a dry run.
+
+    :arg releases: those that are about to be written
+    :raises JobError: names each port that another Service holds, the Service, and the fix
+    """
+    wanted = pinned(releases)
+    if not wanted:
+        return
+    try:
+        held = node_ports.holders(cluster.list("v1", "Service"))
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        held = {}
+    # Which range the cluster has, only the API server knows for certain; its dry run says so too.
+    found, unsure = node_ports.findings(wanted, held, range(1, 65536))
+    asked = in_parallel(lambda port: _asked(cluster, port), unsure)
+    found += [finding for findings in asked for finding in findings]
+    if found:
+        lines = "; ".join(f"{finding.object}: {finding.message} {finding.fix}" for finding in found)
+        raise JobError(f"Nothing was written, as node ports are not free: {lines}")
+
+
+def _asked(cluster: Cluster, port: mesh.NodePort) -> list[Finding]:
+    try:
+        cluster.create(node_ports.probe(port), dry_run=True)
+    except ApiError as error:
+        return node_ports.refused(port, error.message)
+    return []

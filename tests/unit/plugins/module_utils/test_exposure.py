@@ -1,0 +1,250 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is read before a gateway's Service is written: no more than its settings need, and in time."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.meshops.istio.plugins.module_utils import exposure, mesh
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+
+SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
+TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"
+OUTSIDE = "Invalid value: 99: provided port is not in the valid range. The range of valid ports is 30000-32767"
+
+
+class FakeCluster(Cluster):
+    """A cluster that takes note of what is asked of it."""
+
+    def __init__(self, provider: str = "", groups: tuple[str, ...] = (), services: Any = ()) -> None:
+        self.nodes = [{"spec": {"providerID": provider} if provider else {}}]
+        self.groups = groups
+        self.services = list(services)
+        self.forbidden: set[str] = set()
+        self.refusals: dict[int, str] = {}
+        self.asked: list[str] = []
+
+    def _note(self, what: str) -> None:
+        self.asked.append(what)
+        if what in self.forbidden:
+            raise ApiError(403, "Forbidden", f"{what} is forbidden")
+
+    def request(self, _method: str, path: str, query: Any = None, *_more: Any, **_options: Any) -> Any:
+        """API groups, or some nodes."""
+        self._note(path)
+        if path == "/apis":
+            return {"groups": [{"name": name, "versions": [{"version": "v1"}]} for name in self.groups]}
+        assert query == {"limit": 20}
+        return {"items": self.nodes}
+
+    def get(self, _api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """One Service."""
+        self._note(f"{kind} {namespace}/{name}")
+        where = (namespace, name)
+        found = [each for each in self.services if (each["metadata"]["namespace"], each["metadata"]["name"]) == where]
+        return found[0] if found else None
+
+    def list(self, _api_version: str, kind: str, *_arguments: Any, **_options: Any) -> list[dict[str, Any]]:
+        """All Services."""
+        self._note(f"{kind}s")
+        return self.services
+
+    def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
+        """Ask for a node port."""
+        assert dry_run
+        port = obj["spec"]["ports"][0]["nodePort"]
+        self._note(f"port {port}")
+        if port in self.refusals:
+            raise ApiError(422, "Invalid", self.refusals[port])
+        return obj
+
+
+def service(name: str, spec: dict[str, Any], namespace: str = "default", **annotations: str) -> dict[str, Any]:
+    """A Service."""
+    return {"metadata": {"namespace": namespace, "name": name, "annotations": annotations}, "spec": spec}
+
+
+def settings(*gateways: dict[str, Any], **given: Any) -> dict[str, Any]:
+    """Validated options."""
+    named = [{"name": f"in{number or ''}", **gateway} for number, gateway in enumerate(gateways)]
+    options = {"chart_version": "1.31.0", "gateways": named, **given}
+    result = ArgumentSpecValidator(copy.deepcopy(mesh.MESH_ARGUMENT_SPEC)).validate(options)
+    assert not result.error_messages
+    return result.validated_parameters
+
+
+def found(cluster: FakeCluster, *gateways: dict[str, Any], **given: Any) -> list[str | None]:
+    """The providers of some gateways."""
+    params = exposure.resolved(cluster, settings(*gateways, **given))
+    return [gateway.get("provider") for gateway in params["gateways"]]
+
+
+# -- who gives addresses -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gateway", "given"),
+    [
+        ({}, {"exposure": "NodePort"}),
+        ({"type": "ClusterIP"}, {}),
+        ({"internal": True}, {"provider": "azure"}),
+        ({"load_balancer_class": "example.com/ours"}, {}),
+        ({}, {"provider": "none"}),
+    ],
+)
+def test_nothing_is_read_that_need_not_be(gateway: dict[str, Any], given: dict[str, Any]) -> None:
+    """No load balancer, or its provider is said."""
+    cluster = FakeCluster("aws:///a/b")
+    found(cluster, gateway, **given)
+    assert cluster.asked == []
+
+
+def test_nodes_are_looked_at_once() -> None:
+    """For all gateways together, and not all of them."""
+    cluster = FakeCluster("azure:///a/b")
+    assert found(cluster, {}, {"internal": True}, {"type": "NodePort"}) == ["azure", "azure", None]
+    assert cluster.asked == ["/apis", "/api/v1/nodes"]
+
+
+def test_metallb_needs_no_nodes() -> None:
+    """Its API group is there."""
+    cluster = FakeCluster("openstack:///a", ("apps", "metallb.io"))
+    assert found(cluster, {"load_balancer_ip": "192.0.2.1"}) == ["metallb"]
+    assert cluster.asked == ["/apis"]
+
+
+def test_api_groups_that_are_known() -> None:
+    """They are not asked for again."""
+    cluster = FakeCluster("gce://a/b/c")
+    params = exposure.resolved(cluster, settings({}), served=["apps"])
+    assert params["gateways"][0]["provider"] == "google"
+    assert cluster.asked == ["/api/v1/nodes"]
+
+
+def test_nodes_that_may_not_be_read() -> None:
+    """Guessing would change the load balancer with the account that happens to run: the message names the variable."""
+    cluster = FakeCluster("aws:///a/b")
+    cluster.forbidden.add("/api/v1/nodes")
+    with pytest.raises(JobError, match=r"may not be read: /api/v1/nodes is forbidden\. .* istio_helm_provider\.$"):
+        found(cluster, {})
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ([], "aws"),
+        ([service("in", {"type": "NodePort"}, "istio-system")], "aws"),
+        ([service("in", {"type": "LoadBalancer"}, "elsewhere")], "aws"),
+        ([service("in", {"type": "LoadBalancer"}, "istio-system")], "aws-as-it-is"),
+        ([service("in", {"type": "LoadBalancer"}, "istio-system", **{SCHEME: "internet-facing"})], "aws"),
+    ],
+)
+@pytest.mark.parametrize("given", [{}, {"provider": "aws"}])
+def test_load_balancer_that_is_there_on_aws(there: list[Any], expected: str, given: dict[str, Any]) -> None:
+    """Of somebody before us: another type would leave its balancer behind, a scheme might open it to the internet."""
+    assert found(FakeCluster("aws:///a/b", services=there), {}, **given) == [expected]
+
+
+def test_found_provider_reaches_the_values() -> None:
+    """And an internal load balancer never becomes a public one for want of knowledge."""
+    params = exposure.resolved(FakeCluster("azure:///a"), settings({"internal": True}, components=[]))
+    (release,) = mesh.releases(params)
+    assert release.values["service"]["annotations"] == {
+        "service.beta.kubernetes.io/azure-load-balancer-internal": "true"
+    }
+    params = exposure.resolved(FakeCluster(), settings({"internal": True}, components=[]))
+    with pytest.raises(JobError, match=r"^gateways: in: internal: how this cluster's provider makes"):
+        mesh.releases(params)
+
+
+# -- node ports --------------------------------------------------------------------------------------------------------
+
+NODE_PORT = {"type": "NodePort", "node_ports": {"http2": 30010, "https": 30011}}
+
+
+def releases(*gateways: dict[str, Any], **given: Any) -> list[mesh.Release]:
+    """Releases that are about to be written."""
+    return mesh.releases(settings(*gateways, **given))
+
+
+def node_port(name: str, *ports: int, namespace: str = "default") -> dict[str, Any]:
+    """A Service of type NodePort."""
+    held = [{"name": f"port-{port}", "port": 80, "nodePort": port} for port in ports]
+    return service(name, {"type": "NodePort", "ports": held}, namespace)
+
+
+@pytest.mark.parametrize("gateway", [{}, {"type": "NodePort"}, {"type": "ClusterIP"}])
+def test_services_are_not_read_without_pinned_ports(gateway: dict[str, Any]) -> None:
+    """Nor for a run that writes nothing."""
+    cluster = FakeCluster()
+    exposure.refuse_taken_ports(cluster, releases(gateway))
+    exposure.refuse_taken_ports(cluster, [])
+    assert cluster.asked == []
+
+
+def test_port_that_another_service_holds_10795() -> None:
+    """istio#10795: helm says "provided port is already allocated", and not by whom."""
+    cluster = FakeCluster(services=[node_port("web", 30010)])
+    with pytest.raises(JobError) as caught:
+        exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+    assert caught.value.message == (
+        "Nothing was written, as node ports are not free: gateway in, port http2: node port 30010 is held by Service "
+        "default/web (port port-30010). Choose another in istio_helm_gateways, or change that Service."
+    )
+    assert cluster.asked == ["Services", "port 30011"]
+
+
+def test_all_taken_ports_are_named_45113() -> None:
+    """istio#45113: whoever pins several learns of all of them at once, of those in Helm values too."""
+    own = {"service": {"ports": [{"name": "tcp", "port": 9000, "nodePort": 30012}]}}
+    cluster = FakeCluster(services=[node_port("web", 30010, 30011), node_port("db", 30012)])
+    with pytest.raises(JobError) as caught:
+        exposure.refuse_taken_ports(cluster, releases(NODE_PORT, {"type": "NodePort", "values": own}))
+    assert caught.value.message.count("is held by Service") == 3
+    assert "gateway in1, port tcp: node port 30012 is held by Service default/db (port port-30012)" in str(caught.value)
+
+
+def test_ports_of_an_installed_gateway_change() -> None:
+    """Its own Service holds the old ones, and may hold the new ones."""
+    cluster = FakeCluster(services=[node_port("in", 30010, 30020, namespace="istio-system")])
+    exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+    assert cluster.asked == ["Services", "port 30011"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [(TAKEN, "is allocated already, by a Service that is being deleted"), (OUTSIDE, "range 30000-32767. Choose one")],
+)
+def test_port_of_which_only_the_api_server_knows(refusal: str, words: str) -> None:
+    """Its Service is going, or the port is outside the range."""
+    cluster = FakeCluster()
+    cluster.refusals[30010] = refusal
+    with pytest.raises(JobError) as caught:
+        exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+    assert words in caught.value.message
+
+
+def test_account_that_may_not_look() -> None:
+    """It cannot be warned; helm will say what it says. Rights are preflight's."""
+    cluster = FakeCluster(services=[node_port("web", 30010)])
+    cluster.forbidden |= {"Services", "port 30010", "port 30011"}
+    exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+
+
+def test_other_faults_are_not_swallowed() -> None:
+    """A server that does not work is no free port."""
+    cluster = FakeCluster()
+    cluster.list = lambda *_arguments: (_ for _ in ()).throw(ApiError(500, "InternalError", "no"))  # type: ignore
+    with pytest.raises(ApiError):
+        exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+    cluster = FakeCluster("aws:///a")
+    cluster.get = lambda *_arguments: (_ for _ in ()).throw(ApiError(500, "InternalError", "no"))  # type: ignore
+    with pytest.raises(ApiError):
+        found(cluster, {})
