@@ -82,15 +82,18 @@ CODES: dict[str, Code] = {
     ),
     "istioctl-missing": Code(
         ERROR,
-        "`preflight_istioctl_binary` names a program that is not there or cannot be run.",
-        "`istioctl version --remote=false` as the user that runs Ansible.",
-        "Install istioctl, or leave the variable empty: no role needs it.",
+        "The application is to be injected manually (`liveness_verify_injection: manual`), and istioctl is not on "
+        "`PATH`, or not where `istio_helm_istioctl_binary` says; or `preflight_istioctl_binary` names none.",
+        "`istioctl version --remote=false` as the user that runs Ansible, in the same execution environment.",
+        "Install the istioctl of your Istio's version, or name it by `istio_helm_istioctl_binary`. Automatic injection "
+        "needs none.",
     ),
     "istioctl-skewed": Code(
         WARNING,
-        "istioctl is more than one minor away from the Istio that is going to be installed. Its analyses may be wrong.",
+        "istioctl is more than one minor away from the Istio that is going to be installed. Its analyses may be wrong, "
+        "and manual injection may not understand the template of the sidecar.",
         "`istioctl version --remote=false`.",
-        "Install the istioctl of the same minor and name it by `preflight_istioctl_binary`.",
+        "Install the istioctl of the same minor and name it by `istio_helm_istioctl_binary`.",
     ),
     "chart-missing": Code(
         ERROR,

@@ -1,10 +1,11 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The istioctl program. No role needs it; preflight looks at the one that a user names."""
+"""The istioctl program: found, asked for its version, and run. Manual injection needs it, and nothing else here."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,77 @@ import subprocess
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 _SECONDS = 30.0
+#: Seconds for kube-inject, which forwards a port for each workload where it asks the running istiod.
+_INJECTION_SECONDS = 120.0
+#: How kube-inject begins its remarks about workloads that it leaves alone.
+_REMARK = "===> "
+
+
+class Istioctl:
+    """An istioctl binary.
+
+    :arg binary: its path, or its name on PATH; None or "" for the name ``istioctl``
+    :raises JobError: it is not there
+    """
+
+    def __init__(self, binary: str | None = None) -> None:
+        wanted = binary or "istioctl"
+        found = shutil.which(wanted)
+        if not found:
+            raise JobError(
+                f"istioctl is not at {wanted}."
+                if os.sep in wanted
+                else f"{wanted} is not on PATH. Manual injection needs the istioctl of your Istio's version: install "
+                "it, or name it by istio_helm_istioctl_binary."
+            )
+        self.binary = found
+
+    def _run(
+        self, arguments: list[str], text: str, environment: dict[str, str] | None, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        try:
+            # In process there is no AnsibleModule whose run_command could be used.
+            return subprocess.run(  # pylint: disable=ansible-bad-function
+                [self.binary, *arguments],
+                env=environment,
+                input=text,
+                capture_output=True,
+                encoding="utf-8",
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise JobError(f"{self.binary} cannot be run: {error}.") from error
+
+    @property
+    def version(self) -> str:
+        """Its version, as ``1.31.0``. :raises JobError: it cannot be run, or does not say"""
+        done = self._run(["version", "--remote=false", "--short"], "", None, _SECONDS)
+        match = re.search(r"\d+\.\d+\.\d+\S*", done.stdout)
+        if not match:
+            printed = (done.stdout + done.stderr).strip()[:200]
+            raise JobError(f"{self.binary} does not say which version of istioctl it is: {printed!r}.")
+        return match[0]
+
+    def kube_inject(self, text: str, flags: list[str], environment: dict[str, str]) -> tuple[str, list[str]]:
+        """Add sidecars to workloads.
+
+        :arg text: their documents, handed over by standard input
+        :arg flags: where the template comes from
+        :arg environment: with the credentials, if any are needed
+        :returns: the documents with sidecars, and what istioctl remarks about those that get none
+        :raises JobError: istioctl fails
+        """
+        done = self._run(["kube-inject", "--filename", "-", *flags], text, environment, _INJECTION_SECONDS)
+        lines = done.stderr.strip().splitlines()
+        if done.returncode:
+            # It logs to standard error beside its error; the error is what counts.
+            words = [line for line in lines if line.startswith("Error:")] or lines[-1:]
+            raise JobError(
+                f"istioctl kube-inject failed: {' '.join(words)[:2000]} ({self.binary}; an istioctl of another version "
+                "than istiod's may not understand its template)"
+            )
+        return done.stdout, [line[len(_REMARK) :] for line in lines if line.startswith(_REMARK)]
 
 
 def version_of(binary: str) -> str:
@@ -20,19 +92,4 @@ def version_of(binary: str) -> str:
     :arg binary: its path, or its name on PATH
     :raises JobError: it is not there, cannot be run, or does not say
     """
-    found = shutil.which(binary)
-    if not found:
-        raise JobError(f"istioctl is not at {binary}.")
-    command = [found, "version", "--remote=false", "--short"]
-    try:
-        # In process there is no AnsibleModule whose run_command could be used.
-        done = subprocess.run(  # pylint: disable=ansible-bad-function
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise JobError(f"{found} cannot be run: {error}.") from error
-    match = re.search(r"\d+\.\d+\.\d+\S*", done.stdout)
-    if not match:
-        printed = (done.stdout + done.stderr).strip()[:200]
-        raise JobError(f"{found} does not say which version of istioctl it is: {printed!r}.")
-    return match[0]
+    return Istioctl(binary).version

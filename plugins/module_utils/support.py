@@ -155,5 +155,5 @@ def istioctl_findings(binary: str, version: str, istio_version: str) -> list[Fin
     if apart is not None and apart <= ISTIOCTL_SKEW:
         return []
     message = f"is istioctl {version}, more than {ISTIOCTL_SKEW} minor away from Istio {istio_version}."
-    fix = f"Install istioctl {minor_of(istio_version)}, and name it by preflight_istioctl_binary."
+    fix = f"Install istioctl {minor_of(istio_version)}, and name it by istio_helm_istioctl_binary."
     return [Finding("istioctl-skewed", binary, message, fix)]

@@ -19,10 +19,62 @@ extends_documentation_fragment:
   - meshops.istio.attributes
 options:
   manifests:
-    description: The application's objects.
+    description: The application's objects, or, with O(chart), those beside the chart's.
     type: list
     elements: dict
     required: true
+  chart:
+    description:
+      - Directory or .tgz of the application's chart, where the task runs. It is rendered by helm and applied without a
+        release; what Helm would run as a hook is left out.
+    type: path
+  chart_release:
+    description: Name that the chart is rendered under.
+    type: str
+    default: liveness
+  chart_values:
+    description: Values of the chart.
+    type: dict
+    default: {}
+  helm_binary:
+    description: Path of helm, for O(chart); looked for on PATH if not given.
+    type: path
+  namespace:
+    description: Namespace of objects that name none. It is applied too, with the labels of O(injection).
+    type: str
+  namespace_labels:
+    description: Its labels, instead of those of O(injection).
+    type: dict
+  injection:
+    description:
+      - How the pods come by their sidecar. With V(automatic), by the injector, which labels of O(namespace) ask for it.
+      - With V(manual), by C(istioctl kube-inject), which puts it into the pods' template before that is applied; a
+        template that has it already stays as it is. The injector is turned away by the label
+        C(istio-injection=disabled).
+    type: str
+    choices: [automatic, manual]
+    default: automatic
+  injection_source:
+    description:
+      - What tells C(istioctl kube-inject) how a sidecar looks. With V(config), istiod's ConfigMaps, which takes no
+        right but to read them, and makes the same of the same each time. As istioctl cannot ask the nodes then,
+        the proxy is no native sidecar unless the pods' annotation C(sidecar.istio.io/nativeSidecar) says C(true).
+      - With V(live), the running istiod, which needs the rights to list pods and create C(pods/portforward) in
+        O(istio_namespace).
+    type: str
+    choices: [config, live]
+    default: config
+  revision:
+    description: Revision of the istiod that injects, or a tag of it; the default one if empty.
+    type: str
+    default: ''
+  istio_namespace:
+    description: Namespace of that istiod.
+    type: str
+    default: istio-system
+  istioctl_binary:
+    description: Path of istioctl, for manual injection; looked for on PATH if not given.
+    type: path
   gateway:
     description: Name of the gateway's Deployment and Service.
     type: str
@@ -72,6 +124,14 @@ EXAMPLES = r"""
     manifests: "{{ lookup('ansible.builtin.template', 'app.yaml.j2') | from_yaml_all | list }}"
     path: /healthz
 
+- name: The guide's way, an own chart whose pods get their sidecar from istioctl kube-inject
+  meshops.istio.istio_liveness:
+    manifests: []
+    chart: charts/liveness-chart
+    chart_values: {ingress: {port: 30010}}
+    namespace: liveness
+    injection: manual
+
 - name: Through a forwarded port
   meshops.istio.istio_liveness:
     manifests: "{{ manifests }}"
@@ -82,6 +142,12 @@ RETURN = r"""
 objects:
   description: Objects of the application that were applied, or would be in check mode.
   returned: success
+  type: list
+  elements: str
+  sample: [Deployment liveness/liveness]
+injected:
+  description: Workloads whose template holds the sidecar. Empty in check mode before there is an istiod to ask.
+  returned: with manual injection
   type: list
   elements: str
   sample: [Deployment liveness/liveness]

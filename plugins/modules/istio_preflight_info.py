@@ -29,7 +29,7 @@ options:
     elements: str
     default: []
   istioctl_binary:
-    description: Path of istioctl. Not looked at if not given, as no module needs it.
+    description: Path of istioctl, or its name on PATH. Not looked at if not given, as only manual injection needs it.
     type: path
   pod_security_mechanism:
     description:

@@ -115,6 +115,11 @@ class Place:
         image = json.dumps({"liveness_verify_image": self.variables["liveness_verify_image"]})
         command += ["--extra-vars", image, "--module-name", "ansible.builtin.template", "--args", arguments]
         process.run(command, env=self.environment, timeout=COMMAND_TIMEOUT)
+        # Its namespace is not in the template: the role's task adds it.
+        name = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["liveness_verify_namespace"]
+        metadata = {"name": name, "labels": {"istio-injection": "enabled"}}
+        namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self.app.write_text(f"{namespace}\n{self.app.read_text()}")
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl on behalf of the benchmark itself, which must not warm a contender's cache."""

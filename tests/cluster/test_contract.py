@@ -38,7 +38,7 @@ MESH = {
 CRDS = {option: MESH[option] for option in ("chart_repository", "chart_version", "helm_binary")}
 ROLE = ROOT / "roles/liveness_verify"
 APP = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/app.yaml.j2') | from_yaml_all | list }}}}"
-LIVENESS = {"manifests": APP, "echo_path": "{{ liveness_verify_echo_path }}"}
+LIVENESS = {"manifests": APP, "namespace": "liveness", "echo_path": "{{ liveness_verify_echo_path }}"}
 NOTE = {
     "apiVersion": "v1",
     "kind": "ConfigMap",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import endpoint, manifests, probe
+from ansible_collections.meshops.istio.plugins.module_utils import application, endpoint, manifests, probe
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel
@@ -17,7 +17,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waite
 
 ARGUMENT_SPEC = argument_spec(
     {
-        "manifests": {"type": "list", "elements": "dict", "required": True},
+        **application.ARGUMENT_SPEC,
         "gateway": {"type": "str", "default": "istio-ingressgateway"},
         "gateway_namespace": {"type": "str", "default": "istio-system"},
         "deployments": {"type": "list", "elements": "str", "default": []},
@@ -39,19 +39,20 @@ MANAGER = f"{FIELD_MANAGER}.liveness"
 def run(task: Task) -> dict[str, Any]:
     """Apply the app, wait for it and the gateway, and ask.
 
-    :raises JobError: the app or the gateway does not become ready, has no address, does not answer, or the answer did
-        not come through a sidecar over mutual TLS
+    :raises JobError: the app cannot be rendered or injected, it or the gateway does not become ready, has no address,
+        does not answer, or the answer did not come through a sidecar over mutual TLS
     """
     params, cluster = task.params, Cluster(task.params)
-    plan = manifests.plan(cluster, params["manifests"], MANAGER, preview=task.check_mode or task.diff)
+    app = application.prepare(task, cluster)
+    plan = manifests.plan(cluster, app.objects, MANAGER, preview=task.check_mode or task.diff)
     if plan.changes and not task.check_mode:
         manifests.apply(cluster, plan.changes, MANAGER)
-    result: dict[str, Any] = {"changed": bool(plan.changes), "objects": plan.names}
+    result: dict[str, Any] = {"changed": bool(plan.changes), "objects": plan.names, **app.facts}
     if task.diff:
         result["diff"] = [change.diff() for change in plan.changes]
     if task.check_mode:
         return result
-    service = _wait(task, cluster, plan)
+    service = _wait(task, cluster, plan, app.objects)
     found, evidence = probe.in_a_row(
         _endpoints(task, cluster, service),
         params["path"],
@@ -66,11 +67,11 @@ def run(task: Task) -> dict[str, Any]:
     return result
 
 
-def _wait(task: Task, cluster: Cluster, plan: manifests.Plan) -> dict[str, Any]:
+def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict[str, Any]]) -> dict[str, Any]:
     """Wait for the app's and the gateway's pods and for the gateway's address. :returns: the gateway's Service"""
     params = task.params
     changed = {identity(change.wanted) for change in plan.changes}
-    app = [identity(obj) for obj in params["manifests"] if obj["kind"] in WAITED_FOR]
+    app = [identity(obj) for obj in objects if obj["kind"] in WAITED_FOR]
     own = (params["gateway_namespace"], params["gateway"])
     others = [_namespace_and_name(text) for text in params["deployments"]]
     gateways: list[Identity] = [("apps/v1", "Deployment", *name) for name in dict.fromkeys([own, *others])]

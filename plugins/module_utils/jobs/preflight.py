@@ -145,7 +145,7 @@ class Preflight:
                 found = self.versions["istioctl"] = istioctl.version_of(binary)
                 self.findings += support.istioctl_findings(binary, found, self.params["chart_version"])
             except JobError as error:
-                fix = "Install istioctl, or leave preflight_istioctl_binary empty."
+                fix = "Install istioctl and name it by istio_helm_istioctl_binary; only manual injection needs one."
                 self.add("istioctl-missing", "istioctl", error.message, fix)
 
     def _charts_and_rights(self, cluster: Cluster) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -1,0 +1,165 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The application that the mesh is proven with: a chart's objects and given ones, in a namespace, with their sidecars.
+
+Reads the cluster and writes nothing; what is to be applied comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, injection
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, reference
+from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECTION, REVISION
+
+#: Options of the application, for the job that applies it.
+ARGUMENT_SPEC: dict[str, Any] = {
+    "manifests": {"type": "list", "elements": "dict", "required": True},
+    "chart": {"type": "path"},
+    "chart_release": {"type": "str", "default": "liveness"},
+    "chart_values": {"type": "dict", "default": {}},
+    "helm_binary": {"type": "path"},
+    "namespace": {"type": "str"},
+    "namespace_labels": {"type": "dict"},
+    "injection": {
+        "type": "str",
+        "choices": [injection.AUTOMATIC, injection.MANUAL],
+        "default": injection.AUTOMATIC,
+    },
+    "injection_source": {"type": "str", "choices": [injection.CONFIG, injection.LIVE], "default": injection.CONFIG},
+    "revision": {"type": "str", "default": ""},
+    "istio_namespace": {"type": "str", "default": "istio-system"},
+    "istioctl_binary": {"type": "path"},
+}
+
+#: By which charts name what Helm runs at certain moments, and those moments that are a test.
+_HOOK, _TESTS = "helm.sh/hook", {"test", "test-success", "test-failure"}
+
+Objects = list[dict[str, Any]]
+
+
+@dataclass
+class Application:
+    """What is to be applied.
+
+    :ivar dict facts: for the task's result
+    """
+
+    objects: Objects
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(task: Task, cluster: Cluster) -> Application:
+    """Bring together what the options describe.
+
+    :raises JobError: a chart cannot be rendered, or the sidecars cannot be added
+    """
+    params = task.params
+    found = flat(params["manifests"])
+    if params["chart"]:
+        found = [*_rendered(task, cluster), *found]
+    if params["namespace"]:
+        labels = params["namespace_labels"] or injection.namespace_labels(params["injection"], params["revision"])
+        found = placed(found, params["namespace"], labels)
+    if params["injection"] == injection.MANUAL and injection.workloads(found):
+        return _injected(task, cluster, found)
+    return Application(found)
+
+
+def flat(objects: Objects) -> Objects:
+    """Objects with those of Lists in place of the List."""
+    found: Objects = []
+    for obj in objects:
+        is_list = obj.get("kind") == "List" and isinstance(obj.get("items"), list)
+        found += flat(obj["items"]) if is_list else [obj]
+    return found
+
+
+def placed(objects: Objects, namespace: str, labels: dict[str, str]) -> Objects:
+    """Objects that name no namespace in one, and that namespace with its labels before them."""
+    own: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    rest = []
+    for obj in objects:
+        meta = obj.get("metadata") or {}
+        if obj.get("kind") == "Namespace":
+            if meta.get("name") == namespace:
+                own = obj
+                continue
+        elif not meta.get("namespace"):
+            obj = {**obj, "metadata": {**meta, "namespace": namespace}}
+        rest.append(obj)
+    # One that says something else about injection would contradict what was asked for.
+    given = own["metadata"].get("labels") or {}
+    kept = {key: value for key, value in given.items() if key not in (INJECTION, REVISION)}
+    return [{**own, "metadata": {**own["metadata"], "labels": {**kept, **labels}}}, *rest]
+
+
+def _rendered(task: Task, cluster: Cluster) -> Objects:
+    """What a chart renders to, without what Helm would run at certain moments: here nobody would.
+
+    :raises JobError: there is no helm, or it refuses the chart
+    """
+    params = task.params
+    chart = charts.Chart(Path(params["chart"]).expanduser())
+    if not chart.metadata:
+        raise JobError(f"{chart.path} is not a chart: its Chart.yaml is empty.")
+    text = Helm(params["helm_binary"]).template(
+        params["chart_release"],
+        params["namespace"] or "default",
+        chart.path,
+        params["chart_values"],
+        cluster.version()["gitVersion"],
+        include_crds=True,
+    )
+    found, left_out = [], []
+    for obj in charts.documents(text):
+        moments = ((obj.get("metadata") or {}).get("annotations") or {}).get(_HOOK)
+        if not moments:
+            found.append(obj)
+        elif not {moment.strip() for moment in moments.split(",")} <= _TESTS:
+            left_out.append(f"{reference(obj)} ({moments})")
+    if left_out:
+        task.warnings.append(
+            f"chart {chart.path}: hooks are Helm's own, and are not applied: {', '.join(left_out)}. Apply what the "
+            "application needs of them by liveness_verify_manifests."
+        )
+    return found
+
+
+def _injected(task: Task, cluster: Cluster, objects: Objects) -> Application:
+    """The objects with sidecars in their templates.
+
+    Before the first run there is no istiod that could say what a sidecar is: in check mode they are shown without.
+
+    :raises JobError: there is no istiod, or istioctl fails
+    """
+    params, namespace = task.params, task.params["istio_namespace"]
+    wanted = params["revision"] if params["revision"] != injection.DEFAULT else ""
+    revision = injection.revision_of(cluster, namespace, wanted)
+    if revision is None:
+        under = f" under revision or tag {wanted}" if wanted else ""
+        missing = f"Manual injection: istiod is not there{under}, in namespace {namespace}"
+        if not task.check_mode:
+            raise JobError(
+                f"{missing}. Role istio_helm installs it; name another by liveness_verify_revision and "
+                "istio_helm_namespace."
+            )
+        task.warnings.append(f"{missing}. The application is shown without the sidecar that it will have.")
+        return Application(objects, {"injected": []})
+    istioctl = Istioctl(params["istioctl_binary"])
+    if params["injection_source"] == injection.LIVE:
+        inject = injection.by_istiod(istioctl, cluster, namespace, revision)
+    else:
+        inject = injection.by_config(istioctl, injection.settings(cluster, namespace, revision))
+    found, remarks = injection.injected(objects, inject)
+    task.warnings += remarks
+    done = [obj for obj in injection.workloads(found) if injection.is_injected(obj)]
+    return Application(found, {"injected": [reference(obj) for obj in done]})
