@@ -124,8 +124,8 @@ options:
         type: str
       load_balancer_ip:
         description:
-          - Address that the load balancer is to have; one of IPv4 and one of IPv6, with a comma, where the provider can.
-            O(provider) says how it is asked for.
+          - Address that the load balancer is to have; one of IPv4 and one of IPv6, with a comma, where the provider
+            can. O(provider) says how it is asked for.
         type: str
       load_balancer_source_ranges:
         description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).
@@ -179,6 +179,12 @@ options:
   helm_binary:
     description: Path of helm. Looked for on E(PATH) if not given.
     type: path
+  adopt:
+    description:
+      - Make objects of the same name that istioctl, kubectl or another Helm release has made part of these releases.
+        Without it such objects stop the run. Nothing that the charts do not have is removed.
+    type: bool
+    default: false
   addons_repository:
     description:
       - Where Istio's manifests of Prometheus, Grafana, Jaeger and Kiali are, as C(NAME.yaml).

@@ -61,13 +61,16 @@ def _maker(obj: dict[str, Any]) -> tuple[str, str]:
 _FIXES = {
     "istio-by-operator": "Delete the operator's Istio resource, or leave Istio to the operator.",
     "istio-by-other-release": (
-        "Uninstall that release, set istio_helm_namespace to its namespace, or install beside it: "
-        "istio_helm_values: {istiod: {revision: NAME}}."
+        "Uninstall that release, set istio_helm_namespace to its namespace, take it over (istio_helm_adopt: true), or "
+        "install beside it: istio_helm_values: {istiod: {revision: NAME}}."
     ),
     "istio-not-by-helm": (
-        "Remove it (istioctl uninstall --purge), or install beside it: istio_helm_values: {istiod: {revision: NAME}}."
+        "Take it over (istio_helm_adopt: true), remove it (istioctl uninstall --purge), or install beside it: "
+        "istio_helm_values: {istiod: {revision: NAME}}."
     ),
 }
+#: What is no error where it is going to be adopted; an operator would take it back.
+ADOPTABLE = frozenset(("istio-by-other-release", "istio-not-by-helm"))
 
 
 def istiods(found: Iterable[dict[str, Any]], ours: set[Release], revision: str) -> list[Finding]:

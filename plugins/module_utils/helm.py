@@ -147,19 +147,20 @@ class Helm:
         values: dict[str, Any],
         environment: dict[str, str],
         timeout: float,
-        first: bool = False,
+        force_conflicts: bool = False,
+        take_ownership: bool = False,
     ) -> None:
         """Install or upgrade a release with exactly these values; waiting for its objects is not helm's task here.
 
         :arg float timeout: seconds
-        :arg bool first: helm will record a first revision. Where objects of the release are there all the same, left by
-            a run that was killed, istiod has taken over the failurePolicy of webhooks that charts set on installation
-            only, and Helm 4 would stop at that conflict (istio#59367). Istiod sets it again.
+        :arg bool force_conflicts: take over fields that other managers hold, instead of stopping there (istio#59367,
+            istio#60497); only where Helm applies, from 4 on
+        :arg bool take_ownership: make objects that others have made part of the release
         """
         with values_file(values) as path:
             arguments = ["upgrade", name, str(chart), "--install", "--namespace", namespace, "--reset-values"]
-            if first and self.major >= 4:
-                arguments.append("--force-conflicts")
+            arguments += ["--force-conflicts"] if force_conflicts else []
+            arguments += ["--take-ownership"] if take_ownership else []
             self._run([*arguments, "--values", path, "--timeout", f"{timeout:.0f}s"], environment, timeout + 10)
 
 

@@ -90,6 +90,7 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "platform": {"type": "str", "default": "auto"},
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
+    "adopt": {"type": "bool", "default": False},
     "addons_repository": {
         "type": "str",
         "default": "https://raw.githubusercontent.com/istio/istio/{version}/samples/addons",

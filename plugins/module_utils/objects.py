@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.capacity import quantity
@@ -215,3 +216,20 @@ def masked(obj: dict[str, Any], before: dict[str, Any] | None = None) -> dict[st
 def _mask(value: Any, before: Any = None) -> str:
     changed = ", changed" if before not in (None, value) else ""
     return f"<{len(str(value))} characters{changed}>"
+
+
+def changed_fields(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
+    """Paths of the fields that differ between two states of an object, as ``spec.replicas``, ``spec.ports[0].port``."""
+    return list(_changed(comparable(before), comparable(after), ""))
+
+
+def _changed(before: Any, after: Any, path: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            name = f'["{key}"]' if "." in key or "/" in key else f"{'.' if path else ''}{key}"
+            yield from _changed(before.get(key), after.get(key), path + name)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for position, pair in enumerate(zip(before, after, strict=True)):
+            yield from _changed(*pair, f"{path}[{position}]")
+    elif before != after:
+        yield path

@@ -13,6 +13,10 @@ description:
   - Turns a description of a mesh into Helm releases of Istio's own charts, and has helm write those that differ from
     what Helm has stored, in chart, values or status, or whose objects are not all there.
   - A run that finds everything in place reads and writes nothing, and does not start helm at all.
+  - What would make helm stop half-way is found before it starts. This is objects of other installers, fields that other
+    managers hold, node ports that are taken, and what the API server would refuse.
+  - Check mode and diffs show each object as the API server's dry run has it, without what controllers set anyway.
+    Objects whose namespace or kind is not there yet are checked against the published schema instead, and marked.
   - A run that writes holds a Lease in Istio's namespace meanwhile, and recovers releases that a killed run left
     pending.
   - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever.
@@ -21,6 +25,13 @@ extends_documentation_fragment:
   - meshops.istio.attributes
   - meshops.istio.mesh
 options:
+  repair_drift:
+    description:
+      - Set fields that somebody has changed since helm wrote them back to what the release says. Without it they are
+        left alone, and told by a warning and in RV(releases[].drift).
+      - Fields that controllers hold, such as an autoscaler's replicas or the CA in a webhook, are no drift.
+    type: bool
+    default: false
   wait_for:
     description:
       - V(gateways) to wait until the control plane is available with its injector's webhook, and then the gateways.
@@ -83,8 +94,8 @@ releases:
       type: str
       sample: 1.31.1
     action:
-      description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing) and V(recover) (left
-        pending).
+      description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing), V(repair) (fields had
+        drifted) and V(recover) (left pending).
       returned: always
       type: str
       sample: upgrade
@@ -94,6 +105,19 @@ releases:
       type: list
       elements: str
       sample: [values]
+    drift:
+      description: Fields that somebody has changed since helm wrote them.
+      returned: always
+      type: list
+      elements: str
+      sample: [spec.replicas of Deployment istio-system/istiod]
+    objects:
+      description: What helm does to each object. Looked at in check mode and for diffs, and where objects are there
+        already.
+      returned: always
+      type: list
+      elements: str
+      sample: [changed Deployment istio-system/istiod]
 gateways:
   description: The gateways among the releases, as NAMESPACE/NAME.
   returned: success

@@ -296,7 +296,8 @@ class Preflight:
         ours = {(release.namespace, release.name) for release in self.releases}
         namespace, revision = self.params["namespace"], self._revision()
         if seen.istiods is not None and revision is not None:
-            self.findings += existing.istiods(seen.istiods, ours, revision)
+            found = existing.istiods(seen.istiods, ours, revision)
+            self.findings += [one for one in found if not (self.params["adopt"] and one.code in existing.ADOPTABLE)]
         self.findings += existing.operators(seen.istio_operators, seen.sail, seen.pods or [], namespace, revision or "")
         if seen.webhooks is not None and seen.services is not None:
             services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in seen.services}

@@ -5,34 +5,38 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
+    adoption,
     charts,
     exposure,
     lease,
     manifests,
     mesh,
+    release_objects,
     release_state,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.examination import Examination
 from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 ARGUMENT_SPEC = argument_spec(
     {
         **mesh.MESH_ARGUMENT_SPEC,
+        "repair_drift": {"type": "bool", "default": False},
         "wait_for": {"type": "str", "choices": ["gateways", "control-plane", "nothing"], "default": "gateways"},
         "wait_timeout": {"type": "int", "default": 300},
     }
@@ -43,96 +47,33 @@ ARGUMENT_SPEC = argument_spec(
 WAITED_FOR = ("Deployment", "DaemonSet", "MutatingWebhookConfiguration")
 
 
-@dataclass
-class Step:
-    """What is to be done about one release, and why.
-
-    :ivar str action: ``none``, ``install``, ``upgrade``, ``restore`` or ``recover``
-    :ivar list reasons: in a few words each
-    """
-
-    release: mesh.Release
-    chart: charts.Chart
-    stored: release_state.Stored | None
-    action: str
-    reasons: list[str] = field(default_factory=list)
-
-    def result(self) -> dict[str, Any]:
-        """For the task's result."""
-        return {
-            "name": self.release.name,
-            "namespace": self.release.namespace,
-            "chart": self.release.chart.name,
-            "chart_version": str(self.chart.metadata["version"]),
-            "action": self.action,
-            "reasons": self.reasons,
-        }
-
-    def diff(self) -> dict[str, Any]:
-        """Chart version and values before and after."""
-        before = self.stored and {"chart_version": self.stored.chart_version, "values": self.stored.values}
-        return {
-            "before": before or "",
-            "after": {"chart_version": str(self.chart.metadata["version"]), "values": self.release.values},
-            "before_header": f"release {self.release.namespace}/{self.release.name}",
-            "after_header": f"release {self.release.namespace}/{self.release.name} ({self.action})",
-        }
-
-
-def judge(release: mesh.Release, chart: charts.Chart, stored: release_state.Stored | None) -> Step:
-    """What a release needs, from what is wanted and what Helm has stored. Pure."""
-    if stored is None or stored.status == "uninstalled":
-        return Step(release, chart, stored, "install", ["not installed"])
-    if stored.status in release_state.PENDING:
-        return Step(release, chart, stored, "recover", [f"left in {stored.status} by a run that ended early"])
-    reasons = []
-    if stored.status != "deployed":
-        reasons.append(f"status {stored.status}")
-    differs = release_state.chart_differs(stored.chart, chart)
-    if differs:
-        reasons.append(differs)
-    if _canonical(stored.values) != _canonical(release.values):
-        reasons.append("values")
-    return Step(release, chart, stored, "upgrade" if reasons else "none", reasons)
-
-
-def _canonical(values: dict[str, Any]) -> str:
-    """Values as text, alike for alike values: helm writes 100.0, as the chart has it, as 100."""
-
-    def number(text: str) -> float:
-        found = float(text)
-        return int(found) if found.is_integer() else found
-
-    return json.dumps(json.loads(json.dumps(values), parse_float=number), sort_keys=True)
-
-
-def objects_of(stored: release_state.Stored) -> list[Identity]:
-    """Identities of a stored release's objects; parsed once for each manifest and then known by its digest."""
-
-    def parse() -> list[list[str]]:
-        return [list(identity(document)) for document in charts.documents(stored.manifest)]
-
-    return [tuple(item) for item in charts.cached(["identities", stored.manifest], parse)]
+DRIFT_FIX = "Left alone; istio_helm_repair_drift: true sets it back to what the release says."
+#: Role crds sees to these, by their content; here it only counts that they are there.
+_DEFINITION = "CustomResourceDefinition"
 
 
 class Run:
-    """One run of the job: reads the cluster, plans, and carries the plan out."""
+    """One run of the job: reads the cluster, plans, and carries the plan out.
 
-    def __init__(self, task: Task) -> None:
+    :arg environment: gives helm the cluster and its credentials
+    """
+
+    def __init__(self, task: Task, cluster: Cluster, environment: dict[str, str]) -> None:
         self.task = task
-        mesh.releases(task.params)  # names options that contradict each other before anything is read
-        task.warnings += shown(mesh.advice(task.params))
-        self.cluster = Cluster(task.params)
-        self.params = {**task.params, "platform": self._platform(task.params["platform"])}
-        self.params = exposure.resolved(self.cluster, self.params)
-        self.wanted = mesh.releases(self.params)
+        self.cluster = cluster
+        self.environment = environment
+        self.params = self._resolved(task.params)
         self.helm = Helm(task.params["helm_binary"])
+        self.wanted = mesh.releases(self.params)
         self.charts = self._locate_charts()
         self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.live: dict[Identity, dict[str, Any]] = {}
 
-    def _platform(self, wanted: str) -> str:
-        return mesh.platform(wanted, served_groups(self.cluster) if wanted == "auto" else ())
+    def _resolved(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The options with what the cluster says about platform and load balancers."""
+        served = served_groups(self.cluster) if params["platform"] == "auto" else None
+        platform = mesh.platform(params["platform"], served or ())
+        return exposure.resolved(self.cluster, {**params, "platform": platform}, served)
 
     def _locate_charts(self) -> dict[mesh.ChartReference, charts.Chart]:
         wanted = list(dict.fromkeys(release.chart for release in self.wanted))
@@ -147,7 +88,7 @@ class Run:
             judge(release, self.charts[release.chart], stored.get((release.namespace, release.name)))
             for release in self.wanted
         ]
-        self._find_missing(steps)
+        self._look_at_objects([step for step in steps if step.action == "none"])
         return steps
 
     def _stored(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], release_state.Stored]:
@@ -156,43 +97,35 @@ class Run:
                 return release_state.read(self.cluster, keys)
             except release_state.UnknownFormat as error:
                 self.task.say(f"asking helm, as its storage is in a form not known here: {error}")
-        with credentials(self.cluster) as environment:
-            return release_state.ask(self.helm, environment, keys)
+        return release_state.ask(self.helm, self.environment, keys)
 
-    def _find_missing(self, steps: list[Step]) -> None:
-        """A release whose secret is intact but whose objects are not all there is not unchanged."""
-        intact = {id(step): self._objects(step) for step in steps if step.action == "none" and step.stored}
-        self.live = self._live({key for keys in intact.values() for key in keys})
-        for step in steps:
-            missing = [key for key in intact.get(id(step), []) if key not in self.live]
+    def _look_at_objects(self, intact: list[Step]) -> None:
+        """A release whose secret is intact but whose objects are not all there, or not as helm wrote them, differs."""
+        objects = [release_objects.stored_objects(self.cluster, step.stored) for step in intact]
+        self.live = self._live([obj for each in objects for obj in each])
+        for step, wanted in zip(intact, objects, strict=True):
+            missing = [identity(obj) for obj in wanted if identity(obj) not in self.live]
             if missing:
                 step.action = "restore"
                 step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
+                continue
+            changes = drifted(self.cluster, [obj for obj in wanted if obj["kind"] != _DEFINITION], self.live)
+            step.drift = drift_words(changes)
+            if changes and self.params["repair_drift"]:
+                step.action, step.reasons = "repair", [f"drifted: {words}" for words in step.drift]
 
-    def _objects(self, step: Step) -> list[Identity]:
-        """A chart may leave the namespace out where it is the release's own, and give one where there can be none."""
-        return [
-            (api_version, kind, self._namespace_for(api_version, kind, namespace or step.release.namespace), name)
-            for api_version, kind, namespace, name in objects_of(step.stored)
-        ]
+    def _live(self, wanted: list[dict[str, Any]]) -> dict[Identity, dict[str, Any]]:
+        """Which objects are there, in full; of definitions, which take a megabyte, only that they are."""
+        found = manifests.read(self.cluster, [obj for obj in wanted if obj["kind"] != _DEFINITION])
+        definitions = {identity(obj) for obj in wanted if obj["kind"] == _DEFINITION}
+        for api_version in {key[0] for key in definitions}:
+            there = self.cluster.list(api_version, _DEFINITION, metadata_only=True)
+            found.update((identity(obj), obj) for obj in there if identity(obj) in definitions)
+        return found
 
-    def _namespace_for(self, api_version: str, kind: str, namespace: str) -> str:
-        return namespace if self.cluster.resource(api_version, kind).namespaced else ""
-
-    def _live(self, keys: set[Identity]) -> dict[Identity, dict[str, Any]]:
-        """Which objects are there: one list for each kind and namespace, in full where readiness is asked."""
-        groups = sorted({key[:3] for key in keys})
-
-        def fetch(group: tuple[str, str, str]) -> list[dict[str, Any]]:
-            api_version, kind, namespace = group
-            names = [key[3] for key in keys if key[:3] == group]
-            if len(names) == 1:
-                obj = self.cluster.get(api_version, kind, names[0], namespace or None)
-                return [obj] if obj else []
-            return self.cluster.list(api_version, kind, namespace or None, metadata_only=kind not in WAITED_FOR)
-
-        found = {identity(obj): obj for objs in in_parallel(fetch, groups) for obj in objs}
-        return {key: found[key] for key in keys if key in found}
+    def examine(self, steps: list[Step]) -> None:
+        """Find what stands in the way, and what helm will do, before anything is written."""
+        Examination(self.task, self.cluster, self.helm, self.environment).examine(steps)
 
     def respect_the_living(self, steps: list[Step]) -> None:
         """A release that is pending, and not by a run of ours that died, may be somebody's pipeline at work right now.
@@ -219,14 +152,14 @@ class Run:
         """
         stages = sorted({step.release.stage for step in steps})
         todo = [step for step in steps if step.action != "none"]
-        with credentials(self.cluster) as environment, ThreadPoolExecutor(max_workers=1) as beside:
+        with ThreadPoolExecutor(max_workers=1) as beside:
             written_beside: list[Future] = []
             for stage in stages:
                 writes = [step for step in todo if step.release.stage == stage and step.release.runs_pods]
-                in_parallel(lambda step: self._write(step, environment), writes)
+                in_parallel(self._write, writes)
                 if stage == stages[0]:
                     idle = [step for step in todo if not step.release.runs_pods]
-                    written_beside = [beside.submit(self._write, step, environment) for step in idle]
+                    written_beside = [beside.submit(self._write, step) for step in idle]
                 self._wait(self._awaited(stage, steps))
             for future in written_beside:
                 future.result()
@@ -244,7 +177,7 @@ class Run:
             and (step.release.part in wanted or (followed and step.release.part == CONTROL_PLANE))
         ]
 
-    def _write(self, step: Step, environment: dict[str, str]) -> None:
+    def _write(self, step: Step) -> None:
         release = step.release
         if step.action == "recover":
             # The lease is ours and the run that left this behind is gone: without its record, helm starts over from
@@ -256,14 +189,19 @@ class Run:
                 )
             self.cluster.delete(step.stored.secret)
         self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
+        if self.helm.major >= 4:  # older ones know no fields of others
+            for live in step.adopted:
+                adoption.adopt(self.cluster, live)
         self.helm.upgrade(
             release.name,
             release.namespace,
             step.chart.path,
             release.values,
-            environment,
+            self.environment,
             self.params["wait_timeout"],
-            first=step.action == "install" or (step.action == "recover" and step.stored.revision == 1),
+            # A first revision may find objects of a run that was killed, of which istiod holds fields by now.
+            force_conflicts=self.helm.major >= 4 and (step.forces or step.is_first),
+            take_ownership=bool(step.adopted),
         )
 
     def _wait(self, steps: list[Step]) -> None:
@@ -273,10 +211,10 @@ class Run:
         for step in written:
             step.stored = stored[step.release.namespace, step.release.name]
         pending = [
-            key
+            identity(obj)
             for step in steps
-            for key in self._objects(step)
-            if key[1] in WAITED_FOR and (step in written or not is_ready(self.live[key]))
+            for obj in release_objects.stored_objects(self.cluster, step.stored)
+            if obj["kind"] in WAITED_FOR and (step in written or not is_ready(self.live[identity(obj)]))
         ]
         if pending:
             Waiter(self.cluster, self.params["wait_timeout"], self.task.say).wait(pending)
@@ -288,24 +226,41 @@ class Run:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """Install, upgrade, restore or leave alone each release of the mesh.
+    """Install, upgrade, restore, repair or leave alone each release of the mesh.
 
-    :raises JobError: bad options, no helm, no chart, helm's own failure, or objects that do not become ready
+    :raises JobError: bad options, no helm, no chart, what stands in the way, helm's own failure, or objects that do not
+        become ready
     """
-    job = Run(task)
+    mesh.releases(task.params)  # names options that contradict each other before anything is read
+    task.warnings += shown(mesh.advice(task.params))
+    cluster = Cluster(task.params)
+    with credentials(cluster) as environment:
+        return _run(task, Run(task, cluster, environment))
+
+
+def _run(task: Task, job: Run) -> dict[str, Any]:
     steps = job.plan()
-    changed, diff = any(step.action != "none" for step in steps), _diff(steps)
-    exposure.refuse_taken_ports(job.cluster, [step.release for step in steps if step.action != "none"])
+    changed = any(step.action != "none" for step in steps)
+    if changed:
+        job.examine(steps)
+    diff = _diff(steps)
     if changed and not task.check_mode:
         _ensure_namespaces(job)
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
-            steps = job.plan()
+            seen, steps = steps, job.plan()
             if not from_the_dead:
                 job.respect_the_living(steps)
-            diff = _diff(steps)
+            if [step.version for step in seen] == [step.version for step in steps]:
+                steps = seen
+            else:
+                job.examine(steps)
+                diff = _diff(steps)
             job.carry_out(steps)
     elif not task.check_mode:
         job.wait_for_all(steps)
+    for step in steps:
+        if step.action == "none":
+            task.warnings += [f"Somebody has changed {words}. {DRIFT_FIX}" for words in step.drift]
     gateways = [f"{release.namespace}/{release.name}" for release in job.wanted if release.part == GATEWAY]
     result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps], "gateways": gateways}
     if task.diff:
@@ -315,7 +270,7 @@ def run(task: Task) -> dict[str, Any]:
 
 def _diff(steps: list[Step]) -> list[dict[str, Any]]:
     """Taken before anything is written: a step then knows its new revision."""
-    return [step.diff() for step in steps if step.action != "none"]
+    return [diff for step in steps if step.action != "none" for diff in step.diff()]
 
 
 def _ensure_namespaces(job: Run) -> None:

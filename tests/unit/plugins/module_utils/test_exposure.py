@@ -154,12 +154,12 @@ def test_load_balancer_that_is_there_on_aws(there: list[Any], expected: str, giv
 
 def test_found_provider_reaches_the_values() -> None:
     """And an internal load balancer never becomes a public one for want of knowledge."""
-    params = exposure.resolved(FakeCluster("azure:///a"), settings({"internal": True}, components=[]))
+    params = exposure.resolved(FakeCluster("azure:///a"), settings({"internal": True}, preset="none"))
     (release,) = mesh.releases(params)
     assert release.values["service"]["annotations"] == {
         "service.beta.kubernetes.io/azure-load-balancer-internal": "true"
     }
-    params = exposure.resolved(FakeCluster(), settings({"internal": True}, components=[]))
+    params = exposure.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
     with pytest.raises(JobError, match=r"^gateways: in: internal: how this cluster's provider makes"):
         mesh.releases(params)
 

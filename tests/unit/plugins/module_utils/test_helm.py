@@ -242,18 +242,22 @@ def test_pull(repository: str, source: list[str], program: Program, helm: Helm) 
 
 
 @pytest.mark.parametrize(
-    ("version", "first", "force"), [("v4.3.1", True, True), ("v4.3.1", False, False), ("v3.18.0", True, False)]
+    ("how", "words"),
+    [
+        ({}, []),
+        ({"force_conflicts": True}, ["--force-conflicts"]),
+        ({"take_ownership": True}, ["--take-ownership"]),
+        ({"force_conflicts": True, "take_ownership": True}, ["--force-conflicts", "--take-ownership"]),
+    ],
 )
-def test_upgrade_59367(version: str, first: bool, force: bool, program: Program, helm: Helm) -> None:
-    """istio#59367: istiod owns failurePolicy; Helm 4 is told to take it for a first revision, Helm 3 has no word."""
-    program.says(version)
+def test_upgrade(how: dict[str, bool], words: list[str], program: Program, helm: Helm) -> None:
+    """With exactly these values; what others hold is taken over only when that is said."""
     environment = {**os.environ, "KUBECONFIG": "/private/kubeconfig"}
-    helm.upgrade("istiod", "istio-system", CHART, {"a": 1}, environment, 300, first=first)
-    words = program.words
-    values = words[words.index("--values") + 1]
-    assert words == [
+    helm.upgrade("istiod", "istio-system", CHART, {"a": 1}, environment, 300, **how)
+    values = program.words[program.words.index("--values") + 1]
+    assert program.words == [
         *("upgrade", "istiod", str(CHART), "--install", "--namespace", "istio-system", "--reset-values"),
-        *(["--force-conflicts"] if force else []),
+        *words,
         *("--values", values, "--timeout", "300s"),
     ]
     assert program.environment["KUBECONFIG"] == "/private/kubeconfig"

@@ -14,19 +14,20 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
-from ansible_collections.meshops.istio.plugins.module_utils.jobs.releases import judge
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, judge
 
 VERSION = "1.31.0"
 MESH = "istio-system"
@@ -58,7 +59,7 @@ def as_stored(name: str, version: str = VERSION) -> dict[str, Any]:
 # -- judge -------------------------------------------------------------------------------------------------------------
 
 
-def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> releases.Step:
+def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> Step:
     """The verdict on istiod."""
     chart = mesh.ChartReference(str(repository), "istiod", VERSION)
     release = mesh.Release("istiod", MESH, "istiod", chart, values={} if values is None else values)
@@ -101,6 +102,8 @@ def test_release_that_is_not_there(repository: Path) -> None:
         "chart_version": VERSION,
         "action": "install",
         "reasons": ["not installed"],
+        "drift": [],
+        "objects": [],
     }
 
 
@@ -131,13 +134,15 @@ def test_all_reasons(repository: Path) -> None:
     """In a few words each."""
     step = judged(repository, stored("failed", {"a": 1}, "1.30.2"), {"a": 2})
     assert step.reasons == ["status failed", "chart version 1.30.2 -> 1.31.0", "values"]
-    assert step.diff() == {
-        "before": {"chart_version": "1.30.2", "values": {"a": 1}},
-        "after": {"chart_version": VERSION, "values": {"a": 2}},
-        "before_header": "release istio-system/istiod",
-        "after_header": "release istio-system/istiod (upgrade)",
-    }
-    assert judged(repository, None).diff()["before"] == ""
+    assert step.diff() == [
+        {
+            "before": {"chart_version": "1.30.2", "values": {"a": 1}},
+            "after": {"chart_version": VERSION, "values": {"a": 2}},
+            "before_header": "release istio-system/istiod",
+            "after_header": "release istio-system/istiod (upgrade)",
+        }
+    ]
+    assert judged(repository, None).diff()[0]["before"] == ""
 
 
 # -- run ---------------------------------------------------------------------------------------------------------------
@@ -194,6 +199,8 @@ class World:
         self.log: list[str] = []
         self.lock = threading.Lock()
         self.forced: list[str] = []
+        self.adopted: list[str] = []
+        self.dry_runs: list[str] = []
         self.groups: list[str] = []
         self.nodes: list[dict[str, Any]] = []
         self.from_the_dead = False
@@ -215,6 +222,18 @@ class World:
     def resource(self, api_version: str, kind: str) -> Any:
         """From the table."""
         return known_resource(api_version, kind)
+
+    def namespaced(self, obj: dict[str, Any]) -> bool:
+        """From the table."""
+        return self.resource(obj["apiVersion"], obj["kind"]).namespaced
+
+    def announce(self, definitions: Any) -> None:
+        """There are none in these charts."""
+        assert list(definitions) == []
+
+    def version(self) -> dict[str, str]:
+        """Of the API server."""
+        return {"gitVersion": "v1.37.2"}
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """One object; as an API server does, without minding the namespace of what has none."""
@@ -238,8 +257,11 @@ class World:
         assert dry_run
         return obj
 
-    def apply(self, obj: dict[str, Any]) -> dict[str, Any]:
-        """Create."""
+    def apply(self, obj: dict[str, Any], dry_run: bool = False, force: bool = True, **_how: Any) -> dict[str, Any]:
+        """Create, or say what would be there."""
+        if dry_run:
+            self.dry_runs.append(f"{obj['kind']} {obj['metadata']['name']}")
+            return mesh.merged(self.objects.get(identity(obj), {}), obj)
         self.note(f"apply {obj['kind']} {obj['metadata']['name']}")
         self.objects[identity(obj)] = obj
         return obj
@@ -251,6 +273,10 @@ class World:
 
     # Helm.
 
+    def template(self, name: str, *_arguments: Any, **_how: Any) -> str:
+        """What a chart renders to."""
+        return MANIFESTS[name]
+
     def upgrade(
         self,
         name: str,
@@ -259,15 +285,18 @@ class World:
         values: dict[str, Any],
         environment: dict[str, str],
         timeout: float,
-        first: bool = False,
+        force_conflicts: bool,
+        take_ownership: bool,
     ) -> None:
         """Write a revision and its objects."""
         assert environment["KUBECONFIG"] == "/k"
         self.note(f"helm {namespace}/{name}")
         if self.fails == name:
             raise JobError(f"helm upgrade {name} failed")
-        if first:
+        if force_conflicts:
             self.forced.append(name)
+        if take_ownership:
+            self.adopted.append(name)
         self.deploy(name, chart.name, values, namespace)
 
     # What a test sets up.
@@ -300,6 +329,7 @@ class World:
             else:
                 obj["metadata"].pop("namespace", None)
             obj["metadata"]["generation"] = 1
+            obj = release_objects.owned_by_helm(obj, name, namespace)
             found.append({**obj, **copy.deepcopy(READY.get(obj["kind"], {}))})
         self.objects.update((identity(obj), obj) for obj in found)
 
@@ -335,7 +365,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             found.note("wait for " + " ".join(sorted(key[3] for key in keys)))
 
     monkeypatch.setattr(releases, "Cluster", lambda _params: found)
-    monkeypatch.setattr(releases, "Helm", lambda _binary: found)
+    helm = SimpleNamespace(version="4.3.1", major=4, template=found.template, upgrade=found.upgrade)
+    monkeypatch.setattr(releases, "Helm", lambda _binary: helm)
     for where in (releases, releases.exposure):
         monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(releases.lease, "held", held)
@@ -418,7 +449,14 @@ def test_check_mode_writes_nothing(world: World, options: dict[str, Any]) -> Non
     result = run(options, check_mode=True, diff=True)
     assert result["changed"] is True
     assert set(actions(result).values()) == {"install"}
-    assert [change["before"] for change in result["diff"]] == ["", "", ""]
+    assert {change["before"] for change in result["diff"]} == {""}
+    headings = [change["before_header"] for change in result["diff"]]
+    assert [line for line in headings if line.startswith("release")] == [
+        "release istio-system/istio-base",
+        "release istio-system/istiod",
+        "release istio-system/istio-ingressgateway",
+    ]
+    assert len(headings) == 3 + 2 + 4 + 2
     assert world.log == []
 
 
@@ -603,7 +641,7 @@ def test_platform(
 ) -> None:
     """OpenShift is found by what it serves, unless another platform or none is named."""
     world.groups = groups
-    found = releases.Run(task_of({**options, **given})).wanted
+    found = releases.Run(task_of({**options, **given}), world, {}).wanted
     assert {release.values.get("global", {}).get("platform") for release in found} == {expected}
 
 
@@ -635,6 +673,6 @@ def test_provider_is_found_and_used(world: World, options: dict[str, Any]) -> No
     world.nodes = [{"spec": {"providerID": "azure:///x"}}]
     gateways = [{"name": "istio-ingressgateway", "internal": True}]
     result = run({**options, "gateways": gateways}, check_mode=True, diff=True)
-    after = {entry["before_header"]: entry["after"]["values"] for entry in result["diff"]}
-    annotations = after["release istio-system/istio-ingressgateway"]["service"]["annotations"]
+    after = {entry["before_header"]: entry["after"] for entry in result["diff"]}
+    annotations = after["release istio-system/istio-ingressgateway"]["values"]["service"]["annotations"]
     assert annotations == {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}

@@ -1,0 +1,107 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done about each release, and why, from what is wanted and what Helm has stored. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
+from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
+from ansible_collections.meshops.istio.plugins.module_utils.objects import changed_fields
+
+
+@dataclass
+class Step:
+    """What is to be done about one release, and why.
+
+    :ivar str action: ``none``, ``install``, ``upgrade``, ``restore`` (objects are missing), ``repair`` (fields have
+        drifted) or ``recover`` (left pending)
+    :ivar list reasons: in a few words each
+    :ivar list drift: fields that somebody has changed since helm wrote them, in words
+    :ivar list changes: what helm will do to each object, where that was looked at
+    :ivar list adopted: live objects of others that become the release's
+    :ivar bool forces: whether fields that others hold are taken over from them
+    """
+
+    release: mesh.Release
+    chart: charts.Chart
+    stored: release_state.Stored | None
+    action: str
+    reasons: list[str] = field(default_factory=list)
+    drift: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    adopted: list[dict[str, Any]] = field(default_factory=list)
+    forces: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether helm will record a first revision."""
+        return self.action == "install" or (self.action == "recover" and self.stored.revision == 1)
+
+    @property
+    def version(self) -> tuple[str, int]:
+        """What an examination of this step holds for: another run may have come between."""
+        return self.action, self.stored.revision if self.stored else 0
+
+    def result(self) -> dict[str, Any]:
+        """For the task's result."""
+        return {
+            "name": self.release.name,
+            "namespace": self.release.namespace,
+            "chart": self.release.chart.name,
+            "chart_version": str(self.chart.metadata["version"]),
+            "action": self.action,
+            "reasons": self.reasons,
+            "drift": self.drift,
+            "objects": [f"{change.verb} {reference(change.wanted)}" for change in self.changes],
+        }
+
+    def diff(self) -> list[dict[str, Any]]:
+        """Chart version and values before and after, then each object."""
+        before = self.stored and {"chart_version": self.stored.chart_version, "values": self.stored.values}
+        release = {
+            "before": before or "",
+            "after": {"chart_version": str(self.chart.metadata["version"]), "values": self.release.values},
+            "before_header": f"release {self.release.namespace}/{self.release.name}",
+            "after_header": f"release {self.release.namespace}/{self.release.name} ({self.action})",
+        }
+        return [release, *(change.diff() for change in self.changes)]
+
+
+def judge(release: mesh.Release, chart: charts.Chart, stored: release_state.Stored | None) -> Step:
+    """What a release needs, from what is wanted and what Helm has stored."""
+    if stored is None or stored.status == "uninstalled":
+        return Step(release, chart, stored, "install", ["not installed"])
+    if stored.status in release_state.PENDING:
+        return Step(release, chart, stored, "recover", [f"left in {stored.status} by a run that ended early"])
+    reasons = []
+    if stored.status != "deployed":
+        reasons.append(f"status {stored.status}")
+    differs = release_state.chart_differs(stored.chart, chart)
+    if differs:
+        reasons.append(differs)
+    if _canonical(stored.values) != _canonical(release.values):
+        reasons.append("values")
+    return Step(release, chart, stored, "upgrade" if reasons else "none", reasons)
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    """Values as text, alike for alike values: helm writes 100.0, as the chart has it, as 100."""
+
+    def number(text: str) -> float:
+        found = float(text)
+        return int(found) if found.is_integer() else found
+
+    return json.dumps(json.loads(json.dumps(values), parse_float=number), sort_keys=True)
+
+
+def drift_words(changes: list[Change]) -> list[str]:
+    """Which fields of which objects are not as helm wrote them."""
+    return [
+        f"{reference(change.wanted)}: {', '.join(changed_fields(change.before, change.after))}" for change in changes
+    ]
