@@ -270,3 +270,12 @@ CHART_STAMPS = {
         "tag: latest": "tag: {version}",
     },
 }
+
+# Charts of other projects that Istio is used with: name -> (module, its version, directory in it). Their release
+# tools rewrite these lines. The chart of istio-csr cannot be had: the proxy does not serve its module.
+OTHER_CHARTS = {
+    "cert-manager": ("github.com/cert-manager/cert-manager", "v1.21.2", "deploy/charts/cert-manager"),
+}
+OTHER_CHART_STAMPS = {
+    "Chart.yaml": {"version: v0.0.0": "version: {version}", "appVersion: v0.0.0": "appVersion: {version}"},
+}
