@@ -49,7 +49,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
     plan,
     read,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, is_applied, same
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, comparable, is_applied, same
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
@@ -141,7 +141,8 @@ class _Applies(Writer):
                 return None
         after = self._applied(cluster, wanted, live)
         if live and orphans:
-            after = cluster.patch(live, merge_patch(live, without(after, orphans)), dry_run=True, manager=self.manager)
+            patch = merge_patch(comparable(live), without(comparable(after), orphans))
+            after = cluster.patch(live, patch, dry_run=True, manager=self.manager)
         return _shown(wanted, live, after, held)
 
     def _note_taken_from(self, held: dict[Path, tuple[str, str]], wanted: dict[str, Any], live: dict[str, Any]) -> None:

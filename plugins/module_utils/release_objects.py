@@ -33,7 +33,7 @@ RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 
 _DEFINITION = "CustomResourceDefinition"
 #: In a template: a look at the cluster, which a rendering without one answers with nothing.
-_LOOKUP = re.compile(rb"[({]-?\s*lookup\s|\|\s*lookup\s|\$\w*\s*:?=\s*lookup\s")
+_LOOKUP = re.compile(rb"\blookup\s+[\"$.(]")
 #: In a template: a question for what the API server serves, and what it names.
 _ASKS_FOR_API = re.compile(rb"\.APIVersions\.Has\b(?:\s+\"([^\"]+)\")?")
 

@@ -266,6 +266,12 @@ def test_documents() -> None:
     ]
 
 
+def test_documents_as_helm_reads_them() -> None:
+    """A date and an equals sign are text to helm, and a List is what is in it."""
+    text = "kind: A\ndate: 2026-11-22\nsign: =\n---\nkind: List\nitems: [{kind: B}, {kind: C}]\n"
+    assert charts.documents(text) == [{"kind": "A", "date": "2026-11-22", "sign": "="}, {"kind": "B"}, {"kind": "C"}]
+
+
 def test_rendered_once(tmp_path: Path) -> None:
     """Only the kinds that are asked for, and from the cache as long as nothing that goes in changes."""
     helm, chart = FakeHelm(), charts.Chart(written(tmp_path / "base"))

@@ -201,6 +201,24 @@ def test_template(program: Program, helm: Helm) -> None:
     assert json.loads((program.folder / "values").read_text()) == {"global": {"hub": "x"}}
 
 
+def test_template_as_an_upgrade_renders(program: Program, helm: Helm) -> None:
+    """Charts ask whether it is one, what the cluster serves, and for objects on it; hooks are no part of a release."""
+    environment = {**os.environ, "KUBECONFIG": "/private/kubeconfig"}
+    helm.template(
+        *("a", "b", CHART, {}, "v1.34.1-gke.200"),
+        hooks=False,
+        is_upgrade=True,
+        api_versions=["monitoring.coreos.com/v1", "x/v1"],
+        environment=environment,
+    )
+    words = program.words
+    assert words[words.index("--values") + 2 :] == [
+        *("--no-hooks", "--is-upgrade", "--dry-run=server"),
+        *("--api-versions", "monitoring.coreos.com/v1", "--api-versions", "x/v1", "--kube-version", "v1.34.1-gke.200"),
+    ]
+    assert program.environment["KUBECONFIG"] == "/private/kubeconfig"
+
+
 def test_values_are_private(temporary: Path, program: Program, helm: Helm) -> None:
     """Values may hold passwords: they are in a file that only we can read, on no command line, and gone after."""
     helm.template("a", "b", CHART, {"password": "hunter22"}, "v1.37.2")

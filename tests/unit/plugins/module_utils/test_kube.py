@@ -524,6 +524,17 @@ def test_kind_that_nobody_serves(reply: Reply, api: ApiServer, cluster: Cluster)
         cluster.get("example.com/v1", "Widget", "w")
 
 
+def test_kind_that_is_going_to_be_defined(api: ApiServer, cluster: Cluster) -> None:
+    """Its objects have a place before it is served, and nothing is asked."""
+    names = {"plural": "issuers", "kind": "Issuer"}
+    for scope, kind in (("Namespaced", "Issuer"), ("Cluster", "ClusterIssuer")):
+        spec = {"group": "cert-manager.io", "scope": scope, "names": {**names, "kind": kind}}
+        cluster.announce([{"spec": {**spec, "versions": [{"name": "v1"}, {"name": "v1beta1"}]}}])
+    assert cluster.resource("cert-manager.io/v1beta1", "Issuer") == ("issuers", True)
+    assert not cluster.namespaced({"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer"})
+    assert api.asked == []
+
+
 def test_discovery_that_is_refused(api: ApiServer, cluster: Cluster) -> None:
     """A refusal is not an absence."""
     api.answers(failure(403, "Forbidden"))
@@ -613,6 +624,39 @@ def test_apply(options: dict[str, Any], query: dict[str, str], api: ApiServer, c
     assert api.paths == ["PATCH /api/v1/namespaces/shop/pods/web"]
     assert (asked.query, asked.body) == (query, POD)
     assert asked.header("Content-Type") == ["application/apply-patch+yaml"]
+
+
+def test_apply_as_helm_does(api: ApiServer, cluster: Cluster) -> None:
+    """Without taking over, and with nothing left out unsaid."""
+    api.answers(POD)
+    cluster.apply(POD, dry_run=True, manager="helm", force=False, strict=True)
+    assert api.asked[0].query == {
+        "fieldManager": "helm",
+        "force": "false",
+        "dryRun": "All",
+        "fieldValidation": "Strict",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "query", "form"),
+    [
+        ({}, {"fieldManager": "meshops.istio"}, "application/merge-patch+json"),
+        (
+            {"form": kube.JSON_PATCH, "dry_run": True, "manager": "helm"},
+            {"fieldManager": "helm", "dryRun": "All"},
+            "application/json-patch+json",
+        ),
+    ],
+)
+def test_patch(options: dict[str, Any], query: dict[str, str], form: str, api: ApiServer, cluster: Cluster) -> None:
+    """One request, in the form that is said."""
+    api.answers(POD)
+    cluster.patch(POD, {"metadata": {"labels": {"a": None}}}, **options)
+    assert api.paths == ["PATCH /api/v1/namespaces/shop/pods/web"]
+    assert api.asked[0].query == query
+    assert api.asked[0].header("Content-Type") == [form]
+    assert api.asked[0].body == {"metadata": {"labels": {"a": None}}}
 
 
 def test_create(api: ApiServer, cluster: Cluster) -> None:

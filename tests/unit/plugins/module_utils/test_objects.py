@@ -148,6 +148,24 @@ def test_contains(live: Any, wanted: Any, expected: bool) -> None:
     assert contains(live, wanted) is expected
 
 
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        ({"requests": {"memory": "2Gi"}}, {"requests": {"memory": "2048Mi"}}, True),
+        ({"requests": {"cpu": "1"}}, {"requests": {"cpu": "1000m"}}, True),
+        ({"limits": {"cpu": "2"}}, {"limits": {"cpu": 2}}, True),
+        ({"emptyDir": {"sizeLimit": "1Gi"}}, {"emptyDir": {"sizeLimit": "1024Mi"}}, True),
+        ({"requests": {"memory": "2Gi"}}, {"requests": {"memory": "2G"}}, False),
+        ({"requests": {"memory": "2Gi"}}, {"requests": {"memory": "much"}}, False),
+        ({"requests": {}}, {"requests": {"memory": "0"}}, False),
+        ({"env": [{"name": "CPU", "value": "1"}]}, {"env": [{"name": "CPU", "value": "1000m"}]}, False),
+    ],
+)
+def test_quantities(live: Any, wanted: Any, expected: bool) -> None:
+    """The API server stores `2048Mi` as `2Gi`; only where a quantity stands, and never in text."""
+    assert contains(live, wanted) is expected
+
+
 @pytest.mark.parametrize("nothing", [{}, []])
 def test_an_empty_map_is_not_nothing(nothing: Any) -> None:
     """`namespaceSelector: {}` selects every namespace, its absence only one: an apply would change that."""
@@ -214,6 +232,46 @@ def test_route_that_lost_a_key_is_not_applied() -> None:
     assert not is_applied(slow, WANTED_ROUTES, MANAGER)
     strict = edited(LIVE_ROUTES, ["spec", "http", 0, "match", 0, "queryParams"], {"key": {"exact": "x"}})
     assert not is_applied(strict, WANTED_ROUTES, MANAGER)
+
+
+CONTAINER = 'k:{"name":"app"}'
+
+
+def workload(fields: dict[str, Any], *containers: dict[str, Any], operation: str = "Apply") -> dict[str, Any]:
+    """An object with containers, of whose manager's fields there are some."""
+    meta = {"managedFields": [{"manager": "helm", "operation": operation, "fieldsV1": {"f:containers": fields}}]}
+    return {"metadata": meta, "containers": list(containers)}
+
+
+@pytest.mark.parametrize("operation", ["Apply", "Update"])
+def test_field_that_is_still_the_managers_is_as_it_was_applied(operation: str) -> None:
+    """Whatever the server made of it: an empty map left out, a quantity written otherwise, text as the kind has it."""
+    applied = {"containers": [{"name": "app", "nodeSelector": {}, "size": "2048Mi", "port": "http"}]}
+    held = {".": {}, "f:name": {}, "f:nodeSelector": {}, "f:size": {}, "f:port": {}}
+    live = workload({CONTAINER: held}, {"name": "app", "size": "2Gi", "port": 80}, operation=operation)
+    assert is_applied(live, applied, "helm", applied)
+    assert not is_applied(live, applied, "helm")
+    changed = {"containers": [{**applied["containers"][0], "size": "4096Mi"}]}
+    assert not is_applied(live, changed, "helm", applied)
+
+
+def test_field_that_somebody_has_taken_is_compared() -> None:
+    """Whoever changes a value holds the field."""
+    applied = {"containers": [{"name": "app", "image": "a"}]}
+    live = workload({CONTAINER: {".": {}, "f:name": {}}}, {"name": "app", "image": "b"})
+    assert not is_applied(live, applied, "helm", applied)
+    assert is_applied(live, {"containers": [{"name": "app", "image": "b"}]}, "helm", applied)
+
+
+def test_items_of_others_do_no_harm() -> None:
+    """A container that somebody has put in is not of the manager's list; the order of its own is."""
+    held = {CONTAINER: {".": {}, "f:name": {}}, 'k:{"name":"b"}': {".": {}, "f:name": {}}}
+    live = workload(held, {"name": "app"}, {"name": "injected"}, {"name": "b"})
+    assert is_applied(live, {"containers": [{"name": "app"}, {"name": "b"}]}, "helm")
+    assert not is_applied(live, {"containers": [{"name": "b"}, {"name": "app"}]}, "helm")
+    assert not is_applied(live, {"containers": [{"name": "app"}, {"name": "b"}, {"name": "c"}]}, "helm")
+    gone = workload(held, {"name": "app"})
+    assert not is_applied(gone, {"containers": [{"name": "app"}, {"name": "b"}]}, "helm")
 
 
 def test_fields_of_other_managers_stay() -> None:

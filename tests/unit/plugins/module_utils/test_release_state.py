@@ -126,7 +126,7 @@ def test_read() -> None:
     """The newest revision of each release that is there; no request for the others."""
     cluster = Secrets(
         secret("istiod", 1),
-        secret("istiod", 3),
+        secret("istiod", 3, apply_method="ssa"),
         secret("foreign", 1),
         secret("edge", 1, "edge", config=None, chart=None, manifest=None),
     )
@@ -142,6 +142,7 @@ def test_read() -> None:
             {"global": {"hub": "example.com/istio"}},
             "---\nkind: ConfigMap\n",
             "2026-11-22T19:58:30.123456789Z",
+            "ssa",
         ),
         ("edge", "edge"): Stored("edge", "edge", 1, "deployed", {}, {}, "", "2026-11-22T19:58:30.123456789Z"),
     }
