@@ -42,9 +42,7 @@ def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | N
         return wanted
 
     gateways = [
-        {**gateway, "provider": provider(gateway)}
-        if mesh.gateway_type(gateway, params) == "LoadBalancer"
-        else gateway
+        {**gateway, "provider": provider(gateway)} if mesh.gateway_type(gateway, params) == "LoadBalancer" else gateway
         for gateway in params["gateways"]
     ]
     return {**params, "gateways": gateways}
