@@ -124,8 +124,8 @@ options:
         type: str
       load_balancer_ip:
         description:
-          - Address that the load balancer is to have; one of IPv4 and one of IPv6, with a comma, where the provider
-            can. O(provider) says how it is asked for.
+          - Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with a comma.
+            O(provider) says how it is asked for.
         type: str
       load_balancer_source_ranges:
         description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).

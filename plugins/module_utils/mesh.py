@@ -383,6 +383,13 @@ def _texts(given: dict[str, Any] | None) -> dict[str, str]:
     }
 
 
+def _is_range(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
 def _only_for(gateway: dict[str, Any], params: dict[str, Any]) -> None:
     """Options that a Service of another type does not know: Kubernetes would refuse, or overlook them.
 
@@ -413,10 +420,8 @@ def _exposure_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[st
         annotations, address = providers.settings(provider, internal, wanted, where)
     ranges = list(gateway.get("load_balancer_source_ranges") or [])
     for text in ranges:
-        try:
-            ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.") from None
+        if not _is_range(text):
+            raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.")
     given = gateway.get("annotations") or {}
     wanted_fields = {
         "annotations": _texts({**annotations, **given}),

@@ -111,7 +111,7 @@ PRESETS: dict[str, Preset] = {
         schemes=("digitalocean",),
         internal={"service.beta.kubernetes.io/do-loadbalancer-network": "INTERNAL"},
         addresses=None,
-        instead="DigitalOcean chooses the address and keeps it as long as the Service exists: leave load_balancer_ip out",
+        instead="DigitalOcean chooses the address, and keeps it while the Service exists: leave load_balancer_ip out",
     ),
     # hcloud-cloud-controller-manager, docs/reference/load_balancer_annotations.md; it must know a private network.
     "hetzner": Preset(
@@ -197,8 +197,8 @@ def settings(provider: str, internal: bool, address: str, where: str) -> tuple[d
     preset = PRESETS.get(provider)
     if internal and preset is None:
         raise JobError(
-            f"{where}: internal: how this cluster's provider makes an internal load balancer is not known, and it would "
-            "make a public one. Name the provider (istio_helm_provider), or leave internal out and give the gateway "
+            f"{where}: internal: how this cluster's provider makes an internal load balancer is not known, and it "
+            "would make a public one. Name the provider (istio_helm_provider), or leave internal out and give the gateway "
             "what the provider documents by annotations."
         )
     if preset is None:

@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a gateway's options of exposure become in the values of its chart, and what is refused before anything is read."""
+"""What a gateway's options of exposure become in the values of its chart, and what is refused early."""
 
 from __future__ import annotations
 

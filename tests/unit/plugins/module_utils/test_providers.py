@@ -178,6 +178,6 @@ def test_the_table_is_of_one_mind() -> None:
         assert all(CLOUDS[scheme] == preset.name for scheme in preset.schemes)
         assert bool(preset.instead) == (preset.internal is None or preset.addresses is None)
         assert not preset.instead.endswith(".")
-        for annotations in (preset.always, preset.public, preset.internal or {}):
-            assert all(isinstance(value, str) for value in annotations.values())
+        for texts in (preset.always, preset.public, preset.internal or {}):
+            assert all(isinstance(value, str) for value in texts.values())
     assert set(CHOICES) == {"auto", "none", *PRESETS} - {"aws-as-it-is"}
