@@ -104,28 +104,42 @@ def test_it_is_what_istioctl_prints(place: Place, tmp_path: Path) -> None:
         file.write_text(place.mesh.get("configmap", name, "--namespace=istio-system")["data"][key])
         flags += [flag, str(file)]
     app = tmp_path / "app.json"
-    app.write_text(json.dumps(uninjected(place)))
-    printed = yaml.safe_load(place.mesh.tool("istioctl", "kube-inject", "-f", str(app), *flags).removesuffix("---\n"))
-    ours, theirs = place.template()["spec"], printed["spec"]["template"]["spec"]
-    assert names(ours) == names(theirs)
-    for mine, given in zip(ours["containers"], theirs["containers"], strict=True):
-        assert (mine["image"], mine.get("args"), environment(mine)) == (
-            given["image"],
-            given.get("args"),
-            environment(given),
-        )
-
-
-def environment(container: dict[str, Any]) -> dict[str, Any]:
-    """Variables of a container that have a value of their own."""
-    return {item["name"]: item.get("value") for item in container.get("env", []) if "valueFrom" not in item}
-
-
-def uninjected(place: Place) -> dict[str, Any]:
-    """The app's Deployment as the role's template has it, which a run in check mode with automatic injection shows."""
-    run = place.verify("--check", "--diff", liveness_verify_name="plain").succeeded()
+    app.write_text(json.dumps(OTHER))
+    printed = yaml.safe_load(place.mesh.tool("istioctl", "kube-inject", "-f", app, *flags).removesuffix("---\n"))
+    run = place.verify("--check", "--diff", **MANUAL, liveness_verify_manifests=[OTHER]).succeeded()
     (diff,) = [item for item in run.of("istio_liveness").data["diff"] if item["after_header"].startswith("Deployment")]
-    return json.loads(json.dumps(diff["after"]).replace('"plain"', '"liveness"'))
+    ours, theirs = diff["after"]["spec"]["template"], printed["spec"]["template"]
+    assert ours["metadata"]["labels"] == theirs["metadata"]["labels"]
+    assert ours["metadata"]["annotations"] == theirs["metadata"]["annotations"]
+    assert names(ours["spec"]) == names(theirs["spec"])
+    for kind in ("containers", "initContainers"):
+        for mine, given in zip(ours["spec"][kind], theirs["spec"][kind], strict=True):
+            assert facts(mine) == facts(given)
+
+
+OTHER: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "other", "namespace": NAMESPACE},
+    "spec": {
+        "selector": {"matchLabels": {"app": "other"}},
+        "template": {
+            "metadata": {"labels": {"app": "other"}},
+            "spec": {
+                "containers": [
+                    {"name": "app", "image": "app", "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}}}
+                ]
+            },
+        },
+    },
+}
+
+
+def facts(container: dict[str, Any]) -> dict[str, Any]:
+    """What the server adds nothing to."""
+    environment = {item["name"]: item.get("value") for item in container.get("env", []) if "valueFrom" not in item}
+    kept = ("image", "args", "securityContext", "resources", "volumeMounts")
+    return {"env": environment, **{key: container.get(key) or None for key in kept}}
 
 
 def test_injected_manifests_stay_as_they_are(place: Place, tmp_path: Path) -> None:
