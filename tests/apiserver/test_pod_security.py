@@ -216,6 +216,18 @@ def test_policy_is_for_the_accounts_that_are_named(policed: Shop) -> None:
     assert "PodSecurityPolicy" in policed.refusal("web")
 
 
+def test_policy_is_for_everybody_where_an_own_app_will_come(policed: Shop) -> None:
+    """Its chart or manifests come after this role, with any account; the guide's app has one that is known."""
+    own = {"liveness_verify_namespace": policed.namespace}
+    policed.role(**own)
+    assert policed.bound() == ["default", "liveness"]
+    policed.deploy("app", account="own")
+    policed.refusal("app")
+    policed.role(**own, liveness_verify_chart="charts/app")
+    assert policed.bound() == [f"system:serviceaccounts:{policed.namespace}"]
+    policed.run_again("app")
+
+
 def test_policies_of_the_control_plane_and_of_nodes(policed: Shop) -> None:
     """istiod and gateways get no capability; Istio CNI gets the node, for its own accounts alone."""
     here = [policed.namespace]

@@ -82,3 +82,15 @@ def test_they_are_enough_from_nothing_to_an_answer(cluster: TestCluster, credent
         again = cluster.site(environ=credential, **over).succeeded()
     assert (again.changed, asked.writes) == ([], [])
     assert asked.count.reads > 0
+
+
+def test_they_are_enough_for_manual_injection(cluster: TestCluster, credential: dict[str, str]) -> None:
+    """From istiod's ConfigMaps. To ask istiod itself takes a right that is not documented there, and is named."""
+    over = {"istio_kubeconfig": None, "istio_context": None, "liveness_verify_injection": "manual"}
+    run = cluster.site("--tags=preflight,liveness_verify", environ=credential, **over).succeeded()
+    assert run.of("istio_liveness").data["injected"] == ["Deployment liveness/liveness"]
+    assert run.of("istio_liveness").data["evidence"]["status"] == 200
+    live = {**over, "liveness_verify_injection_source": "live"}
+    refused = cluster.site("--tags=liveness_verify", environ=credential, **live)
+    assert "istioctl kube-inject failed:" in refused.message
+    assert "portforward" in refused.message

@@ -127,7 +127,7 @@ class BedCluster:
         """Run site.yml."""
         return self.playbook(SITE, *arguments, environ=environ, **over).run()
 
-    def role(self, name: str, **over: Any) -> Run:
+    def role(self, name: str, *arguments: str, **over: Any) -> Run:
         """Run one role alone, as somebody's own playbook would."""
         role = {"name": f"include {name}", "ansible.builtin.include_role": {"name": f"meshops.istio.{name}"}}
         defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
@@ -137,7 +137,7 @@ class BedCluster:
             "module_defaults": {"group/meshops.istio.istio": defaults},
             "tasks": [role],
         }
-        return self.playbook([play], **over).run()
+        return self.playbook([play], *arguments, **over).run()
 
     # -- other people --------------------------------------------------------------------------------------------------
 

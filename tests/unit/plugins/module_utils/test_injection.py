@@ -21,6 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import injection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.injection import Settings
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import privilege
 
 #: Notes what it was given, and answers as kube-inject does: a sidecar in each template, and Go's zero values.
 PROGRAM = """#!{python}
@@ -193,6 +194,49 @@ def test_text_of_any_language(program: Program) -> None:
     (after,), _remarks = injection.injected([obj], injection.by_config(program.istioctl, SETTINGS))
     assert after["spec"]["template"]["metadata"]["annotations"]["note"] == "größer 🚀"
     assert "🚀" in program.note("stdin")
+
+
+# -- what istioctl 1.31 has printed ------------------------------------------------------------------------------------
+
+#: Of the charts' own settings, and of pilot.cni.enabled: true.
+RECORDED = Path(__file__).parent / "recorded"
+BY_CNI = {"init": ("kube-inject.txt", False), "cni": ("kube-inject-cni.txt", True)}
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The pods' template of an application that was injected so."""
+    labels = {"app": "liveness", "version": "v1"}
+    app = workload()
+    app["spec"] = {"selector": {"matchLabels": {"app": "liveness"}}, "template": copy.deepcopy(TEMPLATE)}
+    app["spec"]["template"]["metadata"]["labels"] = labels
+    (found,), _remarks = injection.injected([app], lambda _text: ((RECORDED / name).read_text(), []))
+    assert injection.is_injected(found)
+    assert set(found["spec"]) == {"selector", "template"}
+    return found["spec"]["template"]
+
+
+@pytest.mark.parametrize("name", BY_CNI)
+def test_capabilities_of_a_sidecar(name: str) -> None:
+    """As the injector's would: with Istio CNI there is no istio-init, and pods need what psp_rbac says they need."""
+    file, istio_cni = BY_CNI[name]
+    spec = recorded(file)["spec"]
+    (init,) = spec["initContainers"]
+    assert init["name"] == ("istio-validation" if istio_cni else "istio-init")
+    added = [
+        capability
+        for container in [*spec["containers"], init]
+        for capability in container.get("securityContext", {}).get("capabilities", {}).get("add", [])
+    ]
+    assert added == ([] if istio_cni else ["NET_ADMIN", "NET_RAW"])
+    assert (privilege("application", istio_cni) == "none") is (added == [])
+
+
+@pytest.mark.parametrize("name", BY_CNI)
+def test_recorded_output_is_what_goes_in_again(name: str) -> None:
+    """It is known by its status, and is not touched."""
+    text = (RECORDED / BY_CNI[name][0]).read_text()
+    (app,) = [document for document in yaml.safe_load_all(text) if document]
+    assert injection.injected([app], lambda _text: (text, []))[0][0] is app
 
 
 # -- sources -----------------------------------------------------------------------------------------------------------
