@@ -59,6 +59,16 @@ GATEWAY_READINESS_PROBE: dict[str, Any] = {
 #: which have nothing of their own to be known by.
 PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
 
+#: Options that say how charts are come by and verified, part of the next; doc fragment meshops.istio.mesh.charts.
+CHART_ARGUMENT_SPEC: dict[str, Any] = {
+    "chart_repository_username": {"type": "str"},
+    "chart_repository_password": {"type": "str", "no_log": True},
+    "chart_repository_ca_file": {"type": "path"},
+    "chart_repository_plain_http": {"type": "bool", "default": False},
+    "chart_keyring": {"type": "path"},
+    "chart_digests": {"type": "dict", "default": {}},
+}
+
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
@@ -102,6 +112,7 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "platform": {"type": "str", "default": "auto"},
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
+    **CHART_ARGUMENT_SPEC,
 }
 
 

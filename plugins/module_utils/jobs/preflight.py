@@ -31,6 +31,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     support,
     workloads,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
@@ -96,6 +97,7 @@ class Preflight:
     def __init__(self, task: Task) -> None:
         self.params = task.params
         self.releases = mesh.releases(task.params)
+        self.source = Source.of(task.params)
         self.node_ports = mesh.node_ports(task.params)
         self.findings: list[Finding] = []
         self.versions: dict[str, str] = {"istio": task.params["chart_version"]}
@@ -160,11 +162,14 @@ class Preflight:
         return rendered
 
     def _locate(self) -> None:
-        repository, version = self.params["chart_repository"], self.params["chart_version"]
+        version = self.params["chart_version"]
         for name in sorted({release.chart for release in self.releases}):
             try:
-                self.charts[name] = charts.locate(self._need_helm, repository, name, version)
-            except JobError as error:  # noqa: PERF203 -- each chart may be missing
+                digest = pinned(self.params, name)
+                self.charts[name] = charts.locate(self._need_helm, self.source, name, version, digest)
+            except ChartError as error:  # noqa: PERF203 -- each chart may be missing
+                self.add(error.code, f"chart {name} {version}", error.cause, error.fix)
+            except JobError as error:
                 fix = "Check istio_helm_chart_repository and istio_helm_chart_version."
                 self.add("chart-missing", f"chart {name} {version}", error.message, fix)
         self.facts["charts"] = {name: str(chart.path) for name, chart in self.charts.items()}

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, lease, manifests, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -125,8 +126,10 @@ class Run:
 
     def _locate_charts(self) -> dict[str, charts.Chart]:
         names = sorted({release.chart for release in self.wanted})
-        repository, version = self.params["chart_repository"], self.params["chart_version"]
-        found = in_parallel(lambda name: charts.locate(lambda: self.helm, repository, name, version), names)
+        source, version = Source.of(self.params), self.params["chart_version"]
+        found = in_parallel(
+            lambda name: charts.locate(lambda: self.helm, source, name, version, pinned(self.params, name)), names
+        )
         return dict(zip(names, found, strict=True))
 
     # -- reading ------------------------------------------------------------------------------------------------------

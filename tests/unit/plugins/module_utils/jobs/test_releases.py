@@ -577,6 +577,25 @@ def test_bad_options_are_named_before_anything_is_read(world: World, options: di
 
 
 @pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"chart_digests": {"istoid": "0" * 64}}, "chart_digests: chart base has none"),
+        ({"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), "0" * 64)}, "neither digest nor provenance"),
+        ({"chart_keyring": "/keys.gpg"}, "neither digest nor provenance"),
+        ({"chart_repository_username": "jane"}, "go together"),
+    ],
+    ids=str,
+)
+def test_charts_that_are_not_verified_stop_everything(
+    given: dict[str, Any], words: str, world: World, options: dict[str, Any]
+) -> None:
+    """Before the cluster is so much as read."""
+    with pytest.raises(JobError, match=words):
+        run({**options, **given})
+    assert world.log == []
+
+
+@pytest.mark.parametrize(
     ("groups", "given", "expected"),
     [
         ([], {}, None),
