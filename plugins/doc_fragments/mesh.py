@@ -7,7 +7,10 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of MESH_ARGUMENT_SPEC in module_utils/mesh.py; a test holds the two together."""
+    """The options of MESH_ARGUMENT_SPEC in module_utils/mesh.py; a test holds the two together.
+
+    Those of CHART_ARGUMENT_SPEC are a part of their own, C(meshops.istio.mesh.charts).
+    """
 
     DOCUMENTATION = r"""
 options:
@@ -211,4 +214,56 @@ options:
       version:
         description: The chart's version; ours if not given. Required for Prometheus, Grafana, Jaeger and Kiali.
         type: str
+      digest:
+        description: SHA-256 of the packaged chart, as C(sha256:) and 64 digits; any is taken if not given.
+        type: str
+      repository_username:
+        description: User of O(charts[].repository).
+        type: str
+      repository_password:
+        description: Password of O(charts[].repository_username).
+        type: str
+      repository_ca_file:
+        description: Certificates by which O(charts[].repository) is verified, in place of the system's.
+        type: path
+      repository_plain_http:
+        description: The OCI registry speaks no TLS.
+        type: bool
+        default: false
+      keyring:
+        description: Public keys by which the chart's provenance is verified.
+        type: path
+"""
+
+    CHARTS = r"""
+options:
+  chart_repository_username:
+    description:
+      - User of the charts' repository. Goes with O(chart_repository_password).
+      - Without, an OCI registry gets the login that C(helm registry login) has left for this user.
+    type: str
+  chart_repository_password:
+    description:
+      - Password or token of O(chart_repository_username).
+      - It is on no command line, and in no file that outlives the task or that others can read.
+    type: str
+  chart_repository_ca_file:
+    description: File with the certificates by which the repository's server is verified, in place of the system's.
+    type: path
+  chart_repository_plain_http:
+    description: Speak to an OCI registry without TLS. Charts and password then travel in clear text.
+    type: bool
+    default: false
+  chart_keyring:
+    description:
+      - File of public keys, as C(gpg --export) writes it. Each chart must then come with a provenance (C(.prov)) that
+        one of them has signed.
+    type: path
+  chart_digests:
+    description:
+      - SHA-256 of each chart as it is packaged, by the chart's name, as C(sha256:...). In an OCI registry that is the
+        digest of the layer that holds the chart.
+      - A chart that has another digest, or none here, is refused before anything is written.
+    type: dict
+    default: {}
 """

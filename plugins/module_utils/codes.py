@@ -97,13 +97,24 @@ CODES: dict[str, Code] = {
     ),
     "chart-missing": Code(
         ERROR,
-        "A chart is not in the directory or repository of `istio_helm_chart_repository`, or is there in another "
-        "version.",
+        "A chart cannot be had from `istio_helm_chart_repository`: it is not there, or is there in another version; "
+        "the server cannot be reached, is not trusted, or refuses the login. The message says which.",
         "`helm show chart base --repo https://istio-release.storage.googleapis.com/charts --version 1.31.1`, with your "
-        "own values.",
-        "Correct `istio_helm_chart_repository` or `istio_helm_chart_version`. Without a way to the internet, put the "
-        "charts `base`, `istiod` and `gateway` into a directory, as `NAME/` or `NAME-VERSION.tgz`, and name the "
-        "directory.",
+        "own values; for an OCI registry `helm show chart oci://HOST/PATH/base --version 1.31.1`.",
+        "Correct `istio_helm_chart_repository` or `istio_helm_chart_version`. For a login, set "
+        "`istio_helm_chart_repository_username` and `istio_helm_chart_repository_password`; for a CA of your own, "
+        "`istio_helm_chart_repository_ca_file`. Without a way to the internet, put the charts `base`, `istiod` and "
+        "`gateway` into a directory, as `NAME/` or `NAME-VERSION.tgz`, and name the directory.",
+    ),
+    "chart-unverified": Code(
+        ERROR,
+        "A chart is not the one that `istio_helm_chart_digests` or a signature tells: it was published anew, changed "
+        "on the way, or pinned wrongly. Or there is nothing to verify it by: no digest of this chart where others have "
+        "one, no `.prov` file, or a chart that is a directory and no package.",
+        "`helm pull istio/base --version 1.31.1 && sha256sum base-1.31.1.tgz`; in an OCI registry that is the digest "
+        "of the layer with the chart. For a signature: `helm verify base-1.31.1.tgz --keyring FILE`.",
+        "Find out who has changed it. Only then write the new digest into `istio_helm_chart_digests`, or add the "
+        "publisher's public key to the file of `istio_helm_chart_keyring`. What was refused is not kept.",
     ),
     "chart-refused": Code(
         ERROR,

@@ -20,12 +20,29 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils import chart_source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.lease import alive
 
+#: The name by which helm is told of an HTTP repository for the length of one fetch.
+_REPOSITORY = "repository"
+#: So many of a repository's versions are named where the wanted one is not there.
+_VERSIONS_NAMED = 5
+
 _DIRECTORY = "meshops-istio-{pid}-"
 _DIRECTORY_OF = re.compile(r"^meshops-istio-(\d+)-")
+
+
+class HelmError(JobError):
+    """helm ended with an error.
+
+    :ivar str words: the error as helm says it
+    """
+
+    def __init__(self, message: str, words: str) -> None:
+        super().__init__(message)
+        self.words = words
 
 
 class Helm:
@@ -63,13 +80,13 @@ class Helm:
         """3 or 4."""
         return int(self.version.split(".")[0])
 
-    def _run(self, arguments: list[str], environment: dict[str, str], timeout: float) -> str:
+    def _run(self, arguments: list[str], environment: dict[str, str], timeout: float, stdin: str = "") -> str:
         try:
             # In process there is no AnsibleModule whose run_command could be used.
             done = subprocess.run(  # pylint: disable=ansible-bad-function
                 [self.binary, *arguments],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                input=stdin,
                 capture_output=True,
                 text=True,
                 timeout=timeout,
@@ -83,7 +100,8 @@ class Helm:
             words = done.stderr.strip() or done.stdout.strip()
             # Helm 4 logs to stderr beside its error; the error is what counts.
             errors = [line for line in words.splitlines() if line.startswith("Error:")]
-            raise JobError(f"helm {' '.join(arguments[:3])} failed: {(errors or [words])[-1][:2000]}")
+            words = (errors or [words])[-1][:2000]
+            raise HelmError(f"helm {' '.join(arguments[:3])} failed: {words}", words.removeprefix("Error: "))
         return done.stdout
 
     def template(
@@ -117,12 +135,48 @@ class Helm:
             arguments += [part for each in api_versions for part in ("--api-versions", each)]
             return self._run([*arguments, "--kube-version", kube_version], environment or dict(os.environ), 120)
 
-    def pull(self, repository: str, chart: str, version: str, into: Path) -> None:
-        """Fetch a chart from an HTTP or OCI repository as ``into/CHART-VERSION.tgz``."""
-        source = (
-            [f"{repository.rstrip('/')}/{chart}"] if repository.startswith("oci://") else [chart, "--repo", repository]
-        )
-        self._run(["pull", *source, "--version", version, "--destination", str(into)], dict(os.environ), 300)
+    def pull(self, source: chart_source.Source, name: str, version: str, into: Path) -> None:
+        """Fetch a chart from an HTTP or OCI repository into a directory, where there is a keyring with its provenance.
+
+        :raises ChartError: it cannot be had; says why
+        """
+        with private_directory() as directory:
+            environment = _login(source, directory)
+            chart = [
+                f"{source.repository.rstrip('/')}/{name}" if source.oci else f"{_REPOSITORY}/{name}",
+                *(source.connection if source.oci else []),
+            ]
+            flags = ["--version", version, "--destination", str(into), *(["--prov"] if source.keyring else [])]
+            try:
+                if not source.oci:
+                    self._add_repository(source, environment)
+                self._run(["pull", *chart, *flags], environment, 300)
+            except HelmError as error:
+                absent = chart_source.is_absent(error.words)
+                versions = self._versions(source, chart, environment) if absent else []
+                raise chart_source.failure(source, name, version, error.words, versions) from error
+
+    def _add_repository(self, source: chart_source.Source, environment: dict[str, str]) -> None:
+        """Fetch an HTTP repository's index, and note the login for what is fetched next."""
+        login = ["--username", source.username, "--password-stdin"] if source.username else []
+        arguments = ["repo", "add", _REPOSITORY, source.repository, *source.connection, *login]
+        self._run(arguments, environment, 300, source.password)
+
+    def _versions(self, source: chart_source.Source, chart: list[str], environment: dict[str, str]) -> list[str]:
+        """Versions of a chart in a repository, newest first; of an OCI registry helm tells only the newest."""
+        with contextlib.suppress(JobError, ValueError):
+            if source.oci:
+                return re.findall(r"(?m)^version: (\S+)", self._run(["show", "chart", *chart], environment, 60))
+            found = json.loads(self._run(["search", "repo", *chart, "--versions", "--output", "json"], environment, 60))
+            return [item["version"] for item in found if item["name"] == chart[0]][:_VERSIONS_NAMED]
+        return []
+
+    def verify(self, archive: Path, keyring: str) -> None:
+        """Verify a packaged chart by the provenance that lies beside it.
+
+        :raises HelmError: it is not signed by a key of the keyring, or is not what was signed
+        """
+        self._run(["verify", str(archive), "--keyring", keyring], dict(os.environ), 60)
 
     def stored(self, name: str, namespace: str, environment: dict[str, str]) -> dict[str, Any] | None:
         """A release as helm itself tells it: its document without the chart, but for the chart's version.
@@ -197,6 +251,24 @@ def values_file(values: dict[str, Any]) -> Iterator[str]:
 def _write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
         stream.write(text)
+
+
+def _login(source: chart_source.Source, directory: Path) -> dict[str, str]:
+    """The environment in which helm fetches charts, with all that it writes in a private directory.
+
+    What the user told helm about repositories plays no part. A login to an OCI registry does, where we have none.
+    """
+    environment = {
+        **os.environ,
+        "HELM_REPOSITORY_CONFIG": str(directory / "repositories.yaml"),
+        "HELM_REPOSITORY_CACHE": str(directory / "repository"),
+        "HELM_CONTENT_CACHE": str(directory / "content"),
+    }
+    if source.oci and source.username:
+        path = directory / "registry.json"
+        _write_private(path, json.dumps(source.docker_config))
+        environment["HELM_REGISTRY_CONFIG"] = str(path)
+    return environment
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import components, providers, support
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
@@ -39,6 +40,16 @@ GATEWAY_READINESS_PROBE: dict[str, Any] = {
 #: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
 #: which have nothing of their own to be known by.
 PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
+
+#: Options that say how charts are come by and verified, part of the next; doc fragment meshops.istio.mesh.charts.
+CHART_ARGUMENT_SPEC: dict[str, Any] = {
+    "chart_repository_username": {"type": "str"},
+    "chart_repository_password": {"type": "str", "no_log": True},
+    "chart_repository_ca_file": {"type": "path"},
+    "chart_repository_plain_http": {"type": "bool", "default": False},
+    "chart_keyring": {"type": "path"},
+    "chart_digests": {"type": "dict", "default": {}},
+}
 
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
@@ -104,8 +115,15 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
             "repository": {"type": "str"},
             "name": {"type": "str"},
             "version": {"type": "str"},
+            "digest": {"type": "str"},
+            "repository_username": {"type": "str"},
+            "repository_password": {"type": "str", "no_log": True},
+            "repository_ca_file": {"type": "path"},
+            "repository_plain_http": {"type": "bool", "default": False},
+            "keyring": {"type": "path"},
         },
     },
+    **CHART_ARGUMENT_SPEC,
 }
 
 
@@ -113,14 +131,15 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
 class ChartReference:
     """Which chart, from where.
 
-    :ivar str repository: a directory, or the URL of an HTTP or OCI repository
+    :ivar dict digests: what option ``chart_digests`` pins; empty to take any
     :ivar bool manifest: it is one of Istio's manifests, ``NAME.yaml`` there, which is made a chart
     """
 
-    repository: str
+    source: Source
     name: str
     version: str
     manifest: bool = False
+    digests: dict[str, str] = field(hash=False, default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -450,16 +469,19 @@ def _gateway_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str
 def _chart(component: str, params: dict[str, Any]) -> ChartReference:
     """Where a component's chart comes from: what option ``charts`` says of it, else the table."""
     row = COMPONENTS[component]
-    found = {
-        components.ISTIO: (params.get("chart_repository") or "", params.get("chart_version") or ""),
-        MANIFESTS: (params.get("addons_repository") or "", params.get("chart_version") or ""),
-    }.get(row.source, (row.source, row.version))
-    own = next((entry for entry in params.get("charts") or [] if entry["component"] == component), {})
-    repository, version = own.get("repository") or found[0], own.get("version") or found[1]
-    manifest = row.source == MANIFESTS and not own
-    if manifest:
-        repository = repository.replace("{version}", version)
-    return ChartReference(repository, own.get("name") or row.chart, version, manifest)
+    own = next((entry for entry in params.get("charts") or [] if entry["component"] == component), None)
+    version = (own and own.get("version")) or row.version or params.get("chart_version") or ""
+    name = (own and own.get("name")) or row.chart
+    if own and own.get("repository"):
+        source = Source.of({f"chart_{key}": value for key, value in own.items()})
+    elif row.source == MANIFESTS:
+        source = Source((params.get("addons_repository") or "").replace("{version}", version))
+    else:
+        source = Source.of(params) if row.source == components.ISTIO else Source(row.source)
+    digests = {name: own["digest"]} if own and own.get("digest") else {}
+    if row.source == components.ISTIO and not own:
+        digests = params.get("chart_digests") or {}
+    return ChartReference(source, name, version, row.source == MANIFESTS and not own, digests)
 
 
 def _checked_values(params: dict[str, Any], names: list[str], gateway_names: set[str]) -> None:

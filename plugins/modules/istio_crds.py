@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
+  - meshops.istio.mesh.charts
 options:
   namespace:
     description: Istio's namespace, to which the C(base) release belongs.

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
   - meshops.istio.mesh
+  - meshops.istio.mesh.charts
 options:
   application_namespaces:
     description:

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
   - meshops.istio.mesh
+  - meshops.istio.mesh.charts
 options:
   repair_drift:
     description:

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
   - meshops.istio.mesh
+  - meshops.istio.mesh.charts
 author:
   - meshops.istio contributors (@meshops)
 """

@@ -19,6 +19,7 @@ CONTAINERD = "v2.3.4"
 COREDNS = "v1.14.6"
 CRI_API = "v0.37.2"
 KWOK = "v0.8.0"
+DISTRIBUTION = "v3.1.2"
 GO_MINIMUM = (1, 26)
 
 # Istio tags no releases in the Go module proxy, so a release is a commit there.
@@ -228,6 +229,15 @@ BUILDS = {
         ),
         GoBuild(
             "coredns", {"coredns": "."}, "github.com/coredns/coredns", COREDNS, source="coredns", expected="~1 min cold"
+        ),
+        GoBuild(
+            "registry",
+            {"registry": "."},
+            "github.com/distribution/distribution/v3",
+            DISTRIBUTION,
+            {"github.com/distribution/distribution/v3/version.version": DISTRIBUTION},
+            source="registry",
+            expected="~1 min cold",
         ),
         GoBuild("crictl", {"crictl": "."}, "k8s.io/cri-api", CRI_API, source="crictl", expected="~10 s cold"),
         GoBuild("pause", {"pause": "."}, source="pause", expected="~2 s"),

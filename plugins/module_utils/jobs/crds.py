@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, manifests, mesh
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -30,6 +31,7 @@ ARGUMENT_SPEC = argument_spec(
             key: mesh.MESH_ARGUMENT_SPEC[key]
             for key in ("namespace", "chart_repository", "chart_version", "helm_binary")
         },
+        **mesh.CHART_ARGUMENT_SPEC,
         "values": {"type": "dict", "default": {}},
         "wait_timeout": {"type": "int", "default": 120},
     }
@@ -43,7 +45,7 @@ def run(task: Task) -> dict[str, Any]:
     """
     params = task.params
     helm = Helm(params["helm_binary"])
-    chart = charts.locate(lambda: helm, params["chart_repository"], "base", params["chart_version"])
+    chart = charts.locate(lambda: helm, Source.of(params), "base", params["chart_version"], pinned(params, "base"))
     values = mesh.merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
     cluster = Cluster(params)
     kube_version = cluster.version()["gitVersion"]

@@ -31,6 +31,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     support,
     workloads,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError
 from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
@@ -162,11 +163,14 @@ class Preflight:
 
     def _locate(self) -> None:
         for wanted in dict.fromkeys(release.chart for release in self.releases):
+            about = f"chart {wanted.name} {wanted.version}"
             try:
                 self.charts[wanted] = charts.find(self._need_helm, wanted)
-            except JobError as error:  # noqa: PERF203 -- each chart may be missing
+            except ChartError as error:
+                self.add(error.code, about, error.cause, error.fix)
+            except JobError as error:
                 fix = "Check istio_helm_chart_repository, istio_helm_chart_version and istio_helm_charts."
-                self.add("chart-missing", f"chart {wanted.name} {wanted.version}", error.message, fix)
+                self.add("chart-missing", about, error.message, fix)
         self.facts["charts"] = {wanted.name: str(chart.path) for wanted, chart in self.charts.items()}
 
     def _as_installed(self) -> list[mesh.Release]:

@@ -19,6 +19,7 @@ TEXT = (ROOT / "docs/findings.md").read_text()
 SECTIONS = dict(re.findall(r"^### (.+?)\n(.*?)(?=^#|\Z)", TEXT, re.DOTALL | re.MULTILINE))
 HEADED_BY_CODE = re.compile(r"^`([a-z-]+)` \((\w+)\)$")
 FRAGMENTS = [part for heading in SECTIONS for part in re.findall(r'"([^"]+)"', heading)]
+RAISED = ("ChartError", "HelmError", "JobError", "Unreachable")
 #: What preflight turns into a finding of its own, or what stands for a list of other messages.
 ELSEWHERE = {"there is no helm to fetch it with.", "helm is not at "}
 
@@ -28,7 +29,7 @@ def messages() -> list[list[str]]:
     found = []
     for path in sorted((ROOT / "plugins/module_utils").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("JobError", "Unreachable"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISED:
                 parts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
                 found.append([part for part in parts if isinstance(part, str)])
     return found

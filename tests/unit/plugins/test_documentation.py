@@ -26,10 +26,10 @@ JOBS = {
 
 
 def fragment(name: str) -> dict[str, Any]:
-    """The documentation that a fragment adds, by its full name."""
-    namespace, collection, plugin = name.split(".")
+    """The documentation that a fragment adds, by its full name, or by that of a part of it."""
+    namespace, collection, plugin, *part = name.split(".")
     module = importlib.import_module(f"ansible_collections.{namespace}.{collection}.plugins.doc_fragments.{plugin}")
-    return yaml.safe_load(module.ModuleDocFragment.DOCUMENTATION)
+    return yaml.safe_load(getattr(module.ModuleDocFragment, part[0].upper() if part else "DOCUMENTATION"))
 
 
 def documentation(module: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def undescribed(options: dict[str, Any], where: str = "") -> list[str]:
 
 def test_mesh_fragment_is_the_mesh_argument_spec() -> None:
     """Names, types, elements, defaults, choices, required, recursively."""
-    documented = fragment("meshops.istio.mesh")["options"]
+    documented = {**fragment("meshops.istio.mesh")["options"], **fragment("meshops.istio.mesh.charts")["options"]}
     assert normal(documented, "suboptions") == normal(mesh.MESH_ARGUMENT_SPEC, "options")
     assert list(documented) == list(mesh.MESH_ARGUMENT_SPEC)
 

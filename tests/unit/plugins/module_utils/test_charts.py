@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -16,7 +17,9 @@ from unittest import mock
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference
 
 FILES = {
@@ -62,27 +65,75 @@ def packed(folder: Path, archive: Path) -> Path:
     return archive
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> bytes:
+    """A packaged chart."""
+    return packed(written(tmp_path / "packed/base"), tmp_path / "packed/base-1.31.0.tgz").read_bytes()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> bytes:
+    """What somebody else has put in its place."""
+    files = {**FILES, "templates/backdoor.yaml": "kind: ClusterRoleBinding\n"}
+    return packed(written(tmp_path / "packed/other", files), tmp_path / "packed/other.tgz").read_bytes()
+
+
+@pytest.fixture
+def keyring(tmp_path: Path) -> Path:
+    """A file of public keys."""
+    path = tmp_path / "keyring.gpg"
+    path.write_bytes(b"keys")
+    return path
+
+
+def digest_of(data: bytes) -> str:
+    """As a user writes it."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 def never() -> Any:
     """Stand for a helm that must not be needed."""
     raise AssertionError("helm was asked for")
 
 
 class FakeHelm:
-    """Pulls by writing a file, and counts what it renders."""
+    """Pulls by writing a file, verifies what it wrote, and counts what it renders.
+
+    :arg archive: what the repository holds
+    :arg called: how the repository names the file
+    :arg signed: what its provenance is of, the archive itself if not given; empty for no provenance
+    """
 
     version = "4.3.1"
 
-    def __init__(self, error: str = "") -> None:
+    def __init__(self, archive: bytes, error: str = "", called: str = "{}-{}.tgz", signed: bytes | None = None) -> None:
+        self.archive = archive
         self.error = error
+        self.called = called
+        self.signed = archive if signed is None else signed
         self.pulled: list[tuple[str, str, str]] = []
+        self.verified: list[str] = []
         self.rendered: list[tuple[Any, ...]] = []
 
-    def pull(self, repository: str, name: str, version: str, into: Path) -> None:
+    def __call__(self) -> FakeHelm:
+        """As `charts.locate` asks for it."""
+        return self
+
+    def pull(self, source: Source, name: str, version: str, into: Path) -> None:
         """Leave an archive, or half of one and an error."""
-        self.pulled.append((repository, name, version))
-        (into / f"{name}-{version}.tgz").write_bytes(b"archive")
+        self.pulled.append((source.repository, name, version))
+        path = into / self.called.format(name, version)
+        path.write_bytes(self.archive)
         if self.error:
             raise JobError(self.error)
+        if source.keyring and self.signed:
+            charts.provenance(path).write_bytes(self.signed)
+
+    def verify(self, archive: Path, keyring: str) -> None:
+        """A chart is what was signed when its provenance holds the same bytes."""
+        self.verified.append(archive.name)
+        if charts.provenance(archive).read_bytes() != archive.read_bytes():
+            raise HelmError("helm verify failed: Error: sha256 sum does not match", "sha256 sum does not match")
 
     def template(self, *arguments: Any) -> str:
         """Return the same objects each time."""
@@ -179,36 +230,212 @@ def test_chart_that_is_missing(tmp_path: Path, folder: str) -> None:
     assert caught.value.message == f"chart_repository: neither base/ nor base-1.31.0.tgz is in {tmp_path / folder}."
 
 
-@pytest.mark.parametrize(
-    "repository", ["https://charts.example.com", "http://a.example.com/x", "oci://b.example.com/c"]
-)
-def test_fetched_once(repository: str, cache: Path) -> None:
+def test_packaged_chart_that_is_named_itself(tmp_path: Path, archive: bytes) -> None:
+    """One file is one chart, whatever it is called; it says itself which."""
+    path = tmp_path / "download.tgz"
+    path.write_bytes(archive)
+    assert charts.locate(never, str(path), "base", "1.31.0").path == path
+    with pytest.raises(JobError) as caught:
+        charts.locate(never, str(path), "istiod", "1.31.0")
+    assert caught.value.message == (
+        f"chart_repository: {path} is chart base, and istiod is wanted. Name the directory that holds all charts."
+    )
+    with pytest.raises(JobError, match=r"is version 1\.31\.0, and 1\.30\.2 is wanted\."):
+        charts.locate(never, str(path), "base", "1.30.2")
+
+
+# -- repositories ------------------------------------------------------------------------------------------------------
+
+REPOSITORIES = ["https://charts.example.com", "http://a.example.com/x", "oci://b.example.com/c"]
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_fetched_once(repository: str, cache: Path, archive: bytes) -> None:
     """The second run finds it in the cache, and does not even look for helm."""
-    helm = FakeHelm()
-    chart = charts.locate(lambda: helm, repository, "base", "1.31.0")  # type: ignore[arg-type, return-value]
+    helm = FakeHelm(archive)
+    chart = charts.locate(helm, repository, "base", "1.31.0")  # type: ignore[arg-type]
     assert helm.pulled == [(repository, "base", "1.31.0")]
-    assert chart.path.read_bytes() == b"archive"
+    assert chart.path.read_bytes() == archive
     assert chart.path.is_relative_to(cache)
     assert charts.locate(never, repository, "base", "1.31.0").path == chart.path
     assert [path.name for path in chart.path.parent.iterdir()] == ["base-1.31.0.tgz"]
 
 
-def test_repositories_do_not_mix(cache: Path) -> None:
+def test_file_that_a_repository_calls_otherwise(cache: Path, archive: bytes) -> None:
+    """Such as a tag, in an artifact store."""
+    helm = FakeHelm(archive, called="download.tar.gz")
+    assert charts.locate(helm, REPOSITORIES[0], "base", "1.31.0").path.name == "base-1.31.0.tgz"  # type: ignore[arg-type]
+
+
+def test_version_that_is_a_constraint(cache: Path, archive: bytes) -> None:
+    """To helm, 1.31 is any 1.31.x. Here a version is one version."""
+    helm = FakeHelm(archive, called="base-1.31.0.tgz")
+    with pytest.raises(JobError, match=r"is version 1\.31\.0, and 1\.31 is wanted\."):
+        charts.locate(helm, REPOSITORIES[0], "base", "1.31")  # type: ignore[arg-type]
+    assert not list(cache.rglob("*.tgz"))
+
+
+def test_repositories_do_not_mix(cache: Path, archive: bytes) -> None:
     """A mirror's chart is not the other's, though name and version are the same."""
-    helm = FakeHelm()
+    helm = FakeHelm(archive)
     for repository in ("https://a.example.com", "https://b.example.com"):
-        charts.locate(lambda: helm, repository, "base", "1.31.0")  # type: ignore[arg-type, return-value]
+        charts.locate(helm, repository, "base", "1.31.0")  # type: ignore[arg-type]
     assert len(helm.pulled) == 2
 
 
-def test_failed_fetch_leaves_nothing(cache: Path) -> None:
+def test_failed_fetch_leaves_nothing(cache: Path, archive: bytes) -> None:
     """Half a chart must not be taken for a chart by the next run."""
-    helm = FakeHelm("helm pull failed")
+    helm = FakeHelm(archive[:40], "helm pull failed")
     for _run in range(2):
         with pytest.raises(JobError, match="helm pull failed"):
-            charts.locate(lambda: helm, "https://a.example.com", "base", "1.31.0")  # type: ignore[arg-type, return-value]
+            charts.locate(helm, "https://a.example.com", "base", "1.31.0")  # type: ignore[arg-type]
     assert len(helm.pulled) == 2
     assert not list(cache.rglob("*.tgz"))
+
+
+# -- digests -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_digest_of_a_fetched_chart(repository: str, cache: Path, archive: bytes) -> None:
+    """The right one passes, when it comes and when it is kept."""
+    helm = FakeHelm(archive)
+    for _run in range(2):
+        assert charts.locate(helm, repository, "base", "1.31.0", digest_of(archive)).files  # type: ignore[arg-type]
+    assert len(helm.pulled) == 1
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_tampered_chart_is_refused_and_not_kept(repository: str, cache: Path, archive: bytes, other: bytes) -> None:
+    """The message names the chart, both digests and the fix."""
+    with pytest.raises(ChartError) as caught:
+        charts.locate(FakeHelm(other), repository, "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
+    assert caught.value.message == (
+        f"Chart base 1.31.0 of {repository} has the digest {digest_of(other)}, and {digest_of(archive)} is wanted. "
+        "Find out who has changed it. Only if the new one is right, change istio_helm_chart_digests."
+    )
+    assert caught.value.code == "chart-unverified"
+    assert not list(cache.rglob("*.tgz"))
+
+
+def test_tampered_copy_in_the_cache(cache: Path, archive: bytes, other: bytes) -> None:
+    """What is kept is checked as well: it goes, and the right one is fetched."""
+    helm = FakeHelm(archive)
+    chart = charts.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
+    chart.path.write_bytes(other)
+    mended = charts.locate(helm, REPOSITORIES[0], "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
+    assert mended.path.read_bytes() == archive
+    assert len(helm.pulled) == 2
+
+
+def test_copy_of_a_time_without_digest(cache: Path, archive: bytes, other: bytes) -> None:
+    """A chart that was fetched before anybody pinned it, and is wrong there too."""
+    helm = FakeHelm(other)
+    charts.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
+    with pytest.raises(ChartError, match="has the digest"):
+        charts.locate(helm, REPOSITORIES[0], "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
+    assert not list(cache.rglob("*.tgz"))
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["file", "directory"])
+def test_digest_of_a_chart_on_disk(named: bool, tmp_path: Path, archive: bytes, other: bytes) -> None:
+    """It is checked there too, and what is the user's own stays."""
+    path = tmp_path / "charts/base-1.31.0.tgz"
+    path.parent.mkdir()
+    path.write_bytes(archive)
+    repository = str(path if named else path.parent)
+    assert charts.locate(never, repository, "base", "1.31.0", digest_of(archive)).path == path
+    with pytest.raises(ChartError, match="has the digest"):
+        charts.locate(never, repository, "base", "1.31.0", digest_of(other))
+    assert path.exists()
+
+
+@pytest.mark.parametrize("keys", [True, False])
+def test_directory_has_no_digest(keys: bool, tmp_path: Path, archive: bytes, keyring: Path) -> None:
+    """What cannot be verified is not passed off as verified."""
+    written(tmp_path / "base")
+    source = Source(str(tmp_path), keyring=str(keyring) if keys else "")
+    with pytest.raises(ChartError, match="is a directory, of which neither digest nor provenance") as caught:
+        charts.locate(never, source, "base", "1.31.0", None if keys else digest_of(archive))
+    assert caught.value.code == "chart-unverified"
+
+
+# -- provenance --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("called", ["{}-{}.tgz", "download.tgz"])
+def test_provenance_is_verified_once(called: str, cache: Path, archive: bytes, keyring: Path) -> None:
+    """By the name under which it was signed; the second run starts no helm."""
+    helm, source = FakeHelm(archive, called=called), Source(REPOSITORIES[0], keyring=str(keyring))
+    for _run in range(2):
+        charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    assert (len(helm.pulled), helm.verified) == (1, ["base-1.31.0.tgz"])
+    charts.locate(never, source, "base", "1.31.0")
+
+
+def test_other_keys_are_another_question(cache: Path, archive: bytes, keyring: Path) -> None:
+    """A key that was taken out of the keyring vouches for nothing any more."""
+    helm, source = FakeHelm(archive), Source(REPOSITORIES[0], keyring=str(keyring))
+    charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    keyring.write_bytes(b"other keys")
+    charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    assert len(helm.verified) == 2
+
+
+def test_chart_that_was_kept_without_provenance(cache: Path, archive: bytes, keyring: Path) -> None:
+    """It is fetched anew, with it."""
+    helm = FakeHelm(archive)
+    charts.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
+    charts.locate(helm, Source(REPOSITORIES[0], keyring=str(keyring)), "base", "1.31.0")  # type: ignore[arg-type]
+    assert (len(helm.pulled), helm.verified) == (2, ["base-1.31.0.tgz"])
+
+
+def test_chart_without_provenance(cache: Path, archive: bytes, keyring: Path) -> None:
+    """Nobody has signed it."""
+    helm, source = FakeHelm(archive, signed=b""), Source(REPOSITORIES[2], keyring=str(keyring))
+    with pytest.raises(ChartError, match=r"^Chart base 1\.31\.0 of oci://b\.example\.com/c comes without provenance\."):
+        charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    assert not list(cache.rglob("*.tgz"))
+
+
+def test_chart_that_is_not_what_was_signed(cache: Path, archive: bytes, other: bytes, keyring: Path) -> None:
+    """Helm's reason is in the message; neither chart nor provenance is kept."""
+    source = Source(REPOSITORIES[2], keyring=str(keyring))
+    with pytest.raises(ChartError) as caught:
+        charts.locate(FakeHelm(other, signed=archive), source, "base", "1.31.0")  # type: ignore[arg-type]
+    assert caught.value.cause == (
+        f"Chart base 1.31.0 of {REPOSITORIES[2]} is not what a key in {keyring} has signed: sha256 sum does not match."
+    )
+    assert caught.value.code == "chart-unverified"
+    assert [path.name for path in cache.rglob("*") if "base" in path.name] == []
+
+
+def test_signed_chart_on_disk(tmp_path: Path, archive: bytes, other: bytes, keyring: Path) -> None:
+    """The provenance lies beside it."""
+    path = tmp_path / "charts/base-1.31.0.tgz"
+    path.parent.mkdir()
+    path.write_bytes(archive)
+    charts.provenance(path).write_bytes(archive)
+    helm, source = FakeHelm(b""), Source(str(path.parent), keyring=str(keyring))
+    assert charts.locate(helm, source, "base", "1.31.0").path == path  # type: ignore[arg-type]
+    path.write_bytes(other)
+    with pytest.raises(ChartError, match="is not what a key in"):
+        charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    assert path.exists()
+
+
+def test_keyring_that_is_missing(tmp_path: Path, archive: bytes) -> None:
+    """The file is named."""
+    path = tmp_path / "charts/base-1.31.0.tgz"
+    path.parent.mkdir()
+    path.write_bytes(archive)
+    charts.provenance(path).write_bytes(archive)
+    source = Source(str(path.parent), keyring="/missing.gpg")
+    with pytest.raises(JobError, match=r"^/missing\.gpg cannot be read: No such file or directory\.$"):
+        charts.locate(never, source, "base", "1.31.0")
+
+
+# -- the cache ---------------------------------------------------------------------------------------------------------
 
 
 def test_cache_is_the_users_own(cache: Path) -> None:
@@ -274,7 +501,7 @@ def test_documents_as_helm_reads_them() -> None:
 
 def test_rendered_once(tmp_path: Path) -> None:
     """Only the kinds that are asked for, and from the cache as long as nothing that goes in changes."""
-    helm, chart = FakeHelm(), charts.Chart(written(tmp_path / "base"))
+    helm, chart = FakeHelm(b""), charts.Chart(written(tmp_path / "base"))
     given: dict[str, Any] = {
         "helm": helm,
         "chart": chart,
@@ -288,7 +515,7 @@ def test_rendered_once(tmp_path: Path) -> None:
     assert [document["metadata"]["name"] for document in first] == ["gateways.networking.istio.io"]
     assert charts.rendered(**given) == first
     assert helm.rendered == [("istio-base", "istio-system", chart.path, {"a": 1}, "v1.37.2", False)]
-    newer = FakeHelm()
+    newer = FakeHelm(b"")
     newer.version = "4.3.2"
     other = charts.Chart(written(tmp_path / "other", {**FILES, "new": ""}))
     for count, change in enumerate(
@@ -337,7 +564,9 @@ def addons(tmp_path: Path) -> str:
 
 def test_manifest_becomes_a_chart(addons: str) -> None:
     """One template hands the text on, but for the namespace; the chart's version is Istio's."""
-    chart = charts.find(mock.Mock(side_effect=AssertionError), ChartReference(addons, "grafana", "1.31.0", True))
+    chart = charts.find(
+        mock.Mock(side_effect=AssertionError), ChartReference(Source(addons), "grafana", "1.31.0", True)
+    )
     assert (chart.metadata["name"], chart.metadata["version"]) == ("grafana", "1.31.0")
     assert b"{{ $labels.job }}" in chart.files["manifest.yaml"]
     assert chart.files["templates/manifest.yaml"].count(b"{{") == 1

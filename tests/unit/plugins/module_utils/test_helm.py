@@ -19,22 +19,34 @@ import pytest
 import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils import helm as helm_module
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials, private_directory
+from ansible_collections.meshops.istio.plugins.module_utils.helm import (
+    Helm,
+    HelmError,
+    credentials,
+    private_directory,
+)
 
 #: Notes what it was given, and says what a test has written down.
 PROGRAM = """#!/bin/sh
 here=${0%/*}
+verb=$1
+said() { if [ -f "$here/$verb.$1" ]; then cat "$here/$verb.$1"; else cat "$here/$1" 2>/dev/null; fi; }
 for word in "$@"; do printf '%s\\n' "$word"; done > "$here/words"
 printf '%s\\n' "$*" >> "$here/calls"
 env > "$here/environment"
+cat >> "$here/stdin"
+for file in "$HELM_REGISTRY_CONFIG" "$HELM_REPOSITORY_CONFIG"; do
+  if [ -f "$file" ]; then cp "$file" "$here/login"; stat -c %a "$file" "${file%/*}" > "$here/login-modes"; fi
+done
 while [ $# -gt 0 ]; do
   if [ "$1" = --values ]; then cp "$2" "$here/values"; stat -c %a "$2" "${2%/*}" > "$here/modes"; fi
   shift
 done
-cat "$here/stdout" 2>/dev/null
-cat "$here/stderr" >&2 2>/dev/null
-exit "$(cat "$here/code" 2>/dev/null || echo 0)"
+said stdout
+said stderr >&2
+exit "$(said code || echo 0)"
 """
 CHART = Path("/charts/istiod")
 
@@ -49,10 +61,10 @@ class Program:
         self.path.write_text(PROGRAM)
         self.path.chmod(0o755)
 
-    def says(self, stdout: str = "", stderr: str = "", code: int = 0) -> None:
-        """Set what the next calls print, and how they end."""
+    def says(self, stdout: str = "", stderr: str = "", code: int = 0, verb: str = "") -> None:
+        """Set what the next calls, or those of one verb, print, and how they end."""
         for name, text in (("stdout", stdout), ("stderr", stderr), ("code", str(code))):
-            (self.folder / name).write_text(text)
+            (self.folder / (f"{verb}.{name}" if verb else name)).write_text(text)
 
     @property
     def words(self) -> list[str]:
@@ -245,18 +257,140 @@ def test_values_that_yaml_reads_as_they_were(program: Program, helm: Helm) -> No
     assert yaml.safe_load(text) == values
 
 
+OCI, HTTP = "oci://registry.example.com/charts", "https://charts.example.com"
+LOGIN = {"username": "jane", "password": "hunter22"}
+WANTED = ["--version", "1.31.0", "--destination", "/into"]
+
+
+def pull(helm: Helm, repository: str, **more: Any) -> None:
+    """Fetch a chart."""
+    helm.pull(Source(repository, **more), "istiod", "1.31.0", Path("/into"))
+
+
 @pytest.mark.parametrize(
-    ("repository", "source"),
+    ("repository", "more", "words"),
     [
-        ("https://charts.example.com", ["istiod", "--repo", "https://charts.example.com"]),
-        ("oci://registry.example.com/charts", ["oci://registry.example.com/charts/istiod"]),
-        ("oci://registry.example.com/charts/", ["oci://registry.example.com/charts/istiod"]),
+        (OCI, {}, [f"{OCI}/istiod"]),
+        (f"{OCI}/", {}, [f"{OCI}/istiod"]),
+        (OCI, {"ca_file": "/ca"}, [f"{OCI}/istiod", "--ca-file", "/ca"]),
+        (OCI, {"plain_http": True}, [f"{OCI}/istiod", "--plain-http"]),
+        (OCI, LOGIN, [f"{OCI}/istiod"]),
     ],
+    ids=str,
 )
-def test_pull(repository: str, source: list[str], program: Program, helm: Helm) -> None:
-    """An HTTP repository is named beside the chart, an OCI one is part of its name."""
-    helm.pull(repository, "istiod", "1.31.0", Path("/into"))
-    assert program.words == ["pull", *source, "--version", "1.31.0", "--destination", "/into"]
+def test_pull_from_a_registry(
+    repository: str, more: dict[str, Any], words: list[str], program: Program, helm: Helm
+) -> None:
+    """One call; the login is no word of it."""
+    pull(helm, repository, **more)
+    assert program.calls == [" ".join(["pull", *words, *WANTED])]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, []),
+        ({"ca_file": "/ca", "plain_http": True}, ["--ca-file", "/ca"]),
+        (LOGIN, ["--username", "jane", "--password-stdin"]),
+    ],
+    ids=str,
+)
+def test_pull_from_a_repository(more: dict[str, Any], words: list[str], program: Program, helm: Helm) -> None:
+    """Its index first, whose password goes in by standard input; the chart then has the login of its repository."""
+    pull(helm, HTTP, **more)
+    assert program.calls == [
+        " ".join(["repo add repository", HTTP, *words]),
+        " ".join(["pull repository/istiod", *WANTED]),
+    ]
+    assert (program.folder / "stdin").read_text() == more.get("password", "")
+
+
+@pytest.mark.parametrize("repository", [OCI, HTTP])
+def test_pull_with_provenance(repository: str, program: Program, helm: Helm) -> None:
+    """Fetched here, and verified where the chart is looked at."""
+    pull(helm, repository, keyring="/keys.gpg")
+    assert program.words[-1] == "--prov"
+
+
+def test_login_to_a_registry_is_private(temporary: Path, program: Program, helm: Helm) -> None:
+    """In a file that only we can read, which no credential helper sees, and which is gone afterwards."""
+    pull(helm, OCI, **LOGIN)
+    login = json.loads((program.folder / "login").read_text())
+    assert login == {"auths": {"registry.example.com": {"auth": "amFuZTpodW50ZXIyMg=="}}}
+    assert (program.folder / "login-modes").read_text().split() == ["600", "700"]
+    assert "hunter22" not in "".join(program.calls)
+    assert "hunter22" not in str(program.environment)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("repository", [OCI, HTTP])
+def test_login_is_gone_after_a_failure(repository: str, temporary: Path, program: Program, helm: Helm) -> None:
+    """However the fetch ends; and the password is not in its message."""
+    program.says(stderr="Error: unexpected status: 401 Unauthorized", code=1)
+    with pytest.raises(ChartError) as caught:
+        pull(helm, repository, **LOGIN)
+    assert "hunter22" not in caught.value.message
+    assert list(temporary.iterdir()) == []
+
+
+def test_users_own_login_counts_where_we_have_none(
+    program: Program, helm: Helm, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`helm registry login` before the run is a login; what helm was told of repositories is not looked at."""
+    monkeypatch.setenv("HELM_REGISTRY_CONFIG", "/home/jane/registry.json")
+    monkeypatch.setenv("HELM_REPOSITORY_CONFIG", "/home/jane/repositories.yaml")
+    pull(helm, OCI)
+    assert program.environment["HELM_REGISTRY_CONFIG"] == "/home/jane/registry.json"
+    names = ("HELM_REPOSITORY_CONFIG", "HELM_REPOSITORY_CACHE", "HELM_CONTENT_CACHE")
+    assert all(program.environment[name].startswith(str(temporary)) for name in names)
+    pull(helm, OCI, **LOGIN)
+    assert program.environment["HELM_REGISTRY_CONFIG"].startswith(str(temporary))
+
+
+def test_unknown_version_in_a_repository(program: Program, helm: Helm) -> None:
+    """The message has the newest of those that are there."""
+    there = [{"name": "repository/istiod", "version": f"1.{minor}.0"} for minor in range(30, 20, -1)]
+    there.append({"name": "repository/istiod-remote", "version": "1.4.0"})
+    program.says(json.dumps(there), verb="search")
+    program.says(
+        stderr="Error: chart \"istiod\" matching 1.31.0 not found in repository index. (try 'helm repo update'): "
+        "no chart version found for istiod-1.31.0",
+        code=1,
+        verb="pull",
+    )
+    with pytest.raises(ChartError) as caught:
+        pull(helm, HTTP, **LOGIN)
+    assert caught.value.message == (
+        "Chart istiod 1.31.0 is not in https://charts.example.com. It has 1.30.0, 1.29.0, 1.28.0, 1.27.0, 1.26.0. "
+        "Change istio_helm_chart_version or istio_helm_chart_repository."
+    )
+    assert program.calls[-1] == "search repo repository/istiod --versions --output json"
+
+
+def test_unknown_version_in_a_registry(program: Program, helm: Helm) -> None:
+    """Of which helm shows only the newest chart."""
+    program.says("apiVersion: v2\nname: istiod\nversion: 1.30.0\n", verb="show")
+    program.says(stderr="Error: registry.example.com/charts/istiod:1.31.0: not found", code=1, verb="pull")
+    with pytest.raises(ChartError, match=r"is not in oci://registry\.example\.com/charts\. It has 1\.30\.0\. "):
+        pull(helm, OCI, ca_file="/ca")
+    assert program.calls[-1] == f"show chart {OCI}/istiod --ca-file /ca"
+
+
+def test_versions_that_cannot_be_told(program: Program, helm: Helm) -> None:
+    """The first failure is the one that counts."""
+    program.says(stderr="Error: not found", code=1)
+    with pytest.raises(ChartError, match=r"is not in oci://registry\.example\.com/charts\. It has no other version"):
+        pull(helm, OCI)
+
+
+def test_verify(program: Program, helm: Helm) -> None:
+    """A packaged chart, by the provenance beside it."""
+    helm.verify(Path("/charts/base-1.31.0.tgz"), "/keys.gpg")
+    assert program.calls == ["verify /charts/base-1.31.0.tgz --keyring /keys.gpg"]
+    program.says(stderr="Error: openpgp: signature made by unknown entity", code=1)
+    with pytest.raises(HelmError) as caught:
+        helm.verify(Path("/charts/base-1.31.0.tgz"), "/keys.gpg")
+    assert caught.value.words == "openpgp: signature made by unknown entity"
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import CLOUDS, Evidence, evidence, findings
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 GATEWAY = ["istio-system/in"]
-CHART = ChartReference("/charts", "gateway", "1.31.0")
+CHART = ChartReference(Source("/charts"), "gateway", "1.31.0")
 
 
 def service(minutes: float, ingress: list[dict[str, str]] | None = None, kind: str = "LoadBalancer") -> dict[str, Any]:

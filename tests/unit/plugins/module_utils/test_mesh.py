@@ -12,6 +12,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshops.istio.plugins.module_utils import mesh
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 
@@ -362,12 +363,14 @@ def test_images_of_every_component() -> None:
 
 def test_istios_charts_come_from_its_repository() -> None:
     """In Istio's version."""
-    assert release("istiod", chart_repository="/charts").chart == mesh.ChartReference("/charts", "istiod", "1.31.0")
+    assert release("istiod", chart_repository="/charts").chart == mesh.ChartReference(
+        Source("/charts"), "istiod", "1.31.0"
+    )
 
 
 def test_manifests_come_from_istio_too() -> None:
     """Of the same version."""
-    expected = mesh.ChartReference("https://x/1.31.0/addons", "kiali", "1.31.0", manifest=True)
+    expected = mesh.ChartReference(Source("https://x/1.31.0/addons"), "kiali", "1.31.0", manifest=True)
     assert release("kiali", preset="guide", addons_repository="https://x/{version}/addons").chart == expected
 
 
@@ -375,7 +378,7 @@ def test_chart_of_ones_own() -> None:
     """Then the component takes values."""
     entry = {"component": "prometheus", "repository": "https://x", "version": "28.13.0"}
     found = release("prometheus", preset="guide", charts=[entry], values={"prometheus": {"a": 1}})
-    assert found.chart == mesh.ChartReference("https://x", "prometheus", "28.13.0")
+    assert found.chart == mesh.ChartReference(Source("https://x"), "prometheus", "28.13.0")
     assert found.values == {"a": 1}
 
 
@@ -385,7 +388,7 @@ def test_another_version_of_a_chart() -> None:
         "cert-manager", components=["cert-manager"], charts=[{"component": "cert-manager", "version": "v9"}]
     )
     assert (found.chart.name, found.chart.version) == ("cert-manager", "v9")
-    assert found.chart.repository.startswith("https://")
+    assert found.chart.source.repository.startswith("https://")
 
 
 @pytest.mark.parametrize(

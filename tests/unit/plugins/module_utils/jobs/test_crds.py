@@ -104,6 +104,13 @@ def run(options: dict[str, Any], check_mode: bool = False, diff: bool = False) -
     return crds.run(Task(validated.validated_parameters, check_mode, diff))
 
 
+def test_chart_that_is_not_verified(world: World, options: dict[str, Any]) -> None:
+    """Nothing is read, and nothing rendered."""
+    with pytest.raises(JobError, match="neither digest nor provenance can be verified"):
+        run({**options, "chart_digests": {"base": "0" * 64}})
+    assert world.log == []
+
+
 def test_definitions_are_helms_own_43204() -> None:
     """istio#43204: without label and annotations, helm refuses to adopt them; what the chart has of each stays."""
     crd = {

@@ -315,6 +315,29 @@ def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, 
     ]
 
 
+def test_chart_that_is_not_verified(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """A code of its own, and the fix that belongs to it; a chart without a digest is one that nobody vouches for."""
+    options.update(chart_digests={"gateway": "0" * 64}, components=["istiod"])
+    result, _task = run(options)
+    assert result["failed"] is True
+    assert [(item["code"], item["object"]) for item in result["findings"]] == [
+        ("chart-unverified", "chart gateway 1.31.0"),
+        ("chart-unverified", "chart istiod 1.31.0"),
+    ]
+    directory, missing = result["findings"]
+    assert "is a directory, of which neither digest nor provenance can be verified." in directory["message"]
+    assert directory["fix"].startswith("Put it there as helm package makes it, gateway-1.31.0.tgz")
+    assert missing["message"] == "chart_digests: chart istiod has none."
+
+
+def test_login_that_is_half_given(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """Options that contradict each other are no finding, but the end."""
+    result, _task = run({**options, "chart_repository_password": "hunter22"})
+    assert result["failed"] is True
+    assert "go together" in result["msg"]
+    assert cluster.listed == []
+
+
 def test_values_that_a_chart_refuses(cluster: FakeCluster, options: dict[str, Any]) -> None:
     """In helm's words; the other releases are looked at all the same."""
     given = {**options, "values": {"istiod": {"nonsense": 1}}}

@@ -21,6 +21,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, release_objects
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
@@ -61,7 +62,7 @@ def as_stored(name: str, version: str = VERSION) -> dict[str, Any]:
 
 def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> Step:
     """The verdict on istiod."""
-    chart = mesh.ChartReference(str(repository), "istiod", VERSION)
+    chart = mesh.ChartReference(Source(str(repository)), "istiod", VERSION)
     release = mesh.Release("istiod", MESH, "istiod", chart, values={} if values is None else values)
     return judge(release, charts.Chart(repository / "istiod"), stored)
 
@@ -624,6 +625,25 @@ def test_bad_options_are_named_before_anything_is_read(world: World, options: di
     """A mesh that contradicts itself."""
     with pytest.raises(JobError, match="unknown component"):
         run({**options, "values": {"mixxer": {}}})
+    assert world.log == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"chart_digests": {"istoid": "0" * 64}}, "chart_digests: chart base has none"),
+        ({"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), "0" * 64)}, "neither digest nor provenance"),
+        ({"chart_keyring": "/keys.gpg"}, "neither digest nor provenance"),
+        ({"chart_repository_username": "jane"}, "go together"),
+    ],
+    ids=str,
+)
+def test_charts_that_are_not_verified_stop_everything(
+    given: dict[str, Any], words: str, world: World, options: dict[str, Any]
+) -> None:
+    """Before the cluster is so much as read."""
+    with pytest.raises(JobError, match=words):
+        run({**options, **given})
     assert world.log == []
 
 

@@ -1,0 +1,231 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where charts come from, who we are there, what they must be, and what helm's words about a failed fetch mean.
+
+Pure. Istio's own repository is one source among others.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
+#: Under this name credentials of Docker Hub are kept by every client of registries.
+_DOCKER_HUB = "https://index.docker.io/v1/"
+_NAMES_OF_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+MISSING, UNVERIFIED = "chart-missing", "chart-unverified"
+
+
+class ChartError(JobError):
+    """A chart that cannot be had, or is not what it must be.
+
+    :arg str cause: names the chart and where it was looked for
+    :arg str fix: what to do
+    :arg str code: of the finding that this is to preflight
+    """
+
+    def __init__(self, cause: str, fix: str, code: str = MISSING) -> None:
+        super().__init__(f"{cause} {fix}")
+        self.cause = cause
+        self.fix = fix
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that holds charts. TLS is always verified.
+
+    :ivar str repository: URL of an HTTP or OCI repository, a directory, or one packaged chart on disk
+    :ivar str username, password: the login; without, an OCI registry gets the one that helm has for it
+        (``helm registry login``)
+    :ivar str ca_file: certificates by which the server is verified, in place of the system's
+    :ivar bool plain_http: an OCI registry speaks no TLS; an HTTP repository says so by its URL
+    :ivar str keyring: public keys by which each chart's provenance is verified; "" to verify none
+    :raises JobError: half a login, or one that stands in the URL
+    """
+
+    repository: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    plain_http: bool = False
+    keyring: str = ""
+
+    def __post_init__(self) -> None:
+        if self.remote and "@" in urlsplit(self.repository).netloc:
+            raise JobError(
+                "chart_repository: the URL holds a login, which others could read on command lines. Give it by "
+                "istio_helm_chart_repository_username and istio_helm_chart_repository_password."
+            )
+        if bool(self.username) != bool(self.password):
+            raise JobError(
+                "chart_repository_username and chart_repository_password go together: set both of "
+                "istio_helm_chart_repository_username and istio_helm_chart_repository_password, or neither."
+            )
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Source:
+        """The source that a module's options describe (``mesh.CHART_ARGUMENT_SPEC`` and ``chart_repository``)."""
+        return cls(
+            params["chart_repository"],
+            params.get("chart_repository_username") or "",
+            params.get("chart_repository_password") or "",
+            params.get("chart_repository_ca_file") or "",
+            bool(params.get("chart_repository_plain_http")),
+            params.get("chart_keyring") or "",
+        )
+
+    @property
+    def oci(self) -> bool:
+        """Whether it is an OCI registry."""
+        return self.repository.startswith("oci://")
+
+    @property
+    def remote(self) -> bool:
+        """Whether charts must be fetched from it."""
+        return self.repository.startswith(("http://", "https://", "oci://"))
+
+    @property
+    def host(self) -> str:
+        """Host and port of its server."""
+        return urlsplit(self.repository).netloc
+
+    @property
+    def docker_config(self) -> dict[str, Any]:
+        """The login to an OCI registry in the form of Docker's config.json, which helm reads.
+
+        ``helm registry login`` would leave the password with a credential helper of the machine, where there is one.
+        """
+        key = _DOCKER_HUB if self.host in _NAMES_OF_DOCKER_HUB else self.host
+        login = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return {"auths": {key: {"auth": login}}}
+
+    @property
+    def connection(self) -> list[str]:
+        """helm's flags that say how to speak to the server."""
+        flags = ["--ca-file", self.ca_file] if self.ca_file else []
+        return [*flags, "--plain-http"] if self.oci and self.plain_http else flags
+
+
+def pinned(params: Mapping[str, Any], name: str) -> str | None:
+    """The digest that a chart's archive must have, as ``sha256:...``; None where the options pin no chart.
+
+    :raises ChartError: it is no digest, or others are pinned and this one is not: a slip of the pen must not leave a
+        chart unverified
+    """
+    digests = params.get("chart_digests")
+    if not digests:
+        return None
+    if name not in digests:
+        raise ChartError(
+            f"chart_digests: chart {name} has none.",
+            "Add its digest to istio_helm_chart_digests: once one chart has one, each must.",
+            UNVERIFIED,
+        )
+    match = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", str(digests[name]).strip().lower())
+    if not match:
+        raise ChartError(
+            f"chart_digests: {name}: {digests[name]!r} is no SHA-256 digest.",
+            "Write it in istio_helm_chart_digests as sha256: and 64 hexadecimal digits.",
+            UNVERIFIED,
+        )
+    return f"sha256:{match[1]}"
+
+
+class _Meaning(NamedTuple):
+    """What some of helm's words mean."""
+
+    pattern: re.Pattern[str]
+    cause: str
+    fix: str
+
+
+def _meaning(pattern: str, cause: str, fix: str) -> _Meaning:
+    return _Meaning(re.compile(pattern, re.IGNORECASE), cause, fix)
+
+
+#: What helm says -> what it means, the first that fits. Both majors; HTTP repositories and OCI registries.
+_MEANINGS = (
+    _meaning(
+        r"server gave HTTP response to HTTPS client",
+        "{host} does not speak TLS.",
+        "For an OCI registry inside a network that you trust, set istio_helm_chart_repository_plain_http: true; login "
+        "and charts then travel in clear text. For an HTTP repository, write http:// in istio_helm_chart_repository.",
+    ),
+    _meaning(
+        r"HTTP request to an HTTPS server",
+        "{host} speaks TLS, and was asked without.",
+        "Set istio_helm_chart_repository_plain_http: false.",
+    ),
+    _meaning(
+        r"x509:|\btls: ",
+        "The certificate of {host} is not trusted: {words}",
+        "Name the file of its CA by istio_helm_chart_repository_ca_file.",
+    ),
+    _meaning(
+        r"\b40[13]\b|unauthorized|forbidden|access (?:to the resource is )?denied|no basic auth",
+        "{host} refuses {login}: {words}",
+        "Correct istio_helm_chart_repository_username and istio_helm_chart_repository_password, or have the user "
+        "allowed to read there.",
+    ),
+    _meaning(
+        r"no such host|connection refused|i/o timeout|deadline exceeded|timed? ?out|no route to host|network is "
+        r"unreachable|connection reset|server misbehaving|proxyconnect|\bEOF\b",
+        "{host} cannot be reached: {words}",
+        "Correct istio_helm_chart_repository, or mend the network or proxy (HTTPS_PROXY, NO_PROXY). Without a way "
+        "there, put the charts into a directory and name that.",
+    ),
+    _meaning(
+        r"not a valid chart repository",
+        "{repository} is no chart repository: {words}",
+        "Correct istio_helm_chart_repository: it is the URL below which index.yaml is. An OCI registry begins with "
+        "oci://.",
+    ),
+)
+#: What helm says where the repository answers and has no such chart.
+_ABSENT = re.compile(r"not found|no chart (?:name|version) found|unable to locate any tags|name unknown", re.IGNORECASE)
+
+
+def is_absent(words: str) -> bool:
+    """Whether helm's words say that the repository answers and does not have the chart in that version."""
+    return _known(words) is None and bool(_ABSENT.search(words))
+
+
+def _known(words: str) -> _Meaning | None:
+    return next((meaning for meaning in _MEANINGS if meaning.pattern.search(words)), None)
+
+
+def failure(source: Source, name: str, version: str, words: str, versions: list[str]) -> ChartError:
+    """What a failed fetch means, in one message.
+
+    :arg words: helm's own
+    :arg versions: those that the repository has of this chart, newest first, as far as is known
+    """
+    meaning = _known(words)
+    if meaning:
+        facts = {
+            "host": source.host,
+            "repository": source.repository,
+            "login": f"user {source.username}" if source.username else "a request without a login",
+            "words": f"{words.rstrip('.')}.",
+        }
+        cause = f"Chart {name} {version}: {meaning.cause.format(**facts)}"
+        return ChartError(cause, meaning.fix)
+    if is_absent(words):
+        there = f"It has {', '.join(versions)}." if versions else "It has no other version of it either."
+        return ChartError(
+            f"Chart {name} {version} is not in {source.repository}. {there}",
+            "Change istio_helm_chart_version or istio_helm_chart_repository.",
+        )
+    return ChartError(
+        f"Chart {name} {version} cannot be fetched from {source.repository}: {words.rstrip('.')}.",
+        "Try it by hand: helm pull, with the same repository and version.",
+    )
