@@ -131,6 +131,15 @@ CODES: dict[str, Code] = {
         "Use today's names: `base`, `istiod`, `cni`, `ztunnel`, `prometheus`, `grafana`, `jaeger`, `kiali`, "
         "`cert-manager`, `istio-csr`.",
     ),
+    "istio-cni-missing": Code(
+        WARNING,
+        "The settings of the platform (OpenShift's) have istiod leave the redirection of traffic to Istio CNI, and "
+        "this run does not install it.",
+        "`kubectl get pods`: pods with a sidecar stay in `Init`, and container `istio-validation` says that the "
+        "rules are missing.",
+        "`istio_helm_components: [base, istiod, cni]`. If Istio CNI is there already, by somebody else: "
+        "`preflight_ignore: [istio-cni-missing]`. To go without the platform's settings: `istio_helm_platform: \"\"`.",
+    ),
     "addon-quick-start": Code(
         WARNING,
         "An addon (Prometheus, Grafana, Jaeger, Kiali) is installed from Istio's own manifest, which Istio made for "

@@ -51,6 +51,9 @@ CHART_ARGUMENT_SPEC: dict[str, Any] = {
     "chart_digests": {"type": "dict", "default": {}},
 }
 
+#: Platforms whose settings have istiod leave the redirection of traffic to Istio CNI.
+PLATFORMS_WITH_CNI = frozenset(("openshift",))
+
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
@@ -575,3 +578,19 @@ def advice(params: dict[str, Any]) -> list[Finding]:
             fix = "For production, name a chart of your own in istio_helm_charts."
             found.append(Finding("addon-quick-start", f"component {name}", components.QUICK_START, fix))
     return found
+
+
+def platform_advice(params: dict[str, Any]) -> list[Finding]:
+    """What the platform's settings expect and nothing in this run brings.
+
+    :arg params: with the platform that was found
+    """
+    names, found = component_names(params), platform(params["platform"], ())
+    if found not in PLATFORMS_WITH_CNI or "istiod" not in names or "cni" in names:
+        return []
+    message = (
+        f"the settings of platform {found} leave the redirection of traffic to Istio CNI, which this run does not "
+        "install: pods with a sidecar will wait for it in istio-validation."
+    )
+    fix = "Add cni to istio_helm_components, unless Istio CNI is there already."
+    return [Finding("istio-cni-missing", "component cni", message, fix)]

@@ -9,6 +9,7 @@ file of its subject; here the cluster is read once, the rules are called, and al
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
@@ -18,6 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     charts,
     demand,
     existing,
+    exposure,
     istioctl,
     load_balancer,
     mesh,
@@ -155,7 +157,7 @@ class Preflight:
         :returns: the rendered objects of each release, with its namespace
         """
         self._locate()
-        self.releases = self._as_installed()
+        self.releases = self._as_installed(cluster)
         rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
         self._pod_security(cluster)
         self._rights(cluster)
@@ -173,10 +175,17 @@ class Preflight:
                 self.add("chart-missing", about, error.message, fix)
         self.facts["charts"] = {wanted.name: str(chart.path) for wanted, chart in self.charts.items()}
 
-    def _as_installed(self) -> list[mesh.Release]:
-        """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
+    def _as_installed(self, cluster: Cluster) -> list[mesh.Release]:
+        """The releases with the values that role istio_helm will give helm: for this platform, and these charts.
+
+        :raises JobError: a gateway asks for what the cluster's provider of addresses cannot do
+        """
         platform = mesh.platform(self.params["platform"], self._served)
-        releases = mesh.releases({**self.params, "platform": platform})
+        params = {**self.params, "platform": platform}
+        with contextlib.suppress(JobError):  # who may not read nodes is told so by the check of rights
+            params = exposure.resolved(cluster, params, self._served)
+        self.findings += mesh.platform_advice(params)
+        releases = mesh.releases(params)
         return [
             release.fitted(self.charts[release.chart].accepted_values) if release.chart in self.charts else release
             for release in releases

@@ -63,6 +63,7 @@ class Run:
         self.cluster = cluster
         self.environment = environment
         self.params = self._resolved(task.params)
+        task.warnings += shown(mesh.platform_advice(self.params))
         self.helm = Helm(task.params["helm_binary"])
         self.wanted = mesh.releases(self.params)
         self.charts = self._locate_charts()

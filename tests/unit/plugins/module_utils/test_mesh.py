@@ -535,3 +535,20 @@ def test_what_nobody_asked_for_is_left_out_of_older_charts(
     found = release("istio-ingressgateway", **given).fitted(accepted)
     assert ("readinessProbe" in found.values) is expected
     assert "service" in found.values
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"platform": "openshift"}, ["istio-cni-missing"]),
+        ({"platform": "openshift", "components": ["base", "istiod", "cni"]}, []),
+        ({"platform": "openshift", "profile": "ambient"}, []),
+        ({"platform": "openshift", "components": ["base"]}, []),
+        ({"platform": "gke"}, []),
+        ({"platform": ""}, []),
+        ({}, []),
+    ],
+)
+def test_platform_that_expects_istio_cni(given: dict[str, Any], expected: list[str]) -> None:
+    """OpenShift's settings do; without it, pods with a sidecar never start."""
+    assert [finding.code for finding in mesh.platform_advice(settings(**given))] == expected
