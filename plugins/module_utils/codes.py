@@ -143,7 +143,8 @@ CODES: dict[str, Code] = {
         "need what may not be read are left out.",
         "`kubectl auth can-i VERB RESOURCE --namespace NAMESPACE`.",
         "Bind the ClusterRoles in [rbac.yml](rbac.yml) to this user, with PodSecurityPolicy or on OpenShift also those "
-        "in [rbac-psp.yml](rbac-psp.yml) or [rbac-scc.yml](rbac-scc.yml), or use other credentials.",
+        "in [rbac-psp.yml](rbac-psp.yml) or [rbac-scc.yml](rbac-scc.yml), with `liveness_verify_from: cluster` that in "
+        "[rbac-proxy.yml](rbac-proxy.yml), or use other credentials.",
     ),
     "room-none": Code(
         ERROR,

@@ -198,8 +198,8 @@ def settings(provider: str, internal: bool, address: str, where: str) -> tuple[d
     if internal and preset is None:
         raise JobError(
             f"{where}: internal: how this cluster's provider makes an internal load balancer is not known, and it "
-            "would make a public one. Name the provider (istio_helm_provider), or leave internal out and give the gateway "
-            "what the provider documents by annotations."
+            "would make a public one. Name the provider (istio_helm_provider), or leave internal out and give the "
+            "gateway what the provider documents by annotations."
         )
     if preset is None:
         preset = Preset("")

@@ -49,6 +49,7 @@ ARGUMENT_SPEC = argument_spec(
             "choices": ["auto", pod_security.POLICY, pod_security.CONSTRAINTS, pod_security.ADMISSION],
             "default": "auto",
         },
+        "verify_from": {"type": "str", "choices": ["controller", "cluster"], "default": "controller"},
         "recommended_cpu": {"type": "str", "default": "4"},
         "recommended_memory": {"type": "str", "default": "8G"},
         "ignore": {"type": "list", "elements": "str", "default": []},
@@ -250,8 +251,10 @@ class Preflight:
         if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
             return
         mechanism = self.facts.get("pod_security", "")
-        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster), mechanism)
-        files = " and ".join(filter(None, ("docs/rbac.yml", rights.FILE_OF.get(mechanism))))
+        features = [rights.FROM_CLUSTER] if self.params["verify_from"] == "cluster" else []
+        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster), mechanism, features)
+        further = (rights.FILE_OF.get(what) for what in (mechanism, *features))
+        files = " and ".join(filter(None, ("docs/rbac.yml", *further)))
         refused = [
             attributes
             for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
