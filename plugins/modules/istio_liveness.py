@@ -56,9 +56,9 @@ options:
   verify_from:
     description:
       - From where to ask. V(controller) is the machine on which the task runs, as users outside of the cluster would.
-      - V(cluster) sends the requests to the API server, whose proxy passes them on to a pod of the gateway; for gateways
-        that this machine cannot reach, such as behind an internal load balancer. Nothing is written for that. It proves
-        the gateway, the sidecar and the application, and not the way to the gateway; the load balancer's address is
+      - V(cluster) sends the requests to the API server, whose proxy passes them on to a pod of the gateway. It is for
+        gateways that this machine cannot reach, such as behind an internal load balancer, and writes nothing. It proves
+        the gateway, the sidecar and the application, and not the way to the gateway; a load balancer's address is
         waited for all the same. Needs the right to C(get) C(services/proxy) in the gateway's namespace.
       - The API server passes O(host_header) on as it is. A proxy in front of the API server that chooses by that header
         may not.
