@@ -201,6 +201,15 @@ CODES: dict[str, Code] = {
         '`kubectl describe service NAME`, under "Events".',
         "Mend what the events say, or use `istio_helm_exposure: NodePort`.",
     ),
+    "load-balancer-unable": Code(
+        ERROR,
+        "A gateway asks for an internal load balancer or for a certain address, and the provider of this cluster has "
+        "none, or nobody here knows how it is asked. A public one instead of an internal one would be worse than none.",
+        "`kubectl get nodes -o jsonpath={.items[*].spec.providerID}` names the cloud; the table is in "
+        "[role istio_helm](../roles/istio_helm/README.md#load-balancers).",
+        "What the message says. Where the provider was not found: `istio_helm_provider: NAME`. Where it is none of the "
+        "table: leave `internal` out, and give the gateway what the provider documents by `annotations`.",
+    ),
     # -- what is there already -----------------------------------------------------------------------------------------
     "istio-by-other-release": Code(
         ERROR,

@@ -23,34 +23,46 @@ SOME_NODES = 20
 LOOK_EVERY = 60.0
 
 
-def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
+def provided(params: dict[str, Any], detected: Callable[[], str]) -> dict[str, Any]:
     """Options of a mesh in which each gateway of type LoadBalancer has the provider of its address.
 
-    Nothing is read for other types, nor where options say it already.
-
     :arg params: validated options of ``mesh.MESH_ARGUMENT_SPEC``
-    :arg served: the cluster's API groups, if they are known already
-    :raises JobError: the nodes may not be read
+    :arg detected: called where options do not say it, for the cluster's
     """
-    found: list[str] = []  # the cluster's, once it has been looked at
 
     def provider(gateway: dict[str, Any]) -> str:
         wanted = params["provider"]
         if wanted == providers.AUTO and gateway.get("load_balancer_class"):
-            wanted = providers.of_class(gateway["load_balancer_class"])
-        if wanted == providers.AUTO:
-            if not found:
-                found.append(_detected(cluster, served_groups(cluster) if served is None else served))
-            wanted = found[0]
-        if wanted == providers.AWS and _has_no_scheme(cluster, gateway, params):
-            return providers.AWS_AS_IT_IS
-        return wanted
+            return providers.of_class(gateway["load_balancer_class"])
+        return detected() if wanted == providers.AUTO else wanted
 
     gateways = [
         {**gateway, "provider": provider(gateway)} if mesh.gateway_type(gateway, params) == "LoadBalancer" else gateway
         for gateway in params["gateways"]
     ]
     return {**params, "gateways": gateways}
+
+
+def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
+    """As ``provided``, with what the cluster tells; and on AWS, load balancers that are there stay what they are.
+
+    Nothing is read for gateways of other types, nor where options say whose load balancers these are.
+
+    :arg served: the cluster's API groups, if they are known already
+    :raises JobError: the nodes may not be read
+    """
+    found: list[str] = []  # once the cluster has been looked at
+
+    def detected() -> str:
+        if not found:
+            found.append(_detected(cluster, served_groups(cluster) if served is None else served))
+        return found[0]
+
+    result = provided(params, detected)
+    for gateway in result["gateways"]:
+        if gateway.get("provider") == providers.AWS and _has_no_scheme(cluster, gateway, params):
+            gateway["provider"] = providers.AWS_AS_IT_IS
+    return result
 
 
 def _detected(cluster: Cluster, served: Iterable[str]) -> str:

@@ -18,12 +18,14 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     charts,
     demand,
     existing,
+    exposure,
     istioctl,
     load_balancer,
     mesh,
     namespaces,
     node_ports,
     pod_security,
+    providers,
     quotas,
     rights,
     service_ports,
@@ -360,12 +362,22 @@ class Preflight:
         self.findings += found
         if unsure:
             in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), unsure)
+        if seen.nodes is not None:
+            self._providers(seen.nodes)
         gateways = load_balancer.gateways_asking(self.releases)
         if gateways and seen.nodes is not None and seen.crds is not None:
             names = [crd["metadata"]["name"] for crd in seen.crds]
             now = datetime.now(timezone.utc)
             evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
             self.findings += load_balancer.findings(gateways, evidence)
+
+    def _providers(self, nodes: snapshot.Objects) -> None:
+        """Whether who gives addresses here can do what gateways ask for."""
+        try:
+            mesh.releases(exposure.provided(self.params, lambda: providers.of_cluster(self._served, nodes)))
+        except JobError as error:
+            fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
+            self.add("load-balancer-unable", "istio_helm_gateways", error.message, fix)
 
     def _ask_for_port(self, cluster: Cluster, pinned: mesh.NodePort) -> None:
         try:
