@@ -120,7 +120,7 @@ def refuse_taken_ports(cluster: Cluster, releases: Iterable[mesh.Release]) -> No
         if error.status != 403:
             raise
         held = {}
-    # Which range the cluster has, only the API server knows for certain; its dry run says so too.
+    # Which range the cluster has, only a real create tells for certain, and helm's error then names it.
     found, unsure = node_ports.findings(wanted, held, range(1, 65536))
     asked = in_parallel(lambda port: _asked(cluster, port), unsure)
     found += [finding for findings in asked for finding in findings]

@@ -17,7 +17,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"
-OUTSIDE = "Invalid value: 99: provided port is not in the valid range. The range of valid ports is 30000-32767"
 
 
 class FakeCluster(Cluster):
@@ -218,17 +217,12 @@ def test_ports_of_an_installed_gateway_change() -> None:
     assert cluster.asked == ["Services", "port 30011"]
 
 
-@pytest.mark.parametrize(
-    ("refusal", "words"),
-    [(TAKEN, "is allocated already, by a Service that is being deleted"), (OUTSIDE, "range 30000-32767. Choose one")],
-)
-def test_port_of_which_only_the_api_server_knows(refusal: str, words: str) -> None:
-    """Its Service is going, or the port is outside the range."""
+def test_port_of_which_only_the_api_server_knows() -> None:
+    """Its Service is going."""
     cluster = FakeCluster()
-    cluster.refusals[30010] = refusal
-    with pytest.raises(JobError) as caught:
+    cluster.refusals[30010] = TAKEN
+    with pytest.raises(JobError, match="is allocated already, by a Service that is being deleted"):
         exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
-    assert words in caught.value.message
 
 
 def test_account_that_may_not_look() -> None:
