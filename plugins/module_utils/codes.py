@@ -138,7 +138,7 @@ CODES: dict[str, Code] = {
         "`kubectl get pods`: pods with a sidecar stay in `Init`, and container `istio-validation` says that the "
         "rules are missing.",
         "`istio_helm_components: [base, istiod, cni]`. If Istio CNI is there already, by somebody else: "
-        "`preflight_ignore: [istio-cni-missing]`. To go without the platform's settings: `istio_helm_platform: \"\"`.",
+        '`preflight_ignore: [istio-cni-missing]`. To go without the platform\'s settings: `istio_helm_platform: ""`.',
     ),
     "addon-quick-start": Code(
         WARNING,
@@ -184,7 +184,8 @@ CODES: dict[str, Code] = {
         "need what may not be read are left out.",
         "`kubectl auth can-i VERB RESOURCE --namespace NAMESPACE`.",
         "Bind the ClusterRoles in [rbac.yml](rbac.yml) to this user, with PodSecurityPolicy or on OpenShift also those "
-        "in [rbac-psp.yml](rbac-psp.yml) or [rbac-scc.yml](rbac-scc.yml), or use other credentials.",
+        "in [rbac-psp.yml](rbac-psp.yml) or [rbac-scc.yml](rbac-scc.yml), with `liveness_verify_from: cluster` that in "
+        "[rbac-proxy.yml](rbac-proxy.yml), or use other credentials.",
     ),
     "room-none": Code(
         ERROR,
@@ -240,6 +241,15 @@ CODES: dict[str, Code] = {
         "controller may lack rights, quota or a subnet.",
         '`kubectl describe service NAME`, under "Events".',
         "Mend what the events say, or use `istio_helm_exposure: NodePort`.",
+    ),
+    "load-balancer-unable": Code(
+        ERROR,
+        "A gateway asks for an internal load balancer or for a certain address, and the provider of this cluster has "
+        "none, or nobody here knows how it is asked. A public one instead of an internal one would be worse than none.",
+        "`kubectl get nodes -o jsonpath={.items[*].spec.providerID}` names the cloud; the table is in "
+        "[role istio_helm](../roles/istio_helm/README.md#load-balancers).",
+        "What the message says. Where the provider was not found: `istio_helm_provider: NAME`. Where it is none of the "
+        "table: leave `internal` out, and give the gateway what the provider documents by `annotations`.",
     ),
     # -- what is there already -----------------------------------------------------------------------------------------
     "istio-by-other-release": Code(

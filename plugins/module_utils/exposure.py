@@ -1,51 +1,68 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must be known of a cluster before a gateway's Service is written: who gives addresses, and who holds ports."""
+"""What a cluster tells about gateways' Services: who gives addresses, who holds ports, why an address is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import mesh, node_ports, providers
+from ansible_collections.meshops.istio.plugins.module_utils import load_balancer, mesh, node_ports, providers, snapshot
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 
 #: Nodes that are looked at: all of a cluster are of one provider, and the first may be of none yet.
 SOME_NODES = 20
+#: Seconds after which a cluster that explains nothing is looked at again.
+LOOK_EVERY = 60.0
 
 
-def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
+def provided(params: dict[str, Any], detected: Callable[[], str]) -> dict[str, Any]:
     """Options of a mesh in which each gateway of type LoadBalancer has the provider of its address.
 
-    Nothing is read for other types, nor where options say it already.
-
     :arg params: validated options of ``mesh.MESH_ARGUMENT_SPEC``
-    :arg served: the cluster's API groups, if they are known already
-    :raises JobError: the nodes may not be read
+    :arg detected: called where options do not say it, for the cluster's
     """
-    found: list[str] = []  # the cluster's, once it has been looked at
 
     def provider(gateway: dict[str, Any]) -> str:
         wanted = params["provider"]
         if wanted == providers.AUTO and gateway.get("load_balancer_class"):
-            wanted = providers.of_class(gateway["load_balancer_class"])
-        if wanted == providers.AUTO:
-            if not found:
-                found.append(_detected(cluster, served_groups(cluster) if served is None else served))
-            wanted = found[0]
-        if wanted == providers.AWS and _has_no_scheme(cluster, gateway, params):
-            return providers.AWS_AS_IT_IS
-        return wanted
+            return providers.of_class(gateway["load_balancer_class"])
+        return detected() if wanted == providers.AUTO else wanted
 
     gateways = [
         {**gateway, "provider": provider(gateway)} if mesh.gateway_type(gateway, params) == "LoadBalancer" else gateway
         for gateway in mesh.gateways(params)
     ]
     return {**params, "gateways": gateways}
+
+
+def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
+    """As ``provided``, with what the cluster tells; and on AWS, load balancers that are there stay what they are.
+
+    Nothing is read for gateways of other types, nor where options say whose load balancers these are.
+
+    :arg served: the cluster's API groups, if they are known already
+    :raises JobError: the nodes may not be read
+    """
+    found: list[str] = []  # once the cluster has been looked at
+
+    def detected() -> str:
+        if not found:
+            found.append(_detected(cluster, served_groups(cluster) if served is None else served))
+        return found[0]
+
+    result = provided(params, detected)
+    for gateway in result["gateways"]:
+        if gateway.get("provider") == providers.AWS and _has_no_scheme(cluster, gateway, params):
+            gateway["provider"] = providers.AWS_AS_IT_IS
+    return result
 
 
 def _detected(cluster: Cluster, served: Iterable[str]) -> str:
@@ -103,7 +120,7 @@ def refuse_taken_ports(cluster: Cluster, releases: Iterable[mesh.Release]) -> No
         if error.status != 403:
             raise
         held = {}
-    # Which range the cluster has, only the API server knows for certain; its dry run says so too.
+    # Which range the cluster has, only a real create tells for certain, and helm's error then names it.
     found, unsure = node_ports.findings(wanted, held, range(1, 65536))
     asked = in_parallel(lambda port: _asked(cluster, port), unsure)
     found += [finding for findings in asked for finding in findings]
@@ -118,3 +135,41 @@ def _asked(cluster: Cluster, port: mesh.NodePort) -> list[Finding]:
     except ApiError as error:
         return node_ports.refused(port, error.message)
     return []
+
+
+def why_pending(cluster: Cluster) -> Callable[[dict[str, Any]], Cause]:
+    """A function that says why a Service of type LoadBalancer has no address yet.
+
+    Its events are read each time. The cluster is looked at only where they tell nothing, and seldom, as lists are long.
+    """
+    looked: list[tuple[float, load_balancer.Evidence | None]] = []
+
+    def explain(service: dict[str, Any]) -> Cause:
+        told = load_balancer.told(service, _events(cluster, service["metadata"]))
+        if told:
+            return told
+        if not looked or time.monotonic() - looked[-1][0] > LOOK_EVERY:
+            looked.append((time.monotonic(), _evidence(cluster)))
+        return load_balancer.guessed(service, looked[-1][1])
+
+    return explain
+
+
+def _events(cluster: Cluster, meta: dict[str, Any]) -> list[dict[str, Any]]:
+    """About a Service; none without the right, or from a server that is busy: an explanation is worth no failure."""
+    selector = f"involvedObject.kind=Service,involvedObject.name={meta['name']}"
+    try:
+        return cluster.list("v1", "Event", meta["namespace"], field_selector=selector)
+    except (ApiError, JobError):
+        return []
+
+
+def _evidence(cluster: Cluster) -> load_balancer.Evidence | None:
+    try:
+        seen = snapshot.Reader(cluster, [], []).addresses()
+    except (ApiError, JobError):
+        return None
+    if seen.services is None or seen.nodes is None or seen.pods is None or seen.crds is None:
+        return None
+    names = [crd["metadata"]["name"] for crd in seen.crds]
+    return load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, datetime.now(timezone.utc))

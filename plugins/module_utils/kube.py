@@ -213,6 +213,18 @@ class Cluster:
             "the network between this machine and the cluster, and proxy settings."
         )
 
+    def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:
+        """One GET whose answer need not be the API server's own, as through its proxy. It is not repeated.
+
+        :returns: status, headers by their names in lower case, and body
+        :raises Unreachable: there was no answer
+        """
+        try:
+            response = self._send("GET", path, None, None, headers, timeout=urllib3.Timeout(connect=10, read=timeout))
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
+
     # -- kinds --------------------------------------------------------------------------------------------------------
 
     def resource(self, api_version: str, kind: str) -> Resource:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 
 #: Schemes of a node's ``providerID`` whose cloud controllers give addresses to Services. k3s is here for its servicelb.
 CLOUDS: dict[str, str] = {
@@ -76,6 +77,21 @@ PROVIDER_PODS: tuple[tuple[str, dict[str, str]], ...] = (
     ("AWS Load Balancer Controller", {"app.kubernetes.io/name": "aws-load-balancer-controller"}),
     ("loxilb", {"app": "kube-loxilb-app"}),
 )
+#: Reasons of warnings about a Service -> what to do. MetalLB's (controller/service.go) is final: it tries again only
+#: when its pools or other Services change. Those of a cloud's service controller (k8s.io/cloud-provider) and of the AWS
+#: Load Balancer Controller (pkg/k8s/events.go) are tried again and again, and may pass.
+WARNINGS: dict[str, str] = {
+    "AllocationFailed": "add addresses to a pool (kubectl get ipaddresspools --all-namespaces), or ask for one that a "
+    "pool has: load_balancer_ip",
+    "FailedBuildModel": "mend what the AWS Load Balancer Controller says: subnet tags, annotations",
+    "FailedDeployModel": "mend what the AWS Load Balancer Controller says: its IAM role, quotas, subnets",
+    "SyncLoadBalancerFailed": "mend what the cloud's controller says: its rights, quotas, subnets, annotations",
+    "UnAvailableLoadBalancer": "let nodes become ready, and remove the label "
+    "node.kubernetes.io/exclude-from-external-load-balancers from them",
+}
+FINAL_WARNINGS = frozenset({"AllocationFailed"})
+#: Longest part of a controller's words that is quoted; clouds add whole requests to them.
+QUOTED = 400
 #: Time after which a Service that waits for an address is told of.
 PATIENCE = timedelta(minutes=3)
 
@@ -191,3 +207,64 @@ def findings(gateways: list[str], seen: Evidence) -> list[Finding]:
         "cannot be seen from inside, add load-balancer-missing to preflight_ignore."
     )
     return [Finding("load-balancer-missing", about, message + waiting, fix)]
+
+
+def _when(event: dict[str, Any]) -> str:
+    """When an event was seen last, as text that can be compared; which field has it depends on who wrote it."""
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next(filter(None, times), event["metadata"].get("creationTimestamp") or "")[:19]
+
+
+def _warning(service: dict[str, Any], events: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest warning about a Service, and not about an older one of its name."""
+    uid = service["metadata"].get("uid")
+    own = [
+        event
+        for event in events
+        if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("uid") == uid
+    ]
+    return max(own, key=_when, default=None)
+
+
+def told(service: dict[str, Any], events: list[dict[str, Any]]) -> Cause | None:
+    """Why a Service of type LoadBalancer has no address, in the words of who should give it one; None where none spoke.
+
+    :arg events: about it
+    """
+    warning = _warning(service, events)
+    if warning:
+        reason, by = warning.get("reason", ""), (warning.get("source") or {}).get("component")
+        speaker = by or warning.get("reportingComponent") or "an event"
+        said = " ".join((warning.get("message") or "").split())[:QUOTED].rstrip(".")
+        fix = WARNINGS.get(reason, "mend what it says, or use istio_helm_exposure: NodePort")
+        return Cause(f"{speaker} says {reason}: {said}", fix, reason in FINAL_WARNINGS)
+    asked_class = service["spec"].get("loadBalancerClass")
+    if asked_class:
+        fix = "let the controller of that class run, or leave load_balancer_class out and have the Service made anew"
+        return Cause(f"nobody has said anything about its class {asked_class}", fix)
+    return None
+
+
+def guessed(service: dict[str, Any], seen: Evidence | None) -> Cause:
+    """Why a Service of which nobody spoke may have no address, from what the cluster is.
+
+    :arg seen: None where the cluster may not be looked at
+    """
+    if seen is None:
+        return Cause("why is not known, as the cluster may not be looked at", "grant the rights of docs/rbac.yml")
+    own = "Service {namespace}/{name} ".format(**service["metadata"])
+    others = [each for each in seen.providers if not each.startswith(own)]
+    if others:
+        fix = "read the log of what gives addresses, or wait longer: liveness_verify_wait_timeout"
+        return Cause(f"addresses are given here ({'; '.join(others[:3])}), and nobody has complained", fix)
+    if seen.poolless:
+        kinds = " or ".join(provider.kind for provider in POOLED if provider.name in seen.poolless)
+        return Cause(f"{' and '.join(seen.poolless)} has no pool of addresses", f"create a {kinds}")
+    if seen.clouds:
+        fix = "read the log of its controller, or wait longer: liveness_verify_wait_timeout"
+        return Cause(f"the nodes are of {', '.join(seen.clouds)}, whose controller has not complained", fix)
+    fix = "install a provider such as MetalLB, or use istio_helm_exposure: NodePort"
+    if seen.unknown:
+        return Cause("the nodes are of a provider of which nothing is known, and nobody has complained", fix)
+    return Cause("nothing here gives an address: no cloud's nodes, no provider's pods", fix)

@@ -17,7 +17,6 @@ DEFAULT_RANGE = range(30000, 32768)
 _FLAG = re.compile(r"--service-node-port-range=(\d+)-(\d+)")
 #: What a NodePort Service's refusal says.
 _TAKEN = re.compile(r"provided port is already allocated")
-_OUTSIDE = re.compile(r"provided port is not in the valid range\. The range of valid ports is (\d+-\d+)")
 
 
 class Holder(NamedTuple):
@@ -65,7 +64,9 @@ def findings(
     for pinned in wanted:
         holder = held.get(pinned.port)
         if pinned.port not in allowed and range_is_known:
-            found.append(_outside(pinned, f"{allowed.start}-{allowed.stop - 1}"))
+            message = f"node port {pinned.port} is outside the cluster's range {allowed.start}-{allowed.stop - 1}."
+            fix = "Choose one inside it in istio_helm_gateways."
+            found.append(Finding("node-port-out-of-range", pinned.where, message, fix))
         elif holder is None:
             unsure.append(pinned)
         elif (holder.namespace, holder.service) != (pinned.namespace, pinned.service):
@@ -74,11 +75,6 @@ def findings(
             fix = "Choose another in istio_helm_gateways, or change that Service."
             found.append(Finding("node-port-taken", pinned.where, message, fix))
     return found, unsure
-
-
-def _outside(pinned: NodePort, allowed: str) -> Finding:
-    message = f"node port {pinned.port} is outside the cluster's range {allowed}."
-    return Finding("node-port-out-of-range", pinned.where, message, "Choose one inside it in istio_helm_gateways.")
 
 
 def probe(pinned: NodePort) -> dict[str, Any]:
@@ -93,9 +89,6 @@ def probe(pinned: NodePort) -> dict[str, Any]:
 
 def refused(pinned: NodePort, message: str) -> list[Finding]:
     """What the refusal of a probe means; nothing, when it is about something else, such as rights."""
-    outside = _OUTSIDE.search(message)
-    if outside:
-        return [_outside(pinned, outside[1])]
     if not _TAKEN.search(message):
         return []
     text = f"node port {pinned.port} is allocated already, by a Service that is being deleted or cannot be seen."

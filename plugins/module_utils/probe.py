@@ -1,18 +1,20 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to the gateway from outside the cluster: several successes in a row, and what they prove."""
+"""Requests to the gateway, from outside or through the API server: several successes in a row, and what they prove."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
 
 try:
     import urllib3
@@ -59,7 +61,7 @@ def get(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
         try:
             response = pool.request(
                 "GET",
-                f"http://{endpoint.authority}{path}",
+                endpoint.url(path),
                 headers={"User-Agent": "meshops.istio", **({"Host": host} if host else {})},
                 timeout=REQUEST_TIMEOUT,
                 retries=False,
@@ -72,15 +74,54 @@ def get(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
         return Answer(response.status, headers, response.data.decode("utf-8", "replace"), round(milliseconds, 1))
 
 
+def through(cluster: Cluster) -> Callable[[Proxied, str, str | None], Answer]:
+    """As ``get``, for a Service behind the API server's proxy.
+
+    The API server strips its own credentials, and passes the Host header on as it came.
+
+    :raises JobError: when called: the account may not use the proxy
+    """
+
+    def send(place: Proxied, path: str, host: str | None = None) -> Answer:
+        started = time.monotonic()
+        headers = {"Accept": "*/*", **({"Host": host} if host else {})}
+        try:
+            status, answered, body = cluster.fetch(place.path(path), headers, REQUEST_TIMEOUT)
+        except JobError as error:
+            raise OSError(error.message) from error
+        refusal = _refusal(status, body)
+        if refusal and refusal.status == 403:
+            raise JobError(
+                f"The API server does not pass requests on to Service {place.namespace}/{place.service}: "
+                f"{refusal.message}. Bind the role of docs/rbac-proxy.yml to this user, or ask from outside: "
+                "liveness_verify_from: controller."
+            )
+        if refusal:
+            raise OSError(f"the API server answers {status}: {refusal.message}")
+        milliseconds = (time.monotonic() - started) * 1000
+        return Answer(status, answered, body.decode("utf-8", "replace"), round(milliseconds, 1))
+
+    return send
+
+
+def _refusal(status: int, body: bytes) -> ApiError | None:
+    """What the API server itself says: it has no pod to pass a request to, cannot reach it, or does not want to."""
+    try:
+        own = status >= 400 and json.loads(body).get("kind") == "Status"
+    except (ValueError, AttributeError):
+        return None
+    return ApiError.from_body(status, body) if own else None
+
+
 def in_a_row(
-    endpoints: list[Endpoint],
+    endpoints: list[Place],
     path: str,
     host: str | None,
     successes: int,
     timeout: float,
     say: Callable[[str], None],
     send: Callable[..., Answer] = get,
-) -> tuple[Endpoint, Evidence]:
+) -> tuple[Place, Evidence]:
     """Ask until one of the endpoints has answered 200 a number of times in a row.
 
     :arg list endpoints: tried in turn; the first that answers is kept
@@ -89,10 +130,8 @@ def in_a_row(
     :raises JobError: the deadline has passed; says what came back last from each
     """
     started = told = time.monotonic()
-    last: dict[Endpoint, str] = {}
-    evidence: dict[Endpoint, Evidence] = {
-        endpoint: Evidence(f"http://{endpoint.authority}{path}") for endpoint in endpoints
-    }
+    last: dict[Place, str] = {}
+    evidence: dict[Place, Evidence] = {endpoint: Evidence(endpoint.url(path)) for endpoint in endpoints}
     while time.monotonic() - started < timeout:
         for endpoint in endpoints:
             found = evidence[endpoint]
@@ -120,7 +159,7 @@ def in_a_row(
     raise JobError(f"No {successes} answers of 200 in a row within {timeout:.0f} s: {_answers(evidence, last)}.")
 
 
-def _answers(evidence: dict[Endpoint, Evidence], last: dict[Endpoint, str]) -> str:
+def _answers(evidence: dict[Place, Evidence], last: dict[Place, str]) -> str:
     return "; ".join(f"{found.url}: {last.get(endpoint, 'not tried')}" for endpoint, found in evidence.items())
 
 

@@ -10,7 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Cause(NamedTuple):
+    """Why an object is not ready, neither sentence with its full stop.
+
+    :ivar bool certain: no waiting mends it
+    """
+
+    message: str
+    fix: str
+    certain: bool = False
+
 
 #: States of a waiting container that no waiting mends without somebody's help.
 _HOPELESS_WAITING = {

@@ -25,6 +25,8 @@ class Right(NamedTuple):
 
     :ivar str where: ``cluster``, ``control-plane`` (Istio's and the gateways' namespaces) or ``application``
     :ivar tuple mechanisms: needed only where one of these decides which pods may run; empty for everywhere
+    :ivar str feature: needed only where this is asked for; empty for always
+    :ivar str subresource: of the kind, where the right is on that alone
     """
 
     api_version: str
@@ -32,7 +34,19 @@ class Right(NamedTuple):
     verbs: tuple[str, ...]
     where: str
     mechanisms: tuple[str, ...] = ()
+    feature: str = ""
+    subresource: str = ""
 
+    @property
+    def rule(self) -> dict[str, Any]:
+        """As a role says it."""
+        group, plural = group_resource(self.api_version, self.kind)
+        resource = "/".join(filter(None, (plural, self.subresource)))
+        return {"apiGroups": [group], "resources": [resource], "verbs": self.verbs}
+
+
+#: Features that need more than a run without them: the app is asked for through the API server's proxy.
+FROM_CLUSTER = "verify-from-cluster"
 
 RIGHTS: tuple[Right, ...] = (
     Right("v1", "Namespace", WRITE, "cluster"),
@@ -53,6 +67,8 @@ RIGHTS: tuple[Right, ...] = (
     Right("rbac.authorization.k8s.io/v1", "Role", OWN, "control-plane"),
     Right("rbac.authorization.k8s.io/v1", "RoleBinding", OWN, "control-plane"),
     Right("coordination.k8s.io/v1", "Lease", ("get", "create", "update", "delete"), "control-plane"),
+    Right("v1", "Event", ("list",), "control-plane"),
+    Right("v1", "Service", ("get",), "control-plane", feature=FROM_CLUSTER, subresource="proxy"),
     *(
         Right("v1", kind, ("list",), where)
         for kind in ("LimitRange", "ResourceQuota")
@@ -74,8 +90,8 @@ RIGHTS: tuple[Right, ...] = (
 )
 
 
-#: Mechanism -> the file that documents what it needs beside docs/rbac.yml.
-FILE_OF = {POLICY: "docs/rbac-psp.yml", CONSTRAINTS: "docs/rbac-scc.yml"}
+#: Mechanism or feature -> the file that documents what it needs beside docs/rbac.yml.
+FILE_OF = {POLICY: "docs/rbac-psp.yml", CONSTRAINTS: "docs/rbac-scc.yml", FROM_CLUSTER: "docs/rbac-proxy.yml"}
 
 #: Who may do all of this may create any role, and what it allows does not matter.
 ANY_ROLE: tuple[dict[str, str], ...] = tuple(
@@ -111,21 +127,22 @@ def reviews(
     applications: list[str],
     further: Iterable[dict[str, str]] = (),
     mechanism: str = "",
+    features: Iterable[str] = (),
 ) -> list[dict[str, str]]:
     """``resourceAttributes`` of the access reviews, one a verb, without those that a wider one covers.
 
     :arg further: attributes beside those of ``RIGHTS``
     :arg mechanism: how the cluster decides which pods may run
+    :arg features: those that the run asks for
     """
+    wanted = {"", *features}
     places = {"cluster": [""], "control-plane": control_plane, "application": applications}
     asked = [*further, *(of_rules(uses(mechanism)) if mechanism in USED else ())]
     for right in RIGHTS:
-        if right.mechanisms and mechanism not in right.mechanisms:
+        if right.feature not in wanted or (right.mechanisms and mechanism not in right.mechanisms):
             continue
-        group, resource = group_resource(right.api_version, right.kind)
-        rule = {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
         for namespace in places[right.where]:
-            asked += of_rules([rule], namespace)
+            asked += of_rules([right.rule], namespace)
     found = {tuple(sorted(attributes.items())): attributes for attributes in asked}
     return [attributes for attributes in found.values() if not _covered(attributes, found)]
 

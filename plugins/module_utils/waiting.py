@@ -42,12 +42,21 @@ class Waiter:
 
     :arg float timeout: seconds until the deadline, for everything together
     :arg say: called with a line of progress now and then
+    :arg explain: called then, and in the end, with a Service that has no address yet, for what the cluster knows of it
     """
 
-    def __init__(self, cluster: Cluster, timeout: float, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        timeout: float,
+        say: Callable[[str], None] = lambda line: None,
+        explain: Callable[[dict[str, Any]], readiness.Cause | None] = lambda service: None,
+    ) -> None:
         self._cluster = cluster
         self._timeout = timeout
         self._say = say
+        self._explain = explain
+        self._causes: dict[Identity, readiness.Cause] = {}
         self._events: queue.Queue = queue.Queue()
         self._stop = threading.Event()
         self._objects: dict[Identity, dict[str, Any]] = {}
@@ -82,9 +91,13 @@ class Waiter:
                     self._fail_if_hopeless(pending)
                 now = time.monotonic()
                 if now > deadline:
-                    raise JobError(f"Not ready after {self._timeout:.0f} s: {self._describe_all(pending)}.")
+                    self._look_for_causes(pending)
+                    fixes = " ".join(f"Fix: {self._causes[key].fix}." for key in pending if key in self._causes)
+                    message = f"Not ready after {self._timeout:.0f} s: {self._describe_all(pending)}. {fixes}"
+                    raise JobError(message.rstrip())
                 if now - last_line >= PROGRESS_EVERY:
                     last_line = now
+                    self._look_for_causes(pending)
                     self._say(f"{now - started:.0f} s: waiting for {self._describe_all(pending)}")
                 try:
                     event = self._events.get(timeout=min(1.0, max(0.01, deadline - now)))
@@ -166,6 +179,7 @@ class Waiter:
         state = readiness.progress(obj) if obj else "not there"
         pods = self._pods_of(obj) if obj and target[1] in WORKLOADS else []
         states = sorted({readiness.pod_state(pod) for pod in pods} - {""})
+        states += [self._causes[target].message] if target in self._causes else []
         return f"{target[1]} {name} ({'; '.join([state, *states])})"
 
     def _pods_of(self, workload: dict[str, Any]) -> list[dict[str, Any]]:
@@ -178,6 +192,22 @@ class Waiter:
             and labels.items() <= (obj["metadata"].get("labels") or {}).items()
             and not obj["metadata"].get("deletionTimestamp")
         ]
+
+    def _look_for_causes(self, pending: list[Identity]) -> None:
+        """Ask why Services have no address.
+
+        :raises JobError: one will certainly get none
+        """
+        for target in pending:
+            obj = self._objects.get(target)
+            if target[1] != "Service" or obj is None:
+                continue
+            cause = self._explain(obj)
+            self._causes.pop(target, None)
+            if cause:
+                self._causes[target] = cause
+            if self._counts(target, cause is not None and cause.certain, GRACE):
+                raise JobError(f"{reference(obj)} gets no address: {cause.message}. Fix: {cause.fix}.")
 
     def _fail_if_hopeless(self, pending: list[Identity]) -> None:
         for target in pending:

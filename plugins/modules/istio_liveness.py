@@ -12,6 +12,9 @@ short_description: Prove a mesh by requests through its gateway
 description:
   - Applies an application with its Gateway and VirtualService, waits for it and for the gateway, finds the gateway's
     address, and asks until it has answered 200 several times in a row.
+  - Where the gateway's Service keeps requests on the node where they arrive (C(externalTrafficPolicy) V(Local)), only
+    nodes that run a pod of it are asked. While a load balancer has no address, progress lines and the final message say
+    what the cluster's events and controllers tell of it; where its provider has refused one for good, the wait ends.
   - With O(echo_path), proves from what the application received that its sidecar was called by the gateway over mutual
     TLS.
 extends_documentation_fragment:
@@ -102,6 +105,18 @@ options:
   host_header:
     description: Value of the Host header, where the VirtualService is not for V(*).
     type: str
+  verify_from:
+    description:
+      - From where to ask. V(controller) is the machine on which the task runs, as users outside of the cluster would.
+      - V(cluster) sends the requests to the API server, whose proxy passes them on to a pod of the gateway. It is for
+        gateways that this machine cannot reach, such as behind an internal load balancer, and writes nothing. It proves
+        the gateway, the sidecar and the application, and not the way to the gateway; a load balancer's address is
+        waited for all the same. Needs the right to C(get) C(services/proxy) in the gateway's namespace.
+      - The API server passes O(host_header) on as it is. A proxy in front of the API server that chooses by that header
+        may not.
+    type: str
+    choices: [controller, cluster]
+    default: controller
   echo_path:
     description: Path under which the application echoes the X-Forwarded-Client-Cert header it received. No proof of
       mutual TLS is asked for if not given.
@@ -131,6 +146,11 @@ EXAMPLES = r"""
     chart_values: {ingress: {port: 30010}}
     namespace: liveness
     injection: manual
+
+- name: Behind an internal load balancer that this machine cannot reach
+  meshops.istio.istio_liveness:
+    manifests: "{{ manifests }}"
+    verify_from: cluster
 
 - name: Through a forwarded port
   meshops.istio.istio_liveness:
@@ -182,6 +202,11 @@ evidence:
       returned: always
       type: int
       sample: 3
+    asked_from:
+      description: O(verify_from). V(cluster) says that nothing in front of the gateway was tried.
+      returned: always
+      type: str
+      sample: controller
     mtls:
       description: SPIFFE identities of the application (C(by)) and of its caller (C(uri)), as the application was
         handed them.

@@ -39,6 +39,11 @@ options:
     type: str
     choices: [auto, PodSecurityPolicy, SecurityContextConstraints, PodSecurityAdmission]
     default: auto
+  verify_from:
+    description: From where M(meshops.istio.istio_liveness) will ask; V(cluster) needs a right of its own.
+    type: str
+    choices: [controller, cluster]
+    default: controller
   recommended_cpu:
     description: Processor time in cores below which the free room is warned of.
     type: str

@@ -13,7 +13,6 @@ import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, rights
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import group_resource
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import PROBED_NAMESPACE
 
@@ -29,6 +28,8 @@ PLACES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 HANDED_ON = "meshops-istio-handed-on"
 #: Mechanism of pod security -> how its file and roles are called.
 MECHANISMS = {POLICY: "psp", CONSTRAINTS: "scc"}
+#: Feature -> the same, and what it is.
+FEATURES = {rights.FROM_CLUSTER: ("proxy", "liveness_verify_from: cluster asks for the app")}
 
 HEADER = """\
 # Copyright: meshops.istio contributors
@@ -49,6 +50,15 @@ MECHANISM_HEADER = """\
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # What an account needs beside docs/rbac.yml where {mechanism} decides which pods may run.
+#
+# Made by tests/cluster/rbac.py from plugins/module_utils/rights.py; a test holds it equal to that.
+"""
+FEATURE_HEADER = """\
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What an account needs beside docs/rbac.yml where {feature}.
 #
 # Made by tests/cluster/rbac.py from plugins/module_utils/rights.py; a test holds it equal to that.
 """
@@ -74,13 +84,14 @@ def merged(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _rules(place: str, mechanism: str = "") -> list[dict[str, Any]]:
-    """Rights of one place; with a mechanism, those that only it needs."""
+def _rules(place: str, mechanism: str = "", feature: str = "") -> list[dict[str, Any]]:
+    """Rights of one place; with a mechanism or a feature, those that only it needs."""
     return [
-        {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
+        right.rule
         for right in rights.RIGHTS
-        for group, resource in [group_resource(right.api_version, right.kind)]
-        if right.where == place and (mechanism in right.mechanisms if mechanism else not right.mechanisms)
+        if right.where == place
+        and right.feature == feature
+        and (mechanism in right.mechanisms if mechanism else not right.mechanisms)
     ]
 
 
@@ -164,6 +175,15 @@ def mechanism_text(mechanism: str) -> str:
     return header + "".join(f"---\n{comment}{_dumped(document)}" for comment, document in documents)
 
 
+def feature_text(feature: str) -> str:
+    """The whole file of what a feature needs beside the others."""
+    short, description = FEATURES[feature]
+    name, (bound_in,) = f"meshops-istio-{short}", PLACES["control-plane"][2]
+    documents = [_role(name, merged(_rules("control-plane", feature=feature))), _binding(name, bound_in)]
+    header = FEATURE_HEADER.format(feature=description)
+    return header + "".join(f"---\n{_dumped(document)}" for document in documents)
+
+
 class _Dumper(yaml.SafeDumper):
     """YAML as people indent it; the innermost lists stay on a line."""
 
@@ -184,6 +204,7 @@ def _dumped(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110)
 
 
-def path(root: Path, mechanism: str = "") -> Path:
-    """Where it is, or where that of a mechanism is."""
-    return root / "docs" / (f"rbac-{MECHANISMS[mechanism]}.yml" if mechanism else "rbac.yml")
+def path(root: Path, what: str = "") -> Path:
+    """Where it is, or where that of a mechanism or feature is."""
+    short = MECHANISMS.get(what) or FEATURES.get(what, ("",))[0]
+    return root / "docs" / (f"rbac-{short}.yml" if short else "rbac.yml")

@@ -5,9 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import application, endpoint, manifests, probe
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    application,
+    endpoint,
+    exposure,
+    manifests,
+    probe,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel
@@ -26,6 +33,7 @@ ARGUMENT_SPEC = argument_spec(
         "path": {"type": "str", "default": "/healthz"},
         "host_header": {"type": "str"},
         "echo_path": {"type": "str"},
+        "verify_from": {"type": "str", "choices": ["controller", "cluster"], "default": "controller"},
         "successes": {"type": "int", "default": 3},
         "wait_timeout": {"type": "int", "default": 300},
     }
@@ -53,17 +61,19 @@ def run(task: Task) -> dict[str, Any]:
     if task.check_mode:
         return result
     service = _wait(task, cluster, plan, app.objects)
+    places, send = _places(task, cluster, service)
     found, evidence = probe.in_a_row(
-        _endpoints(task, cluster, service),
+        places,
         params["path"],
         params["host_header"],
         params["successes"],
         params["wait_timeout"],
         task.say,
+        send,
     )
-    result["evidence"] = probe.as_dict(evidence)
+    result["evidence"] = {**probe.as_dict(evidence), "asked_from": params["verify_from"]}
     if params["echo_path"]:
-        result["evidence"]["mtls"] = _mtls(params, found)
+        result["evidence"]["mtls"] = _mtls(params, found, send)
     return result
 
 
@@ -88,7 +98,8 @@ def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict
     pending = [key for key in app + gateways if key in changed or not is_ready(live[key])]
     if not params["address"] and not is_ready(live[service]):
         pending.append(service)
-    ready = Waiter(cluster, params["wait_timeout"], task.say).wait(pending) if pending else {}
+    waiter = Waiter(cluster, params["wait_timeout"], task.say, exposure.why_pending(cluster))
+    ready = waiter.wait(pending) if pending else {}
     return ready.get(service) or live[service]
 
 
@@ -99,6 +110,49 @@ def _namespace_and_name(text: str) -> tuple[str, str]:
     return namespace, name
 
 
+def _places(
+    task: Task, cluster: Cluster, service: dict[str, Any]
+) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
+    """Where to ask for the app, and how."""
+    params = task.params
+    if params["verify_from"] == "controller":
+        return list(_endpoints(task, cluster, service)), probe.get
+    if params["address"]:
+        raise JobError(
+            f"address: {params['address']} would not be asked from inside of the cluster. Set one of "
+            "liveness_verify_address and liveness_verify_from: cluster."
+        )
+    if not endpoint.has_port(service, params["port"]):
+        raise JobError(
+            f"Service {params['gateway_namespace']}/{params['gateway']} has no port named {params['port']} (its ports: "
+            f"{_port_names(service)}). Name another by liveness_verify_gateway_port."
+        )
+    place = endpoint.Proxied(cluster.host, params["gateway_namespace"], params["gateway"], params["port"])
+    return [place], probe.through(cluster)
+
+
+def _port_names(service: dict[str, Any]) -> str:
+    return ", ".join(port.get("name", str(port["port"])) for port in service["spec"].get("ports") or [])
+
+
+def _serving(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) -> set[str] | None:
+    """The nodes that answer for a Service that keeps requests on the node where they arrive; None for all.
+
+    :raises JobError: none does
+    """
+    selector = service["spec"].get("selector")
+    if not endpoint.keeps_local(service) or not selector:
+        return None
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    serving = endpoint.serving_nodes(cluster.list("v1", "Pod", params["gateway_namespace"], label_selector=labels))
+    if not serving:
+        raise JobError(
+            f"Service {params['gateway_namespace']}/{params['gateway']} has external_traffic_policy Local, and no node "
+            "runs a pod of it that is ready, so that none answers."
+        )
+    return serving
+
+
 def _endpoints(task: Task, cluster: Cluster, service: dict[str, Any]) -> list[endpoint.Endpoint]:
     params = task.params
     name = f"{params['gateway_namespace']}/{params['gateway']}"
@@ -107,34 +161,37 @@ def _endpoints(task: Task, cluster: Cluster, service: dict[str, Any]) -> list[en
         if not host or not port.isdigit():
             raise JobError(f"address: {params['address']} is not HOST:PORT.")
         return [endpoint.Endpoint(host.strip("[]"), int(port))]
-    nodes = cluster.list("v1", "Node") if service["spec"].get("type") == "NodePort" else []
-    found = endpoint.endpoints(service, params["port"], nodes)
+    nodes, serving = [], None
+    if service["spec"].get("type") == "NodePort":
+        nodes, serving = cluster.list("v1", "Node"), _serving(params, cluster, service)
+    found = endpoint.endpoints(service, params["port"], nodes, serving)
     if not found:
-        ports = ", ".join(port.get("name", str(port["port"])) for port in service["spec"].get("ports") or [])
         raise JobError(
             f"Service {name} of type {service['spec'].get('type')} cannot be reached from outside by a port named "
-            f"{params['port']} (its ports: {ports}). Expose it as NodePort or LoadBalancer (istio_helm_exposure), or "
-            "give the address that leads to it: liveness_verify_address."
+            f"{params['port']} (its ports: {_port_names(service)}). Expose it as NodePort or LoadBalancer "
+            "(istio_helm_exposure), ask from inside (liveness_verify_from: cluster), or give the address that leads to "
+            "it: liveness_verify_address."
         )
     return found
 
 
-def _mtls(params: dict[str, Any], found: endpoint.Endpoint) -> dict[str, str]:
+def _mtls(params: dict[str, Any], found: endpoint.Place, send: Callable[..., probe.Answer]) -> dict[str, str]:
     """The identities that the app's sidecar saw, taken from what the app was handed.
 
     :raises JobError: there are none: the request came to the app in plain text
     """
+    asked = found.url(params["echo_path"])
     try:
-        answer = probe.get(found, params["echo_path"], params["host_header"])
+        answer = send(found, params["echo_path"], params["host_header"])
     except OSError as error:
-        raise JobError(f"http://{found.authority}{params['echo_path']} did not answer: {error}.") from error
+        raise JobError(f"{asked} did not answer: {error}.") from error
     identities = probe.client_certificate(answer.body)
     if "uri" not in identities:
         raise JobError(
-            f"The request reached the app, but not over mutual TLS: http://{found.authority}{params['echo_path']} "
-            f"({answer.status}) echoes no X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off. Check "
-            "the namespace's label istio-injection or istio.io/rev and restart the app; set liveness_verify_echo_path "
-            "to '' for an app that echoes nothing."
+            f"The request reached the app, but not over mutual TLS: {asked} ({answer.status}) echoes no "
+            "X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off. Check the namespace's label "
+            "istio-injection or istio.io/rev and restart the app; set liveness_verify_echo_path to '' for an app that "
+            "echoes nothing."
         )
     expected = f"/ns/{params['gateway_namespace']}/sa/"
     if expected not in identities["uri"]:

@@ -26,6 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     namespaces,
     node_ports,
     pod_security,
+    providers,
     quotas,
     rights,
     service_ports,
@@ -52,6 +53,7 @@ ARGUMENT_SPEC = argument_spec(
             "choices": ["auto", pod_security.POLICY, pod_security.CONSTRAINTS, pod_security.ADMISSION],
             "default": "auto",
         },
+        "verify_from": {"type": "str", "choices": ["controller", "cluster"], "default": "controller"},
         "recommended_cpu": {"type": "str", "default": "4"},
         "recommended_memory": {"type": "str", "default": "8G"},
         "ignore": {"type": "list", "elements": "str", "default": []},
@@ -263,8 +265,10 @@ class Preflight:
         if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
             return
         mechanism = self.facts.get("pod_security", "")
-        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster), mechanism)
-        files = " and ".join(filter(None, ("docs/rbac.yml", rights.FILE_OF.get(mechanism))))
+        features = [rights.FROM_CLUSTER] if self.params["verify_from"] == "cluster" else []
+        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster), mechanism, features)
+        further = (rights.FILE_OF.get(what) for what in (mechanism, *features))
+        files = " and ".join(filter(None, ("docs/rbac.yml", *further)))
         refused = [
             attributes
             for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
@@ -371,12 +375,22 @@ class Preflight:
         self.findings += found
         if unsure:
             in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), unsure)
+        if seen.nodes is not None:
+            self._providers(seen.nodes)
         gateways = load_balancer.gateways_asking(self.releases)
         if gateways and seen.nodes is not None and seen.crds is not None:
             names = [crd["metadata"]["name"] for crd in seen.crds]
             now = datetime.now(timezone.utc)
             evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
             self.findings += load_balancer.findings(gateways, evidence)
+
+    def _providers(self, nodes: snapshot.Objects) -> None:
+        """Whether who gives addresses here can do what gateways ask for."""
+        try:
+            mesh.releases(exposure.provided(self.params, lambda: providers.of_cluster(self._served, nodes)))
+        except JobError as error:
+            fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
+            self.add("load-balancer-unable", "istio_helm_gateways", error.message, fix)
 
     def _ask_for_port(self, cluster: Cluster, pinned: mesh.NodePort) -> None:
         try:

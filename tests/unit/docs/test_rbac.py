@@ -12,10 +12,10 @@ from cluster import rbac
 from harness.playbooks import ROOT
 
 
-@pytest.mark.parametrize("mechanism", rbac.MECHANISMS)
-def test_the_file_is_what_the_table_says(mechanism: str) -> None:
+@pytest.mark.parametrize("what", [*rbac.MECHANISMS, *rbac.FEATURES])
+def test_the_file_is_what_the_table_says(what: str) -> None:
     """Write it anew by running this test with MESHOPS_WRITE_DOCS=1."""
-    wanted = rbac.mechanism_text(mechanism)
+    wanted = rbac.mechanism_text(what) if what in rbac.MECHANISMS else rbac.feature_text(what)
     if os.environ.get("MESHOPS_WRITE_DOCS") == "1":
-        rbac.path(ROOT, mechanism).write_text(wanted)
-    assert rbac.path(ROOT, mechanism).read_text() == wanted
+        rbac.path(ROOT, what).write_text(wanted)
+    assert rbac.path(ROOT, what).read_text() == wanted

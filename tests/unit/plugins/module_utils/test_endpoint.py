@@ -11,9 +11,13 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.endpoint import (
     Endpoint,
+    Proxied,
     endpoints,
+    has_port,
+    keeps_local,
     load_balancer_endpoints,
     node_endpoints,
+    serving_nodes,
 )
 
 
@@ -122,3 +126,47 @@ def test_the_type_of_the_service_decides(kind: str, expected: list[Endpoint]) ->
     """A LoadBalancer has node ports too, but these are not meant for outside."""
     found = endpoints(service(kind, [{"ip": "192.0.2.9"}]), "http2", [node(InternalIP="10.0.0.1")])
     assert found == expected
+
+
+def test_urls() -> None:
+    """Of a path and its query; through the API server by the name of the Service's port."""
+    assert Endpoint("2001:db8::1", 80).url("/a?b=c") == "http://[2001:db8::1]:80/a?b=c"
+    place = Proxied("https://192.0.2.9:6443", "istio-system", "in", "http2")
+    assert place.path("/a?b=c") == "/api/v1/namespaces/istio-system/services/http:in:http2/proxy/a?b=c"
+    assert place.url("/a") == "https://192.0.2.9:6443/api/v1/namespaces/istio-system/services/http:in:http2/proxy/a"
+
+
+def test_ports_by_name() -> None:
+    """As the API server's proxy wants them."""
+    assert has_port(service(), "http2")
+    assert not has_port(service(), "http")
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("Local", True), ("Cluster", False), (None, False)])
+def test_policy_of_traffic(policy: str | None, expected: bool) -> None:
+    """Kubernetes' default is Cluster."""
+    assert keeps_local({"spec": {"externalTrafficPolicy": policy} if policy else {}}) is expected
+
+
+def pod(node: str | None, ready: str = "True", **meta: Any) -> dict[str, Any]:
+    """A pod of the gateway."""
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    return {"metadata": {"name": "x", **meta}, "spec": {"nodeName": node} if node else {}, "status": status}
+
+
+def test_nodes_that_serve() -> None:
+    """Those with a pod that is ready, and not going."""
+    going = pod("d", deletionTimestamp="2026-11-22T12:00:00Z")
+    pods = [pod("a"), pod("a", "False"), pod("b", "False"), pod(None), going, pod("e")]
+    assert serving_nodes(pods) == {"a", "e"}
+
+
+@pytest.mark.parametrize(
+    ("serving", "expected"), [(None, ["10.0.0.1", "10.0.0.2"]), ({"b", "c"}, ["10.0.0.2"]), (set(), [])]
+)
+def test_only_nodes_that_serve(serving: set[str] | None, expected: list[str]) -> None:
+    """With externalTrafficPolicy Local; a node that serves and is not ready is none."""
+    nodes = [node(InternalIP="10.0.0.1"), node(InternalIP="10.0.0.2"), node("False", InternalIP="10.0.0.3")]
+    for name, each in zip("abc", nodes, strict=True):
+        each["metadata"] = {"name": name}
+    assert [found.host for found in endpoints(service(), "http2", nodes, serving)] == expected

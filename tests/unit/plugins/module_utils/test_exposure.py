@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import exposure, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import exposure, mesh, snapshot
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
 
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"
-OUTSIDE = "Invalid value: 99: provided port is not in the valid range. The range of valid ports is 30000-32767"
 
 
 class FakeCluster(Cluster):
@@ -218,17 +217,12 @@ def test_ports_of_an_installed_gateway_change() -> None:
     assert cluster.asked == ["Services", "port 30011"]
 
 
-@pytest.mark.parametrize(
-    ("refusal", "words"),
-    [(TAKEN, "is allocated already, by a Service that is being deleted"), (OUTSIDE, "range 30000-32767. Choose one")],
-)
-def test_port_of_which_only_the_api_server_knows(refusal: str, words: str) -> None:
-    """Its Service is going, or the port is outside the range."""
+def test_port_of_which_only_the_api_server_knows() -> None:
+    """Its Service is going."""
     cluster = FakeCluster()
-    cluster.refusals[30010] = refusal
-    with pytest.raises(JobError) as caught:
+    cluster.refusals[30010] = TAKEN
+    with pytest.raises(JobError, match="is allocated already, by a Service that is being deleted"):
         exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
-    assert words in caught.value.message
 
 
 def test_account_that_may_not_look() -> None:
@@ -248,3 +242,78 @@ def test_other_faults_are_not_swallowed() -> None:
     cluster.get = lambda *_arguments: (_ for _ in ()).throw(ApiError(500, "InternalError", "no"))  # type: ignore
     with pytest.raises(ApiError):
         found(cluster, {})
+
+
+# -- an address that does not come -------------------------------------------------------------------------------------
+
+PENDING = service("in", {"type": "LoadBalancer"}, "istio-system")
+WARNING = {
+    "metadata": {},
+    "type": "Warning",
+    "reason": "SyncLoadBalancerFailed",
+    "message": "quota",
+    "involvedObject": {"uid": None},
+}
+
+
+class Pending(FakeCluster):
+    """A cluster on which a Service waits.
+
+    :ivar events: what is said about it
+    """
+
+    def __init__(self, *events: dict[str, Any]) -> None:
+        super().__init__(
+            services=[{**PENDING, "metadata": {**PENDING["metadata"], "creationTimestamp": "2026-11-22T12:00:00Z"}}]
+        )
+        self.events = list(events)
+        self.selectors: list[str | None] = []
+
+    def list(self, _api_version: str, kind: str, *_where: Any, **options: Any) -> list[dict[str, Any]]:
+        """Events, and the rest."""
+        self._note(kind)
+        if kind == "Event":
+            self.selectors.append(options["field_selector"])
+        named = {"Event": self.events, "Service": self.services, "Node": [{"metadata": {"name": "a"}, **self.nodes[0]}]}
+        keep = options.get("keep") or (lambda obj: obj)
+        return [keep(obj) for obj in named.get(kind, [])]
+
+
+def test_events_are_enough() -> None:
+    """Where somebody spoke, nothing else is read."""
+    cluster = Pending(WARNING)
+    explain = exposure.why_pending(cluster)
+    assert cluster.asked == []
+    assert "says SyncLoadBalancerFailed: quota" in explain(PENDING).message
+    assert cluster.asked == ["Event"]
+    assert cluster.selectors == ["involvedObject.kind=Service,involvedObject.name=in"]
+
+
+def test_cluster_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody spoke: once in a while, as the lists are long."""
+    cluster = Pending()
+    explain = exposure.why_pending(cluster)
+    first = explain(PENDING)
+    assert "nothing here gives an address" in first.message
+    looked = ["Pod", "Service", "Node", "CustomResourceDefinition"]
+    assert sorted(cluster.asked) == sorted(["Event", *looked])
+    assert explain(PENDING) == first
+    assert cluster.asked.count("Pod") == 1
+    monkeypatch.setattr(exposure, "LOOK_EVERY", 0.0)
+    cluster.nodes = [{"spec": {"providerID": "gce://a/b/c"}}]
+    assert "Google Cloud" in explain(PENDING).message
+
+
+@pytest.mark.parametrize("forbidden", ["Event", "Pod", "Service", "Node", "CustomResourceDefinition"])
+def test_explanation_is_worth_no_failure(forbidden: str) -> None:
+    """An account may lack a right; the wait goes on."""
+    cluster = Pending()
+    cluster.forbidden.add(forbidden)
+    message = exposure.why_pending(cluster)(PENDING).message
+    assert ("why is not known" in message) == (forbidden != "Event")
+
+
+def test_server_that_is_down_is_worth_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come again."""
+    monkeypatch.setattr(snapshot.Reader, "addresses", lambda _self: (_ for _ in ()).throw(JobError("down")))
+    assert "why is not known" in exposure.why_pending(Pending())(PENDING).message

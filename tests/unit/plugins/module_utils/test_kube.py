@@ -337,6 +337,25 @@ def test_dropped_connection_is_tried_again(api: ApiServer, cluster: Cluster, clo
     assert len(api.asked) == 2
 
 
+def test_fetch(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """Whatever comes back, once, with the headers of our choice beside the credentials."""
+    api.answers(Reply(503, b"busy", {"Server": "istio-envoy"}))
+    status, headers, body = cluster.fetch("/proxy/healthz?a=b", {"Host": "www.example.com"}, 5.0)
+    assert (status, headers["server"], body) == (503, "istio-envoy", b"busy")
+    (asked,) = api.asked
+    assert (asked.path, asked.query) == ("/proxy/healthz", {"a": "b"})
+    assert asked.header("Host") == ["www.example.com"]
+    assert asked.header("Authorization") == ["Bearer token-1"]
+    assert clock.slept == []
+
+
+def test_fetch_without_a_server(clock: Clock) -> None:
+    """Is not tried again."""
+    with pytest.raises(Unreachable):
+        Cluster({"host": "http://127.0.0.1:1", "api_key": "x"}).fetch("/", {}, 1.0)
+    assert clock.slept == []
+
+
 def test_port_where_nothing_listens(clock: Clock) -> None:
     """Not tried again; the message names the address and what to check."""
     with socket.socket() as unused:

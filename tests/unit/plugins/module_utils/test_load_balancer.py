@@ -12,7 +12,14 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
-from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import CLOUDS, Evidence, evidence, findings
+from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import (
+    CLOUDS,
+    Evidence,
+    evidence,
+    findings,
+    guessed,
+    told,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -151,3 +158,108 @@ def test_cloud_whose_services_all_wait() -> None:
 def test_clouds_and_local_clusters_are_apart() -> None:
     """A scheme in both tables would be decided by chance."""
     assert not set(CLOUDS) & load_balancer.LOCAL_CLUSTERS
+
+
+# -- why a Service has none yet ----------------------------------------------------------------------------------------
+
+
+def waiting(**spec: Any) -> dict[str, Any]:
+    """A gateway's Service that has no address."""
+    return {"metadata": {"namespace": "istio-system", "name": "in", "uid": "u1"}, "spec": spec}
+
+
+def event(reason: str, message: str = "no", kind: str = "Warning", uid: str = "u1", **more: Any) -> dict[str, Any]:
+    """An event about it."""
+    return {
+        "metadata": {"creationTimestamp": "2026-11-22T12:00:00Z"},
+        "type": kind,
+        "reason": reason,
+        "message": message,
+        "involvedObject": {"uid": uid},
+        **more,
+    }
+
+
+ALLOCATION = event(
+    "AllocationFailed", 'Failed to allocate IP for "a/b": no available IPs', source={"component": "metallb-controller"}
+)
+
+
+def test_pool_without_an_address_2374() -> None:
+    """kind#2374: MetalLB has said that it has none, and does not try again by itself."""
+    cause = told(waiting(), [ALLOCATION])
+    assert cause is not None
+    assert cause.message == (
+        'metallb-controller says AllocationFailed: Failed to allocate IP for "a/b": no available IPs'
+    )
+    assert cause.certain
+    assert "ipaddresspools" in cause.fix
+
+
+def test_cloud_that_refuses_40324() -> None:
+    """istio#40324: its controller tries again, so that this may pass; its words are quoted, on a line and cut."""
+    words = "Error syncing load balancer:\n  AccessDenied. " + "x" * 999
+    cause = told(waiting(), [event("SyncLoadBalancerFailed", words, reportingComponent="service-controller")])
+    assert cause is not None
+    assert cause.message.startswith(
+        "service-controller says SyncLoadBalancerFailed: Error syncing load balancer: AccessDenied. xxx"
+    )
+    assert len(cause.message) < 500
+    assert not cause.certain
+    assert "rights, quotas" in cause.fix
+
+
+def test_newest_warning_counts() -> None:
+    """Events say when in different fields."""
+    events = [
+        event("B", lastTimestamp="2026-11-22T12:05:00Z"),
+        event("C", series={"lastObservedTime": "2026-11-22T12:09:00.123456Z"}),
+        event("A", eventTime="2026-11-22T12:03:00.000000Z"),
+        event("D"),
+    ]
+    cause = told(waiting(), events)
+    assert cause is not None
+    assert cause.message == "an event says C: no"
+    assert "istio_helm_exposure" in cause.fix
+
+
+@pytest.mark.parametrize("other", [event("EnsuringLoadBalancer", kind="Normal"), event("Old", uid="u0")])
+def test_events_that_are_no_warnings_about_it(other: dict[str, Any]) -> None:
+    """Progress, or an older Service of that name."""
+    assert told(waiting(), [other]) is None
+
+
+def test_class_that_nobody_serves() -> None:
+    """Cannot be known for certain: its controller may come."""
+    cause = told(waiting(loadBalancerClass="example.com/ours"), [])
+    assert cause is not None
+    assert "its class example.com/ours" in cause.message
+    assert not cause.certain
+    assert told(waiting(loadBalancerClass="example.com/ours"), [ALLOCATION]) != cause
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (None, "why is not known"),
+        (Evidence(), "nothing here gives an address"),
+        (Evidence(unknown=True), "of a provider of which nothing is known"),
+        (Evidence(clouds=["AWS"]), "the nodes are of AWS, whose controller has not complained"),
+        (Evidence(poolless=["MetalLB"]), "MetalLB has no pool of addresses"),
+        (Evidence(providers=["MetalLB"], clouds=["OpenStack"]), "addresses are given here (MetalLB)"),
+        (Evidence(providers=["Service istio-system/in has an address"]), "nothing here gives an address"),
+        (Evidence(providers=["Service shop/in has an address"]), "addresses are given here (Service shop/in has"),
+    ],
+)
+def test_guess_1494(seen: Evidence | None, words: str) -> None:
+    """uds-core#1494: where nobody spoke, what the cluster is tells what is likely; never for certain."""
+    cause = guessed(waiting(), seen)
+    assert words in cause.message
+    assert not cause.certain
+    assert not cause.message.endswith(".")
+    assert not cause.fix.endswith(".")
+
+
+def test_every_final_warning_has_a_fix() -> None:
+    """A run that ends early must say what to do."""
+    assert set(load_balancer.WARNINGS) >= load_balancer.FINAL_WARNINGS

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import probe
-from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.probe import (
     Answer,
     Evidence,
@@ -22,6 +25,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.probe import (
     client_certificate,
     get,
     in_a_row,
+    through,
 )
 
 ONE = Endpoint("192.0.2.1", 30080)
@@ -232,3 +236,77 @@ def test_no_answer_is_an_os_error() -> None:
         port = server.server_port
     with pytest.raises(OSError, match="refused"):
         get(Endpoint("127.0.0.1", port), "/")
+
+
+# -- through the API server --------------------------------------------------------------------------------------------
+
+PLACE = Proxied("https://192.0.2.9:6443", "istio-system", "in", "http2")
+
+
+class FakeCluster(Cluster):
+    """An API server that passes requests on, or has an answer of its own."""
+
+    def __init__(self, status: int = 200, body: bytes = b"ok", fault: Exception | None = None) -> None:
+        self.answer = (status, {"server": "istio-envoy"}, body)
+        self.fault = fault
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:
+        """One answer."""
+        assert timeout == probe.REQUEST_TIMEOUT
+        self.asked.append((path, headers))
+        if self.fault:
+            raise self.fault
+        return self.answer
+
+
+def status_object(code: int, message: str) -> bytes:
+    """What an API server itself says."""
+    return json.dumps({"kind": "Status", "code": code, "reason": "x", "message": message}).encode()
+
+
+@pytest.mark.parametrize("host", [None, "www.example.com"])
+def test_request_through_the_api_server(host: str | None) -> None:
+    """The gateway's answer is handed on as it is; the API server passes the Host header on."""
+    cluster = FakeCluster(404, b"nothing\xff")
+    answer = through(cluster)(PLACE, "/healthz?a=b", host)
+    assert (answer.status, answer.body, answer.headers["server"]) == (404, "nothing\ufffd", "istio-envoy")
+    ((path, headers),) = cluster.asked
+    assert path == "/api/v1/namespaces/istio-system/services/http:in:http2/proxy/healthz?a=b"
+    assert headers.get("Host") == host
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        (FakeCluster(503, status_object(503, "no endpoints available")), "the API server answers 503: no endpoints"),
+        (FakeCluster(fault=Unreachable("cannot be reached")), "cannot be reached"),
+    ],
+)
+def test_api_server_that_cannot_pass_it_on(cluster: FakeCluster, words: str) -> None:
+    """It may soon: the next try is another."""
+    with pytest.raises(OSError, match=words):
+        through(cluster)(PLACE, "/healthz", None)
+    with pytest.raises(JobError, match=f"^No 3 answers of 200 in a row within 0 s: {PLACE.url('/healthz')}: .*{words}"):
+        in_a_row([PLACE], "/healthz", None, 3, 0.1, lambda line: None, through(cluster))
+
+
+def test_api_server_that_does_not_want_to() -> None:
+    """A right that is missing does not come by waiting: the message names the file that has it."""
+    cluster = FakeCluster(403, status_object(403, 'cannot get resource "services/proxy"'))
+    with pytest.raises(JobError, match=r'services/proxy"\. Bind the role of docs/rbac-proxy\.yml'):
+        in_a_row([PLACE], "/healthz", None, 3, 5.0, lambda line: None, through(cluster))
+    assert len(cluster.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"RBAC: access denied", b"[]", b'{"kind": "Other"}'])
+def test_refusal_of_the_mesh_is_no_refusal_of_the_api_server(body: bytes) -> None:
+    """An AuthorizationPolicy answers 403 too."""
+    assert through(FakeCluster(403, body))(PLACE, "/healthz", None).status == 403
+
+
+def test_evidence_of_a_request_through_the_api_server() -> None:
+    """Its URL is what can be typed again, with kubectl get --raw."""
+    found: Any
+    found, evidence = in_a_row([PLACE], "/healthz", None, 2, 5.0, lambda line: None, through(FakeCluster()))
+    assert (found, evidence.url) == (PLACE, PLACE.url("/healthz"))

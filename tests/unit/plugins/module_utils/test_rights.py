@@ -234,3 +234,12 @@ def test_nobody_must_hold_the_nodes_privileges() -> None:
     """Istio CNI is asked for by few, and its policy allows everything."""
     names = [name for rule in uses(POLICY) for name in rule["resourceNames"]]
     assert names == ["istio-baseline", "istio"]
+
+
+def test_proxy_only_where_it_is_used() -> None:
+    """Who asks from outside needs no right to the API server's proxy."""
+    asked = {**attributes("get", "", "services", subresource="proxy"), "namespace": "istio-system"}
+    assert asked not in reviews(CONTROL_PLANE, APPLICATIONS)
+    found = reviews(CONTROL_PLANE, APPLICATIONS, features=[rights.FROM_CLUSTER])
+    assert asked in found
+    assert len(found) == len(reviews(CONTROL_PLANE, APPLICATIONS)) + len(CONTROL_PLANE)

@@ -160,3 +160,14 @@ def test_every_kind_that_is_trimmed_is_read() -> None:
     cluster = FakeCluster()
     read(cluster)
     assert set(snapshot.KEPT) <= {kind for kind, _namespace in cluster.asked}
+
+
+def test_only_what_tells_of_addresses() -> None:
+    """A run that waits for one needs nothing else."""
+    cluster = FakeCluster(
+        CustomResourceDefinition=[named("ipaddresspools.metallb.io")], IPAddressPool=[named("a", "b")]
+    )
+    found = Reader(cluster, [], []).addresses()  # type: ignore[arg-type]
+    kinds = ["CustomResourceDefinition", "IPAddressPool", "Node", "Pod", "Service"]
+    assert sorted(kind for kind, _namespace in cluster.asked) == kinds
+    assert (found.pools, found.services) == ({"MetalLB": 1}, [])

@@ -16,6 +16,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import waiting
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 SOON = 0.2  # seconds: a deadline that is to pass
@@ -417,3 +418,91 @@ def test_targets_may_be_an_iterator() -> None:
     """They are gone through more than once."""
     waiter = Waiter(FakeCluster(Deployment=[[deployment(1)]]), LATE)  # type: ignore[arg-type]
     assert set(waiter.wait(identity(one) for one in [deployment(1)])) == {ISTIOD}
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+SERVICE: Identity = ("v1", "Service", "istio-system", "in")
+A_LIST_LATER = 0.8  # seconds: a deadline after the second list, which comes 0.5 s after a watch that ends
+
+
+def balanced(*ingress: dict[str, str]) -> dict[str, Any]:
+    """A Service of type LoadBalancer."""
+    meta = {"name": SERVICE[3], "namespace": SERVICE[2]}
+    status = {"loadBalancer": {"ingress": list(ingress)}}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"type": "LoadBalancer"}, "status": status}
+
+
+class Explains:
+    """Gives causes in turn, the last one again and again."""
+
+    def __init__(self, *causes: Cause | None) -> None:
+        self.causes = list(causes)
+        self.asked = 0
+
+    def __call__(self, _service: dict[str, Any]) -> Cause | None:
+        """One cause."""
+        self.asked += 1
+        return self.causes.pop(0) if len(self.causes) > 1 else self.causes[0]
+
+
+def wait_for_address(
+    explain: Explains, timeout: float = SOON, ingress: tuple[dict[str, str], ...] = ()
+) -> tuple[str, list[str]]:
+    """Wait. :returns: the message of the failure, and the lines of progress"""
+    lines: list[str] = []
+    cluster = FakeCluster(Service=[[balanced(*ingress)]])
+    try:
+        Waiter(cluster, timeout, lines.append, explain).wait([SERVICE])  # type: ignore[arg-type]
+    except JobError as error:
+        return error.message, lines
+    return "", lines
+
+
+def test_address_that_comes_is_not_explained() -> None:
+    """Nothing is read for it."""
+    explain = Explains(Cause("never", "mind"))
+    assert wait_for_address(explain, LATE, ({"hostname": "a.elb.example.com"},)) == ("", [])
+    assert explain.asked == 0
+
+
+def test_pending_address_is_explained_40324(monkeypatch: pytest.MonkeyPatch) -> None:
+    """istio#40324: while it is waited for, and in the end, with the fix."""
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.05)
+    message, lines = wait_for_address(Explains(Cause("nothing here gives an address", "use node ports")), A_LIST_LATER)
+    assert lines[0].endswith("waiting for Service istio-system/in (no address yet; nothing here gives an address)")
+    assert message == (
+        "Not ready after 1 s: Service istio-system/in (no address yet; nothing here gives an address). "
+        "Fix: use node ports."
+    )
+
+
+def test_explanation_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the last one is told."""
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.05)
+    message, lines = wait_for_address(Explains(Cause("quota", "raise it"), None), A_LIST_LATER)
+    assert "quota" in lines[0]
+    assert message == "Not ready after 1 s: Service istio-system/in (no address yet)."
+
+
+def test_refused_address_ends_the_wait_2374(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kind#2374: after a time of grace, in which a pool may be made."""
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.02)
+    monkeypatch.setattr(waiting, "GRACE", 0.1)
+    explain = Explains(Cause("metallb says AllocationFailed: no available IPs", "add addresses", certain=True))
+    started = time.monotonic()
+    message, lines = wait_for_address(explain, LATE)
+    assert 0.1 <= time.monotonic() - started < LATE / 2
+    assert lines != []
+    assert message == (
+        "Service istio-system/in gets no address: metallb says AllocationFailed: no available IPs. Fix: add addresses."
+    )
+
+
+def test_refusal_that_is_mended_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of grace begins anew."""
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.02)
+    monkeypatch.setattr(waiting, "GRACE", 0.1)
+    refused = Cause("AllocationFailed", "add addresses", certain=True)
+    message, _lines = wait_for_address(Explains(refused, refused, None, refused, None), SOON)
+    assert message.startswith("Not ready after")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint
+from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
@@ -55,11 +55,21 @@ def gateway_service(kind: str = "NodePort", **status: Any) -> dict[str, Any]:
     }
 
 
+BOTH = [Endpoint("192.0.2.10", 30010), Endpoint("192.0.2.11", 30010)]
 NODE = {
     "metadata": {"name": "a"},
     "status": {
         "conditions": [{"type": "Ready", "status": "True"}],
         "addresses": [{"type": "InternalIP", "address": "192.0.2.10"}],
+    },
+}
+
+
+NODE_B = {
+    "metadata": {"name": "b"},
+    "status": {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "addresses": [{"type": "InternalIP", "address": "192.0.2.11"}],
     },
 }
 
@@ -73,6 +83,9 @@ class World:
         self.asked: list[tuple[Any, ...]] = []
         self.body = XFCC.format(namespace="istio-system")
         self.after_wait: dict[Identity, dict[str, Any]] = {}
+        self.pods: list[dict[str, Any]] = []
+        self.send: Any = None
+        self.host = "https://192.0.2.9:6443"
 
     def namespaced(self, _obj: dict[str, Any]) -> bool:
         """All that is used here."""
@@ -82,10 +95,15 @@ class World:
         """One object."""
         return self.objects.get((api_version, kind, namespace, name))
 
-    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
-        """The nodes."""
-        assert (api_version, kind) == ("v1", "Node")
-        return [NODE]
+    def list(self, api_version: str, kind: str, *_where: str, **options: str) -> list[dict[str, Any]]:
+        """The nodes, or a gateway's pods."""
+        self.log += [f"list {kind} {options}"] if options else []
+        return {("v1", "Node"): [NODE, NODE_B], ("v1", "Pod"): self.pods}[api_version, kind]
+
+    def fetch(self, path: str, headers: dict[str, str], _timeout: float) -> tuple[int, dict[str, str], bytes]:
+        """Through the API server's proxy."""
+        self.asked.append((path, headers))
+        return 200, {"server": "istio-envoy"}, self.body.encode()
 
     def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "") -> dict[str, Any]:
         """Store."""
@@ -112,12 +130,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             return {key: found.after_wait.get(key) or found.objects[key] for key in keys}
 
     def in_a_row(
-        endpoints: list[Endpoint], path: str, host: str | None, successes: int, timeout: float, _say: Any
-    ) -> tuple[Endpoint, Evidence]:
+        endpoints: list[Place], path: str, host: str | None, successes: int, timeout: float, _say: Any, send: Any
+    ) -> tuple[Place, Evidence]:
         found.asked.append((endpoints, path, host, successes, timeout))
-        return endpoints[0], Evidence(
-            f"http://{endpoints[0].authority}{path}", 200, "istio-envoy", [1.0] * successes, successes
-        )
+        found.send = send
+        return endpoints[0], Evidence(endpoints[0].url(path), 200, "istio-envoy", [1.0] * successes, successes)
 
     def get(endpoint: Endpoint, path: str, host: str | None) -> Answer:
         found.asked.append((endpoint, path, host))
@@ -142,7 +159,7 @@ def test_first_run(world: World) -> None:
     """The application is applied, waited for, and asked through the gateway's node port."""
     result = run()
     assert world.log == ["apply ConfigMap app", "apply Deployment app", "wait for Deployment liveness/app"]
-    assert world.asked == [([Endpoint("192.0.2.10", 30010)], "/healthz", None, 3, 300)]
+    assert world.asked == [(BOTH, "/healthz", None, 3, 300)]
     assert result == {
         "changed": True,
         "objects": ["Deployment liveness/app", "ConfigMap liveness/app"],
@@ -152,6 +169,7 @@ def test_first_run(world: World) -> None:
             "server": "istio-envoy",
             "latencies_ms": [1.0, 1.0, 1.0],
             "tries": 3,
+            "asked_from": "controller",
         },
     }
 
@@ -267,7 +285,7 @@ def test_mutual_tls_is_proven(world: World) -> None:
         "uri": "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway",
     }
     assert world.asked == [
-        ([Endpoint("192.0.2.10", 30010)], "/ok", "a.example.com", 2, 300),
+        (BOTH, "/ok", "a.example.com", 2, 300),
         (Endpoint("192.0.2.10", 30010), "/header?key=X-Forwarded-Client-Cert", "a.example.com"),
     ]
 
@@ -297,3 +315,74 @@ def test_application_that_does_not_echo(world: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr(liveness.probe, "get", refuse)
     with pytest.raises(JobError, match=r"^http://192\.0\.2\.10:30010/echo did not answer: connection reset\.$"):
         run(echo_path="/echo")
+
+
+# -- nodes that keep requests to themselves ----------------------------------------------------------------------------
+
+
+def local_service() -> dict[str, Any]:
+    """The gateway's Service with externalTrafficPolicy Local."""
+    service = gateway_service()
+    service["spec"].update(externalTrafficPolicy="Local", selector={"app": "in", "istio": "ingressgateway"})
+    return service
+
+
+def pod(node: str, ready: str = "True") -> dict[str, Any]:
+    """A pod of the gateway."""
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    return {"metadata": {"name": f"in-{node}"}, "spec": {"nodeName": node}, "status": status}
+
+
+def test_only_nodes_with_a_ready_gateway_pod_are_asked(world: World) -> None:
+    """externalTrafficPolicy Local: a node without a pod of the gateway drops what comes to it."""
+    world.objects[identity(gateway_service())] = local_service()
+    world.pods = [pod("a", "False"), pod("b")]
+    run(manifests=[])
+    assert world.asked[0][0] == [Endpoint("192.0.2.11", 30010)]
+    assert world.log == ["list Pod {'label_selector': 'app=in,istio=ingressgateway'}"]
+
+
+def test_no_node_answers(world: World) -> None:
+    """The message says why none is asked."""
+    world.objects[identity(gateway_service())] = local_service()
+    world.pods = [pod("a", "False")]
+    with pytest.raises(JobError, match=r"has external_traffic_policy Local, and no node runs a pod of it"):
+        run(manifests=[])
+
+
+def test_pods_are_not_read_for_other_services(world: World) -> None:
+    """Every node passes requests on."""
+    run(manifests=[])
+    assert world.log == []
+
+
+# -- from inside of the cluster ----------------------------------------------------------------------------------------
+
+PROXY = "/api/v1/namespaces/istio-system/services/http:istio-ingressgateway:http2/proxy"
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
+def test_private_gateway_is_asked_through_the_api_server(kind: str, world: World) -> None:
+    """Whatever its type; the evidence says so, and mutual TLS is proven in the same way."""
+    ingress = {"ingress": [{"ip": "10.0.0.9"}]}
+    world.objects[identity(gateway_service())] = gateway_service(kind, loadBalancer=ingress)
+    result = run(manifests=[], verify_from="cluster", echo_path="/header?key=X", host_header="a.example.com")
+    assert world.asked == [
+        ([Proxied(world.host, "istio-system", "istio-ingressgateway", "http2")], "/healthz", "a.example.com", 3, 300),
+        (f"{PROXY}/header?key=X", {"Accept": "*/*", "Host": "a.example.com"}),
+    ]
+    assert result["evidence"]["url"] == f"{world.host}{PROXY}/healthz"
+    assert result["evidence"]["asked_from"] == "cluster"
+    assert result["evidence"]["mtls"]["uri"].endswith("/sa/istio-ingressgateway")
+
+
+def test_private_gateway_without_the_port(world: World) -> None:
+    """Its ports are named."""
+    with pytest.raises(JobError, match=r"has no port named http \(its ports: http2, 443\)\. Name another by"):
+        run(manifests=[], verify_from="cluster", port="http")
+
+
+def test_address_is_not_asked_from_inside(world: World) -> None:
+    """Who gives both means one of them."""
+    with pytest.raises(JobError, match=r"^address: 192\.0\.2\.1:80 would not be asked from inside of the cluster\."):
+        run(manifests=[], verify_from="cluster", address="192.0.2.1:80")

@@ -686,3 +686,37 @@ def test_platform_of_the_charts(cluster: FakeCluster, options: dict[str, Any], m
     cluster.groups["security.openshift.io"] = "v1"
     assert [code for code, *_rest in found(options)] == ["istio-cni-missing"]
     assert all(values["global"]["platform"] == "openshift" for values in seen)
+
+
+# -- load balancers that are asked for something -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provider", "gateway", "given", "codes"),
+    [
+        ("azure:///a", {"internal": True, "load_balancer_ip": "10.0.0.9"}, {}, []),
+        ("strange://a", {"internal": True}, {}, ["load-balancer-unable"]),
+        ("strange://a", {"internal": True}, {"provider": "azure"}, []),
+        ("strange://a", {"load_balancer_ip": "10.0.0.9"}, {}, []),
+        ("aws:///a", {"load_balancer_ip": "10.0.0.9"}, {}, ["load-balancer-unable"]),
+        ("aws:///a", {"internal": True, "load_balancer_class": "example.com/ours"}, {}, ["load-balancer-unable"]),
+        ("strange://a", {"internal": True, "load_balancer_class": "service.k8s.aws/nlb"}, {}, []),
+    ],
+)
+def test_provider_that_is_unable(
+    provider: str, gateway: dict[str, Any], given: dict[str, Any], codes: list[str], cluster: FakeCluster, options: Any
+) -> None:
+    """Told before the first role writes, by what has been read anyway."""
+    cluster.objects["Node"][0]["spec"]["providerID"] = provider
+    gateways = [{"name": "edge", "type": "LoadBalancer", **gateway}]
+    assert [code for code, *_rest in found({**options, **given, "gateways": gateways})] == codes
+    assert cluster.listed.count("Node") == 1
+
+
+def test_asking_from_inside_needs_the_proxy(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """And the finding names the file that has the right."""
+    cluster.forbidden = {("get", "services", "istio-system")}
+    assert found(options) == []
+    given = {**options, "verify_from": "cluster"}
+    assert found(given) == [("right-missing", "get services/proxy", "is not allowed in namespace istio-system.")]
+    assert "docs/rbac-proxy.yml" in str(run(given))
