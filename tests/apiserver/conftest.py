@@ -76,3 +76,10 @@ def openshift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
     """Yield one of today that serves OpenShift's SecurityContextConstraints; nobody enforces them."""
     with bed("openshift", TODAY, tmp_path_factory.mktemp("home"), "--crd=securitycontextconstraints") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
+    """Yield one of today on which Services of type LoadBalancer get a host name."""
+    with bed("aws", TODAY, tmp_path_factory.mktemp("home"), "--load-balancer-hostname") as found:
+        yield found

@@ -183,6 +183,26 @@ def test_openshift_kinds_are_served_with_their_schema(openshift):
         openshift.kubectl("delete", "securitycontextconstraints", "bed")
 
 
+def test_a_service_gets_a_host_name_from_the_played_cloud_and_others_do_not(aws):
+    ingress = "jsonpath={.status.loadBalancer.ingress[0].hostname}"
+    kinds = {"front": {"type": "LoadBalancer"}, "node": {"type": "NodePort"}}
+    kinds["other"] = {"type": "LoadBalancer", "loadBalancerClass": "example.com/other"}
+    with aws.namespace() as namespace, aws.asked() as asked:
+        for name, spec in kinds.items():
+            metadata = {"name": name, "namespace": namespace}
+            aws.apply(
+                {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}], **spec}}
+            )
+        front = ("service/front", "--namespace", namespace)
+        aws.kubectl("wait", *front, f"--for={ingress}", "--timeout=30s")
+        (name,) = aws.get(*front)["status"]["loadBalancer"]["ingress"]
+        assert list(name) == ["hostname"]
+        assert name["hostname"].endswith(".amazonaws.example")
+        for other in ("node", "other"):
+            assert aws.get(f"service/{other}", "--namespace", namespace)["status"] == {"loadBalancer": {}}
+    assert len([write for write in asked.writes if "/services/" in write]) == 3  # its own writes are the system's
+
+
 def test_a_webhook_that_nobody_serves_fails_at_once(today):
     with today.namespace() as namespace:
         labels = {"kubernetes.io/metadata.name": namespace}

@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(HERE.parent)] + [p for p in sys.path if Path(p or ".").resolve() != HERE]
 
 from testbed import (  # noqa: E402
+    additions,
     artifacts,
     bed,
     cluster,
@@ -42,12 +43,18 @@ def up(args: argparse.Namespace) -> None:
     kubeconfig = Path(args.kubeconfig or own.kubeconfig).absolute()
     vars_file = Path(args.vars or own.vars_file).absolute()
     settings = control_plane_settings(args)
+    added = kind_additions(args)
     bed.prepare()
     with caches.lock(own.lock):
         own.directory.mkdir(exist_ok=True)
-        note = (
-            control_plane_up(own, settings, kubeconfig, vars_file) if settings else kind_up(own, kubeconfig, vars_file)
-        )
+        if settings:
+            note, variables = control_plane_up(own, settings, kubeconfig)
+        else:
+            note, variables = kind_up(own, added, kubeconfig)
+        if args.helm3:
+            helm = artifacts.collect_tools(caches.Cache(), Phases(1), "build", ("helm3",)) / "helm3"
+            variables["istio_helm_helm_binary"] = str(helm)
+        inventory.write(vars_file, variables, own.cluster)
     tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; {note}")
     tell(f"variables for Ansible: {vars_file}")
     print(f"export KUBECONFIG={kubeconfig} PATH={bed.bin_directory()}:$PATH")
@@ -59,17 +66,28 @@ def control_plane_settings(args: argparse.Namespace) -> programs.Settings | None
     :raises BedError: it cannot be, or is asked of a kind cluster
     """
     asked = {"nodes": args.nodes, "psp": args.psp or None, "pod_security": args.pod_security}
-    asked["crds"] = tuple(args.crd) or None
+    asked |= {"crds": tuple(args.crd) or None, "load_balancer_hostname": args.load_balancer_hostname or None}
     asked = {name: value for name, value in asked.items() if value is not None}
     if args.control_plane:
         return programs.Settings(args.control_plane, **asked)
     if asked:
-        raise BedError("--nodes, --psp, --pod-security and --crd are for a --control-plane")
+        raise BedError("--nodes, --psp, --pod-security, --crd and --load-balancer-hostname are for a --control-plane")
     return None
 
 
-def control_plane_up(own: Bed, settings: programs.Settings, kubeconfig: Path, vars_file: Path) -> str:
-    """Makes a control plane alone, or finds it up, and writes what callers need; returns what it is."""
+def kind_additions(args: argparse.Namespace) -> list[str]:
+    """What is to be added to a kind cluster.
+
+    :raises BedError: it is asked of a control plane alone
+    """
+    asked = [name for name in additions.ADDITIONS if getattr(args, name.replace("-", "_"))]
+    if asked and args.control_plane:
+        raise BedError(f"{' and '.join(f'--{name}' for name in asked)}: only for a kind cluster")
+    return asked
+
+
+def control_plane_up(own: Bed, settings: programs.Settings, kubeconfig: Path) -> tuple[str, dict]:
+    """Makes a control plane alone, or finds it up; returns what it is, and the variables of a run against it."""
     if (own.directory / "kind.json").exists():
         raise BedError(f"{own.name} is a kind cluster; `down --name {own.name}` first, or choose another name")
     state = controlplane.up(own, settings, caches.Cache(), tell)
@@ -83,24 +101,26 @@ def control_plane_up(own: Bed, settings: programs.Settings, kubeconfig: Path, va
         Path(state["charts"]),
         versions.istio_for(settings.version),
     )
-    inventory.write(vars_file, variables, own.cluster)
-    return f"it is {settings}"
+    return f"it is {settings}", variables
 
 
-def kind_up(own: Bed, kubeconfig: Path, vars_file: Path) -> str:
-    """Makes a kind cluster, or finds it up, and writes what callers need; returns where its node is."""
+def kind_up(own: Bed, added: list[str], kubeconfig: Path) -> tuple[str, dict]:
+    """Makes a kind cluster, or finds it up; returns where its node is, and the variables of a run against it."""
     if controlplane.is_one(own):
         raise BedError(f"{own.name} is a control plane alone; `down --name {own.name}` first, or choose another name")
     state = revive(own) or make(own)
+    additions.add(additions.Site(own, caches.Cache(), state["source"]), added)
+    state = cluster.read_state(own)
     if kubeconfig != own.kubeconfig:
         cluster.export_kubeconfig(own, bed.bin_directory() / "kind", kubeconfig)
         remember(own, state, kubeconfig)
     charts = Path(state["charts"])
     variables = inventory.ansible_vars(state["source"], kubeconfig, own.context, bed.bin_directory(), charts)
-    inventory.write(vars_file, variables, own.cluster)
+    if "air-gap" in state.get("additions", []):
+        variables |= additions.air_gap_variables(caches.Cache(), charts)
     if state["source"] == "build" and state["node_image"] != nodeimage.name():
         tell("note: this cluster is of an older bed; `down` and `up` renew it")
-    return f"its node is {cluster.node_address(own)}"
+    return f"its node is {cluster.node_address(own)}", variables
 
 
 def remember(own: Bed, state: dict, kubeconfig: Path) -> None:
@@ -250,10 +270,12 @@ def load_images(args: argparse.Namespace) -> None:
         print(f"{image}: {outcome}")
 
 
-def tools(_args: argparse.Namespace) -> None:
-    """Builds or finds helm, istioctl and kubectl, and prints where they are."""
+def tools(args: argparse.Namespace) -> None:
+    """Builds or finds helm, istioctl and kubectl, or those that are named, and prints where they are."""
     source = "registry" if engine.info() and engine.source() == "registry" else "build"
-    names = ("helm", "istioctl", "kubectl")
+    names = tuple(args.names) or ("helm", "istioctl", "kubectl")
+    if unknown := set(names) - set(artifacts.TOOLS) - {"helm3"}:
+        raise BedError(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(artifacts.TOOLS)} and helm3")
     print(artifacts.collect_tools(caches.Cache(), Phases(len(names)), source, names))
 
 
@@ -304,6 +326,12 @@ def parser() -> argparse.ArgumentParser:
     by_name = commands.choices
     by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")
     by_name["up"].add_argument("--vars", metavar="FILE", help="where to write variables for Ansible (likewise)")
+    by_name["up"].add_argument(
+        "--helm3", action="store_true", help="the variables name Helm 3 (helm3) instead of Helm 4"
+    )
+    on_kind = by_name["up"].add_argument_group("added to a kind cluster")
+    for name, function in additions.ADDITIONS.items():
+        on_kind.add_argument(f"--{name}", action="store_true", help=function.__doc__.splitlines()[0])
     alone = by_name["up"].add_argument_group("a control plane alone, with kwok's nodes, instead of kind")
     alone.add_argument(
         "--control-plane",
@@ -326,12 +354,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="CRD",
         help=f"a definition to apply: a file, or {' or '.join(versions.CRDS)} (OpenShift's); may be repeated",
     )
+    alone.add_argument(
+        "--load-balancer-hostname",
+        action="store_true",
+        help="Services of type LoadBalancer get a host name, as AWS gives one",
+    )
     by_name["down"].add_argument("--all", action="store_true", help="all of this checkout's, the network, our dockerd")
     by_name["load-images"].add_argument(
         "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: the bed's)"
     )
     for function in (status, tools, build_programs, clean_cache):
         command(function)
+    by_name["tools"].add_argument("names", nargs="*", metavar="TOOL", help="default: helm istioctl kubectl")
     by_name["build-programs"].add_argument(
         "kubernetes", nargs="*", metavar="VERSION", help=f"default: {versions.KUBERNETES}"
     )

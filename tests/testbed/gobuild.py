@@ -103,6 +103,7 @@ def go_mod(build: GoBuild, upstream: str) -> str:
             new = f"{old} v0.{build.version.removeprefix('v1.')}"  # Kubernetes v1.37.2 has its parts as v0.37.2
         if not new.startswith("."):
             lines.append(f"replace {old} => {new}")
+    lines += [f"replace {module} => ./{directory}" for module, directory in build.stand_ins.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -111,12 +112,14 @@ def inputs(build: GoBuild) -> dict:
 
     The compiler's version is left out on purpose: a new one would rebuild everything and test nothing new.
     """
+    stand_ins = {module: SOURCES / directory for module, directory in build.stand_ins.items()}
     return {
         "programs": dict(build.programs),
         "module": [build.module, build.version],
         "link": dict(build.link_variables),
         "tags": build.tags,
         "source": SOURCES / build.source if build.source else "",
+        **({"stand_ins": stand_ins} if stand_ins else {}),
     }
 
 
@@ -132,6 +135,8 @@ def build_programs(build: GoBuild, cache: Cache, starting=lambda: None) -> Path:
             shutil.copytree(SOURCES / build.source, work)
         else:
             work.mkdir()
+        for directory in build.stand_ins.values():
+            shutil.copytree(SOURCES / directory, work / directory)
         upstream = ""
         if build.module:
             upstream = (module_directory(cache.root, build.module, build.version) / "go.mod").read_text()

@@ -20,6 +20,7 @@ def ansible_vars(source: str, kubeconfig: Path, context: str, bin_directory: Pat
     """The variables of a kind cluster, as a mapping.
 
     With source "build" the images are ours, so hub, tag and the values that a stock Envoy needs are named too.
+    ``testbed_values`` are those values once more, for who adds others to them, and empty where none are needed.
     """
     variables = {
         "testbed_source": source,
@@ -27,6 +28,7 @@ def ansible_vars(source: str, kubeconfig: Path, context: str, bin_directory: Pat
         "istio_helm_istioctl_binary": str(bin_directory / "istioctl"),
         "istio_helm_image_pull_policy": "IfNotPresent",  # the gateway's image "auto" would else be pulled, in vain
         "liveness_verify_image": istioimages.names()["agnhost"],
+        "testbed_values": versions.STOCK_ENVOY_VALUES if source == "build" else {},
     }
     if source == "build":
         variables |= {
@@ -43,6 +45,7 @@ def control_plane_vars(kubeconfig: Path, context: str, bin_directory: Path, char
         "testbed_source": "control-plane",
         **access(kubeconfig, context, bin_directory, charts, istio),
         "istio_helm_values": versions.NO_ISTIOD_VALUES,
+        "testbed_values": versions.NO_ISTIOD_VALUES,
     }
 
 

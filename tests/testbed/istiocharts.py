@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -62,10 +63,13 @@ def charts(cache: Cache, starting=lambda: None, version: str = versions.ISTIO) -
 
 
 def packages(cache: Cache, directory: Path) -> Path:
-    """A directory with the charts of another as NAME-VERSION.tgz, as a repository hands them out."""
+    """A directory with the charts of another as NAME-VERSION.tgz, as a repository hands them out; the rest as it is."""
 
     def pack(target: Path) -> None:
-        for chart in sorted(path.parent for path in directory.glob("*/Chart.yaml")):
+        for chart in sorted(directory.iterdir()):
+            if not (chart / "Chart.yaml").exists():
+                shutil.copytree(chart, target / chart.name)
+                continue
             version = re.search(r"^version: *(\S+)", (chart / "Chart.yaml").read_text(), re.MULTILINE)[1]
             with (
                 (target / f"{chart.name}-{version}.tgz").open("wb") as file,

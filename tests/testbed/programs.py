@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 PORTS = ("etcd", "etcd-peer", "kube-apiserver")
 POD_SECURITY_LEVELS = ("privileged", "baseline", "restricted")
 NODE_ROOM = {"cpu": "8", "memory": "32Gi", "pods": "250"}
+AWS_MACHINE = "aws:///eu-central-1a/i-"
 NODE_RANGE = ipaddress.ip_network("198.18.0.0/15")  # set apart for benchmarks: nobody is there
 
 # Who is who: program -> user and group. "system:" is what the audit log's counting leaves out.
@@ -30,7 +32,9 @@ USERS = {
     "kube-controller-manager": ("system:kube-controller-manager", ""),
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kwok": ("system:kwok", "system:masters"),
+    "load-balancer": ("system:load-balancer", "system:masters"),
 }
+LOAD_BALANCER = Path(__file__).with_name("loadbalancer.py")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Settings:
     :param psp: PodSecurityPolicy admission is on
     :param pod_security: the level that Pod Security Admission enforces where a namespace's labels do not say, "" = none
     :param crds: names in ``versions.CRDS``, or files, that are applied
+    :param load_balancer_hostname: Services of type LoadBalancer get a host name, as AWS gives one, and nodes are AWS'
     """
 
     version: str = versions.KUBERNETES
@@ -48,6 +53,7 @@ class Settings:
     psp: bool = False
     pod_security: str = ""
     crds: tuple[str, ...] = ()
+    load_balancer_hostname: bool = False
 
     def __post_init__(self) -> None:
         known = versions.control_plane_versions()
@@ -70,6 +76,7 @@ class Settings:
     def __str__(self) -> str:
         words = [f"Kubernetes {self.version}", f"{self.nodes} node{'s' * (self.nodes > 1)}"]
         words += ["PodSecurityPolicy"] * self.psp + [f"pod security {self.pod_security}"] * bool(self.pod_security)
+        words += ["load balancers with host names"] * self.load_balancer_hostname
         return ", ".join([*words, *(Path(crd).name for crd in self.crds)])
 
 
@@ -194,7 +201,10 @@ def command_lines(
     }
     if settings.pod_security:
         told["kube-apiserver"]["admission-control-config-file"] = files.admission
-    return {name: [str(binaries[name]), *flags(values)] for name, values in told.items()}
+    lines = {name: [str(binaries[name]), *flags(values)] for name, values in told.items()}
+    if settings.load_balancer_hostname:
+        lines["load-balancer"] = [sys.executable, str(LOAD_BALANCER), str(files.kubeconfig("load-balancer"))]
+    return lines
 
 
 def admission_configuration(level: str) -> dict:
@@ -275,6 +285,7 @@ def nodes(settings: Settings) -> dict:
                         "type": "kwok",
                     },
                 },
+                "spec": {"providerID": f"{AWS_MACHINE}{number:017x}"} if settings.load_balancer_hostname else {},
                 "status": {
                     "allocatable": NODE_ROOM,
                     "capacity": NODE_ROOM,

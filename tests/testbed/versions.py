@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 KUBERNETES = "v1.37.2"
 KIND = "v0.33.0"
 HELM = "v4.3.1"
+HELM3 = "v3.22.0"
 ISTIO = "1.31.0"
 ETCD = "v3.7.0"
 CONTAINERD = "v2.3.4"
@@ -20,6 +21,7 @@ COREDNS = "v1.14.6"
 CRI_API = "v0.37.2"
 KWOK = "v0.8.0"
 DISTRIBUTION = "v3.1.2"
+METALLB = "v0.16.2"
 GO_MINIMUM = (1, 26)
 
 # Istio tags no releases in the Go module proxy, so a release is a commit there.
@@ -37,6 +39,12 @@ KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405
 IMAGE_HUB = "localhost/meshops-istio"
 AGNHOST_REPOSITORY = "registry.k8s.io/e2e-test-images/agnhost"
 AGNHOST = "2.66.1"  # test/images/agnhost/VERSION of KUBERNETES; istioimages.py refuses to build when they differ
+
+# What is pulled, where a registry answers, for a cluster that is to pull nothing itself.
+RELEASED_IMAGES = (
+    *(f"registry.istio.io/release/{name}:{ISTIO}" for name in ("pilot", "proxyv2")),
+    f"{AGNHOST_REPOSITORY}:{AGNHOST}",
+)
 
 # Upstream's stock Envoy lacks the filters that Istio compiles into its own (metadata exchange, ALPN, stats), and a
 # listener that names an unknown filter is rejected whole. With these values istiod names none of them.
@@ -76,6 +84,7 @@ class GoBuild:
     :param module, version: the module required (and whose ``replace`` lines are honoured)
     :param link_variables: ``-X`` settings of the linker
     :param source: directory below ``sources/`` that holds our own main package, if it is ours
+    :param stand_ins: modules that cannot be had -> directory below ``sources/`` with as much of each as is compiled in
     :param expected: a first build's usual duration on two cores, as text for the phase's line
     :param release: what people call ``version``, if that is a commit
     """
@@ -87,6 +96,7 @@ class GoBuild:
     link_variables: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     source: str = ""
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
     expected: str = ""
     release: str = ""
 
@@ -199,6 +209,27 @@ BUILDS = {
             "helm.sh/helm/v4",
             HELM,
             {"helm.sh/helm/v4/internal/version.version": HELM},
+            expected="~2 min cold",
+        ),
+        GoBuild(
+            "helm3",
+            {"helm3": "helm.sh/helm/v3/cmd/helm"},
+            "helm.sh/helm/v3",
+            HELM3,
+            {"helm.sh/helm/v3/internal/version.version": HELM3},
+            expected="~1 min cold after helm",
+        ),
+        istio_build(
+            "istio-cni",
+            {"install-cni": "cni/cmd/install-cni", "istio-cni": "cni/cmd/istio-cni"},
+            "~30 s cold after istio",
+        ),
+        GoBuild(
+            "metallb",
+            {name: f"go.universe.tf/metallb/{name}" for name in ("controller", "speaker")},
+            "go.universe.tf/metallb",
+            METALLB,
+            stand_ins={"github.com/metallb/frr-k8s": "frr-k8s"},
             expected="~2 min cold",
         ),
         *(

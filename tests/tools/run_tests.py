@@ -111,8 +111,14 @@ def apiserver_matrix() -> Iterator[Step]:
         yield pytest(f"apiserver {version}", "dev", "tests/apiserver", MESHOPS_TEST_KUBERNETES=version)
 
 
+def scenarios(*names: str) -> Iterator[Step]:
+    """Scenarios of molecule that make beds of their own."""
+    for name in names:
+        yield Step(f"molecule {name}", ["molecule", "test", f"--scenario-name={name}"])
+
+
 def molecule() -> Iterator[Step]:
-    """Scenarios on a kind cluster, the tests that need one with Istio on it, then scenarios on beds of their own."""
+    """A scenario on a kind cluster, the tests that need one with Istio on it, then scenarios on beds of their own."""
     kubeconfig = ROOT / "build/molecule/kubeconfig"
     variables = ROOT / "build/molecule/inventory/group_vars/all/testbed.yml"
     # Molecule would make the cluster too, but shows nothing until it is there, which can be half an hour.
@@ -122,9 +128,14 @@ def molecule() -> Iterator[Step]:
     where = {"MESHOPS_TEST_KUBECONFIG": str(kubeconfig), "MESHOPS_TEST_VARS": str(variables)}
     yield pytest("tests on its cluster", "dev", "tests/packaging", "tests/cluster", "-m", "cluster", **where)
     yield Step("molecule destroy", ["molecule", "destroy", "--scenario-name=default"])
+    yield from scenarios("cloud", "airgap")
     yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
-    for scenario in ("psp", "psa", "scc"):
-        yield Step(f"molecule {scenario}", ["molecule", "test", f"--scenario-name={scenario}"])
+    yield from scenarios("psp", "psa", "scc")
+
+
+def molecule_matrix() -> Iterator[Step]:
+    """The scenarios that are rarely broken alone, or take what nothing else needs."""
+    yield from scenarios("kvm_helm3", "cni", "hostname")
 
 
 PARTS = {
@@ -135,6 +146,7 @@ PARTS = {
     "apiserver": apiserver,
     "apiserver-matrix": apiserver_matrix,
     "molecule": molecule,
+    "molecule-matrix": molecule_matrix,
 }
 DEFAULT = ["lint", "sanity", "unit", "packaging", "apiserver", "molecule"]
 

@@ -27,8 +27,10 @@ def test_the_command_line_says_what_it_is_to_be():
     assert settings("--control-plane", "--pod-security=baseline", "--crd=a", "--crd=b") == Settings(
         pod_security="baseline", crds=("a", "b")
     )
-    with pytest.raises(BedError, match="are for a --control-plane"):
-        settings("--psp")
+    assert settings("--control-plane", "--load-balancer-hostname") == Settings(load_balancer_hostname=True)
+    for flag in ("--psp", "--load-balancer-hostname"):
+        with pytest.raises(BedError, match="are for a --control-plane"):
+            settings(flag)
     with pytest.raises(BedError, match="needs a node"):
         settings("--control-plane", "--nodes=0")
 

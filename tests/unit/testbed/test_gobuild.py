@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from testbed import gobuild
+import dataclasses
+
+from testbed import gobuild, versions
 from testbed.cache import content_key
 from testbed.versions import GoBuild
 
@@ -54,3 +56,16 @@ def test_a_flag_changes_the_key():
     one = GoBuild("x", {"x": "m/x"}, "m", "v1.0.0")
     other = GoBuild("x", {"x": "m/x"}, "m", "v1.0.0", {"m.version": "1"})
     assert content_key(gobuild.inputs(one)) != content_key(gobuild.inputs(other))
+
+
+def test_what_cannot_be_had_is_stood_in_for():
+    build = versions.BUILDS["metallb"]
+    assert "replace github.com/metallb/frr-k8s => ./frr-k8s\n" in gobuild.go_mod(build, "go 1.26.0\n")
+    for module, directory in build.stand_ins.items():
+        assert f"module {module}\n" in (gobuild.SOURCES / directory / "go.mod").read_text()
+
+
+def test_a_stand_in_counts_for_the_key_and_none_leaves_it_as_it_was():
+    assert "stand_ins" not in gobuild.inputs(versions.BUILDS["pause"])
+    without = dataclasses.replace(versions.BUILDS["metallb"], stand_ins={})
+    assert content_key(gobuild.inputs(versions.BUILDS["metallb"])) != content_key(gobuild.inputs(without))

@@ -20,6 +20,7 @@ COMMON = {
     "istio_helm_chart_version",
     "istio_helm_image_pull_policy",
     "liveness_verify_image",
+    "testbed_values",
 }
 BUILT = {"istio_helm_hub", "istio_helm_tag", "istio_helm_values"}
 
@@ -33,11 +34,13 @@ def test_a_built_bed_names_its_images_and_what_a_stock_envoy_needs():
     assert set(found) == COMMON | BUILT
     assert found["istio_helm_tag"] == versions.ISTIO
     assert found["istio_helm_values"]["istiod"]["telemetry"] == {"enabled": False}
+    assert found["testbed_values"] == found["istio_helm_values"]
     assert found["istio_helm_helm_binary"] == "/bin-directory/helm"
 
 
 def test_a_registry_bed_leaves_the_charts_defaults_alone():
     assert set(variables("registry")) == COMMON
+    assert variables("registry")["testbed_values"] == {}
 
 
 def control_plane(istio):
@@ -47,6 +50,7 @@ def control_plane(istio):
 def test_a_control_plane_alone_gets_charts_of_its_time_and_no_webhook_that_nobody_serves():
     today = control_plane(versions.ISTIO)
     assert today["istio_helm_values"] == {"istiod": {"global": {"operatorManageWebhooks": True}}}
+    assert today["testbed_values"] == today["istio_helm_values"]
     assert "istio_helm_istioctl_binary" not in today
     old = control_plane(versions.istio_for(versions.PSP_KUBERNETES))
     assert old["istio_helm_chart_version"] == "1.16.5"

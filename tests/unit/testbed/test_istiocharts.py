@@ -50,7 +50,12 @@ def test_packages_are_named_and_laid_out_as_a_repository_s(tmp_path):
     (tmp_path / "charts-1/addons").mkdir()
     (tmp_path / "charts-1/addons/kiali.yaml").write_text("kind: List\n")
     packed = packages(Cache(tmp_path / "cache"), tmp_path / "charts-1")
-    assert sorted(path.name for path in packed.iterdir()) == ["base-1.31.0.tgz", "cert-manager-v1.21.2.tgz"]
+    assert sorted(path.name for path in packed.iterdir()) == [
+        "addons",
+        "base-1.31.0.tgz",
+        "cert-manager-v1.21.2.tgz",
+    ]
+    assert (packed / "addons/kiali.yaml").read_text() == "kind: List\n"
     with tarfile.open(packed / "base-1.31.0.tgz") as archive:
         assert archive.extractfile("base/Chart.yaml").read() == b"name: base\nversion: 1.31.0\n"
         assert {(info.uname, info.mtime) for info in archive} == {("", 0)}

@@ -24,7 +24,12 @@ def told(settings: Settings = TODAY) -> dict[str, dict[str, str]]:
     """The flags of each program."""
     ports = dict(zip(programs.PORTS, (1, 2, 3), strict=True))
     lines = programs.command_lines(settings, FILES, ports, {name: Path("/bin-directory") / name for name in NAMES})
-    assert tuple(lines) == NAMES
+    assert tuple(lines) == NAMES + ("load-balancer",) * settings.load_balancer_hostname
+    if settings.load_balancer_hostname:
+        python, script, kubeconfig = lines.pop("load-balancer")
+        assert Path(python).exists()
+        assert Path(script).is_file()
+        assert kubeconfig == str(FILES.kubeconfig("load-balancer"))
     assert all(words[0] == f"/bin-directory/{name}" for name, words in lines.items())
     return {name: dict(word[2:].split("=", 1) for word in words[1:]) for name, words in lines.items()}
 
@@ -66,6 +71,17 @@ def test_a_level_is_enforced_where_it_is_asked_for():
     assert plugin["configuration"]["exemptions"] == {"namespaces": ["kube-system"]}
 
 
+def test_with_a_cloud_s_load_balancer_nodes_are_that_cloud_s():
+    (node,) = programs.nodes(Settings(load_balancer_hostname=True))["items"]
+    assert node["spec"] == {"providerID": "aws:///eu-central-1a/i-00000000000000001"}
+    assert programs.nodes(TODAY)["items"][0]["spec"] == {}
+
+
+def test_a_load_balancer_is_played_where_it_is_asked_for_by_somebody_of_the_system():
+    assert told(Settings(load_balancer_hostname=True)) == told()
+    assert programs.USERS["load-balancer"][0].startswith("system:")
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -80,9 +96,12 @@ def test_what_cannot_be_is_refused_before_anything_is_built(wrong, message):
 
 
 def test_settings_come_back_from_a_file_as_they_were():
-    settings = Settings(versions.PSP_KUBERNETES, 3, True, "restricted", ("/a.yaml", "b"))
+    settings = Settings(versions.PSP_KUBERNETES, 3, True, "restricted", ("/a.yaml", "b"), True)
     assert Settings.from_data(json.loads(json.dumps(settings.as_data()))) == settings
-    assert str(settings) == "Kubernetes v1.24.17, 3 nodes, PodSecurityPolicy, pod security restricted, a.yaml, b"
+    assert str(settings) == (
+        "Kubernetes v1.24.17, 3 nodes, PodSecurityPolicy, pod security restricted, load balancers with host names, "
+        "a.yaml, b"
+    )
 
 
 def test_everybody_has_a_token_and_its_groups():
