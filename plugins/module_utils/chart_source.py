@@ -110,9 +110,10 @@ class Source:
 
     @property
     def connection(self) -> list[str]:
-        """helm's flags that say how to speak to the server."""
-        flags = ["--ca-file", self.ca_file] if self.ca_file else []
-        return [*flags, "--plain-http"] if self.oci and self.plain_http else flags
+        """helm's flags that say how to speak to the server; for a CA file Helm 3 would forget about plain HTTP."""
+        if self.oci and self.plain_http:
+            return ["--plain-http"]
+        return ["--ca-file", self.ca_file] if self.ca_file else []
 
 
 def pinned(params: Mapping[str, Any], name: str) -> str | None:
@@ -152,18 +153,24 @@ def _meaning(pattern: str, cause: str, fix: str) -> _Meaning:
     return _Meaning(re.compile(pattern, re.IGNORECASE), cause, fix)
 
 
+_NO_TLS = _meaning(
+    r"server gave HTTP response to HTTPS client",
+    "{host} does not speak TLS.",
+    "For an OCI registry inside a network that you trust, set istio_helm_chart_repository_plain_http: true; login "
+    "and charts then travel in clear text. For an HTTP repository, write http:// in istio_helm_chart_repository.",
+)
 #: What helm says -> what it means, the first that fits. Both majors; HTTP repositories and OCI registries.
 _MEANINGS = (
+    _NO_TLS,
     _meaning(
-        r"server gave HTTP response to HTTPS client",
-        "{host} does not speak TLS.",
-        "For an OCI registry inside a network that you trust, set istio_helm_chart_repository_plain_http: true; login "
-        "and charts then travel in clear text. For an HTTP repository, write http:// in istio_helm_chart_repository.",
+        r"http://\S+ ?: .*\b400:? Bad Request",
+        "{host} does not understand: {words} It seems to speak TLS, and was asked without.",
+        "Set istio_helm_chart_repository_plain_http: false, or write https:// in istio_helm_chart_repository.",
     ),
     _meaning(
-        r"HTTP request to an HTTPS server",
-        "{host} speaks TLS, and was asked without.",
-        "Set istio_helm_chart_repository_plain_http: false.",
+        r"can't read CA file|failed to append certificates",
+        "The file with the certificates cannot be used: {words}",
+        "Correct istio_helm_chart_repository_ca_file: it is a file of certificates in PEM form.",
     ),
     _meaning(
         r"x509:|\btls: ",
@@ -171,7 +178,8 @@ _MEANINGS = (
         "Name the file of its CA by istio_helm_chart_repository_ca_file.",
     ),
     _meaning(
-        r"\b40[13]\b|unauthorized|forbidden|access (?:to the resource is )?denied|no basic auth",
+        r"status code 40[13]\b|\b40[13] \w|unauthorized|forbidden|access (?:to the resource is )?denied|"
+        r"credential not found",
         "{host} refuses {login}: {words}",
         "Correct istio_helm_chart_repository_username and istio_helm_chart_repository_password, or have the user "
         "allowed to read there.",
@@ -190,6 +198,13 @@ _MEANINGS = (
         "oci://.",
     ),
 )
+#: Where helm stands when it fails, which says nothing of why.
+_PREAMBLE = re.compile(
+    r"^(?:failed to perform \"\w+\" on source: |missing registry client: |"
+    r"looks like \"[^\"]*\" is not a valid chart repository or cannot be reached: )+"
+)
+#: Helm 3 asks a registry that speaks no TLS once more, in clear text and without the login.
+_CLEAR_TEXT = re.compile(r'^(?:GET|HEAD) "http://')
 #: What helm says where the repository answers and has no such chart.
 _ABSENT = re.compile(r"not found|no chart (?:name|version) found|unable to locate any tags|name unknown", re.IGNORECASE)
 
@@ -209,13 +224,15 @@ def failure(source: Source, name: str, version: str, words: str, versions: list[
     :arg words: helm's own
     :arg versions: those that the repository has of this chart, newest first, as far as is known
     """
-    meaning = _known(words)
+    meaning, reason = _known(words), _PREAMBLE.sub("", words).rstrip(".")
+    if source.oci and not source.plain_http and _CLEAR_TEXT.search(reason):
+        meaning = _NO_TLS
     if meaning:
         facts = {
             "host": source.host,
             "repository": source.repository,
             "login": f"user {source.username}" if source.username else "a request without a login",
-            "words": f"{words.rstrip('.')}.",
+            "words": f"{reason}.",
         }
         cause = f"Chart {name} {version}: {meaning.cause.format(**facts)}"
         return ChartError(cause, meaning.fix)
@@ -226,6 +243,6 @@ def failure(source: Source, name: str, version: str, words: str, versions: list[
             "Change istio_helm_chart_version or istio_helm_chart_repository.",
         )
     return ChartError(
-        f"Chart {name} {version} cannot be fetched from {source.repository}: {words.rstrip('.')}.",
+        f"Chart {name} {version} cannot be fetched from {source.repository}: {reason}.",
         "Try it by hand: helm pull, with the same repository and version.",
     )

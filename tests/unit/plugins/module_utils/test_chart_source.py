@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source, pinned
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import (
+    ChartError,
+    Source,
+    failure,
+    is_absent,
+    pinned,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 DIGEST = "0123456789abcdef" * 4
@@ -113,3 +119,153 @@ def test_pinned_wrongly(given: dict[str, Any], words: str) -> None:
         pinned({"chart_digests": given}, "base")
     assert words in caught.value.message
     assert caught.value.code == "chart-unverified"
+
+
+# -- what helm says of a failed fetch ----------------------------------------------------------------------------------
+
+#: As Helm 3.22 and 4.3 said it of the test bed's registry; tests/apiserver/test_chart_sources.py has them say it again.
+OCI, HTTP = "oci://r.example.com/charts", "https://r.example.com/charts"
+OF_OCI = 'failed to perform "FetchReference" on source: '
+OF_HTTP = f'looks like "{HTTP}" is not a valid chart repository or cannot be reached: '
+MANIFEST = "https://r.example.com/v2/charts/base/manifests/1.31.0"
+
+
+@pytest.mark.parametrize(
+    ("repository", "words", "cause", "fix"),
+    [
+        (
+            OCI,
+            f'{OF_OCI}GET "{MANIFEST}": response status code 401: unauthorized: authentication required: '
+            "[map[Action:pull Class: Name:charts/base Type:repository]]",
+            "r.example.com refuses user jane: GET ",
+            "Correct istio_helm_chart_repository_username and istio_helm_chart_repository_password",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}GET "{MANIFEST}": basic credential not found',
+            "r.example.com refuses user jane: GET ",
+            "Correct istio_helm_chart_repository_username",
+        ),
+        (
+            HTTP,
+            f"{OF_HTTP}failed to fetch {HTTP}/index.yaml : 401 Unauthorized",
+            f"r.example.com refuses user jane: failed to fetch {HTTP}/index.yaml : 401 Unauthorized.",
+            "Correct istio_helm_chart_repository_username",
+        ),
+        (
+            HTTP,
+            f"failed to fetch {HTTP}/base-1.31.0.tgz : 403 Forbidden",
+            "r.example.com refuses user jane: ",
+            "or have the user allowed to read there.",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}Get "{MANIFEST}": tls: failed to verify certificate: x509: certificate signed by unknown '
+            "authority",
+            f'The certificate of r.example.com is not trusted: Get "{MANIFEST}": tls: ',
+            "Name the file of its CA by istio_helm_chart_repository_ca_file.",
+        ),
+        (
+            HTTP,
+            f"{OF_HTTP}can't create TLS config for client: can't read CA file: /ca.crt",
+            "The file with the certificates cannot be used: can't create TLS config for client: can't read CA file",
+            "Correct istio_helm_chart_repository_ca_file",
+        ),
+        (
+            OCI,
+            "missing registry client: can't create TLS config for client: failed to append certificates from pem block",
+            "The file with the certificates cannot be used: can't create TLS config for client: failed to append",
+            "Correct istio_helm_chart_repository_ca_file",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}Get "{MANIFEST}": dial tcp 192.0.2.1:443: connect: connection refused',
+            f'r.example.com cannot be reached: Get "{MANIFEST}": dial tcp 192.0.2.1:443: connect: connection refused.',
+            "mend the network or proxy (HTTPS_PROXY, NO_PROXY)",
+        ),
+        (
+            HTTP,
+            f'{OF_HTTP}Get "{HTTP}/index.yaml": dial tcp: lookup r.example.com on 192.0.2.53:53: no such host',
+            "r.example.com cannot be reached: ",
+            "Without a way there, put the charts into a directory",
+        ),
+        (
+            HTTP,
+            f"{OF_HTTP}failed to fetch {HTTP}/index.yaml : 404 Not Found",
+            f"{HTTP} is no chart repository: failed to fetch {HTTP}/index.yaml : 404 Not Found.",
+            "it is the URL below which index.yaml is",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}Get "{MANIFEST}": http: server gave HTTP response to HTTPS client',
+            "r.example.com does not speak TLS.",
+            "set istio_helm_chart_repository_plain_http: true",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}GET "{MANIFEST.replace("https", "http")}": response status code 401: unauthorized',
+            "r.example.com does not speak TLS.",
+            "set istio_helm_chart_repository_plain_http: true",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}GET "{MANIFEST.replace("https", "http")}": response status code 400: Bad Request',
+            "r.example.com does not speak TLS.",
+            "set istio_helm_chart_repository_plain_http: true",
+        ),
+        (
+            "http://r.example.com/charts",
+            "failed to fetch http://r.example.com/charts/index.yaml : 400 Bad Request",
+            "It seems to speak TLS, and was asked without.",
+            "write https:// in istio_helm_chart_repository",
+        ),
+        (
+            OCI,
+            "unable to load the plugins",
+            "Chart base 1.31.0 cannot be fetched from oci://r.example.com/charts: unable to load the plugins.",
+            "Try it by hand: helm pull",
+        ),
+    ],
+)
+def test_failure(repository: str, words: str, cause: str, fix: str) -> None:
+    """One sentence says what is wrong with what, and one what to do about it; helm's own words are in it, once."""
+    found = failure(Source(repository, "jane", "hunter22"), "base", "1.31.0", words, [])
+    assert found.cause.startswith("Chart base 1.31.0")
+    assert cause in found.cause
+    assert fix in found.fix
+    assert "FetchReference" not in found.message
+    assert found.code == "chart-missing"
+    assert not is_absent(words)
+
+
+def test_failure_without_a_login() -> None:
+    """The message does not speak of a user that nobody has given."""
+    found = failure(Source(HTTP), "base", "1.31.0", "401 Unauthorized", [])
+    assert "r.example.com refuses a request without a login: 401 Unauthorized." in found.message
+
+
+def test_failure_in_clear_text() -> None:
+    """Where it is asked for, clear text is no reason."""
+    words = f'{OF_OCI}GET "{MANIFEST.replace("https", "http")}": response status code 401: unauthorized'
+    found = failure(Source(OCI, "jane", "hunter22", plain_http=True), "base", "1.31.0", words, [])
+    assert "refuses user jane" in found.message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{OF_OCI}r.example.com/charts/base:9.9.9: not found",
+        "chart \"base\" matching 9.9.9 not found in repository index. (try 'helm repo update'): no chart version found "
+        "for base-9.9.9",
+        "chart \"nope\" matching 1.31.0 not found in repository index. (try 'helm repo update'): no chart name found",
+    ],
+)
+def test_chart_that_is_not_there(words: str) -> None:
+    """With the versions that are."""
+    assert is_absent(words)
+    found = failure(Source(OCI), "base", "9.9.9", words, ["1.31.0", "1.30.2"])
+    assert found.message == (
+        "Chart base 9.9.9 is not in oci://r.example.com/charts. It has 1.31.0, 1.30.2. "
+        "Change istio_helm_chart_version or istio_helm_chart_repository."
+    )
+    assert "It has no other version of it either." in failure(Source(OCI), "base", "9.9.9", words, []).message

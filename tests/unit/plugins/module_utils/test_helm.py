@@ -273,7 +273,7 @@ def pull(helm: Helm, repository: str, **more: Any) -> None:
         (OCI, {}, [f"{OCI}/istiod"]),
         (f"{OCI}/", {}, [f"{OCI}/istiod"]),
         (OCI, {"ca_file": "/ca"}, [f"{OCI}/istiod", "--ca-file", "/ca"]),
-        (OCI, {"plain_http": True}, [f"{OCI}/istiod", "--plain-http"]),
+        (OCI, {"plain_http": True, "ca_file": "/ca"}, [f"{OCI}/istiod", "--plain-http"]),
         (OCI, LOGIN, [f"{OCI}/istiod"]),
     ],
     ids=str,
