@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
     Entry,
-    Path,
+    FieldPath,
     entries,
     named,
     paths,
@@ -107,7 +107,7 @@ _ALLOCATED = (("f:spec", "f:clusterIP"), ("f:spec", "f:clusterIPs"), ("f:spec", 
 
 def controlled(
     live: dict[str, Any] | None, wanted: dict[str, Any] | None = None, released: Iterable[tuple[str, str, str]] = ()
-) -> dict[Path, tuple[str, str]]:
+) -> dict[FieldPath, tuple[str, str]]:
     """The fields of a live object that a controller holds: the manager, and why that is no concern of a release.
 
     :arg wanted: the object as it is wanted, where it is
@@ -117,7 +117,7 @@ def controlled(
         return {}
     meta = live["metadata"]
     free = (meta.get("namespace") or "", live["kind"], meta["name"]) in released
-    found: dict[Path, tuple[str, str]] = {}
+    found: dict[FieldPath, tuple[str, str]] = {}
     for rule in CONTROLLER_FIELDS:
         if live["kind"] not in rule.kinds or (free and rule.subresource == "scale"):
             continue
@@ -135,7 +135,7 @@ def _is_by(entry: Entry, rule: ControllerField) -> bool:
     return entry.get("manager") in rule.managers and (subresource == rule.subresource or not rule.subresource)
 
 
-def _matches(path: Path, names: tuple[str, ...]) -> bool:
+def _matches(path: FieldPath, names: tuple[str, ...]) -> bool:
     return len(path) == len(names) and all(
         name == "*" or step == f"f:{name}" for step, name in zip(path, names, strict=True)
     )
@@ -146,7 +146,7 @@ def controller_of(live: dict[str, Any], field: str, wanted: dict[str, Any]) -> s
     return next((why for path, (_by, why) in controlled(live, wanted).items() if named(path) == field), "")
 
 
-def allocated(before: dict[str, Any] | None, after: dict[str, Any], wanted: dict[str, Any]) -> list[Path]:
+def allocated(before: dict[str, Any] | None, after: dict[str, Any], wanted: dict[str, Any]) -> list[FieldPath]:
     """What the API server alone has chosen in a Service: addresses and ports that are neither live nor wanted."""
     if after.get("kind") != "Service":
         return []
@@ -167,7 +167,7 @@ def _port_key(port: dict[str, Any]) -> str:
 
 
 def visible(
-    obj: dict[str, Any] | None, wanted: dict[str, Any] | None = None, hidden: Iterable[Path] = ()
+    obj: dict[str, Any] | None, wanted: dict[str, Any] | None = None, hidden: Iterable[FieldPath] = ()
 ) -> dict[str, Any] | None:
     """A copy of an object without the fields that its controllers hold.
 

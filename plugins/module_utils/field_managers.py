@@ -21,7 +21,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import item_of
 
-Path = tuple  # of steps
+FieldPath = tuple  # of steps
 Entry = dict  # of managedFields
 
 APPLY, UPDATE = "Apply", "Update"
@@ -96,7 +96,7 @@ def entries(obj: dict[str, Any] | None) -> list[Entry]:
     return ((obj or {}).get("metadata") or {}).get("managedFields") or []
 
 
-def paths(fields: dict[str, Any], before: Path = ()) -> Iterator[Path]:
+def paths(fields: dict[str, Any], before: FieldPath = ()) -> Iterator[FieldPath]:
     """What a ``fieldsV1`` set owns in one piece each."""
     for step, below in fields.items():
         if step == ".":
@@ -107,7 +107,7 @@ def paths(fields: dict[str, Any], before: Path = ()) -> Iterator[Path]:
             yield (*before, step)
 
 
-def named(path: Path) -> str:
+def named(path: FieldPath) -> str:
     """A path as the API server names it in a conflict: ``.webhooks[name="a"].failurePolicy``."""
     text = ""
     for step in path:
@@ -121,7 +121,7 @@ def named(path: Path) -> str:
     return text
 
 
-def value_at(obj: Any, path: Path) -> Any:
+def value_at(obj: Any, path: FieldPath) -> Any:
     """The value at a path; None when it is not there."""
     for step in path:
         mark, _colon, name = step.partition(":")
@@ -134,7 +134,7 @@ def value_at(obj: Any, path: Path) -> Any:
     return obj
 
 
-def without(obj: dict[str, Any], gone: Iterable[Path]) -> dict[str, Any]:
+def without(obj: dict[str, Any], gone: Iterable[FieldPath]) -> dict[str, Any]:
     """A copy of an object without what is at some paths; what is left empty by that goes too."""
     result = copy.deepcopy(obj)
     for path in gone:
@@ -142,7 +142,7 @@ def without(obj: dict[str, Any], gone: Iterable[Path]) -> dict[str, Any]:
     return result
 
 
-def _remove(obj: Any, path: Path) -> None:
+def _remove(obj: Any, path: FieldPath) -> None:
     holder = value_at(obj, path[:-1])
     mark, _colon, name = path[-1].partition(":")
     size = len(holder) if isinstance(holder, (dict, list)) else 0
@@ -158,7 +158,7 @@ def _remove(obj: Any, path: Path) -> None:
         _remove(obj, path[:-1])
 
 
-def with_values_of(obj: dict[str, Any], live: dict[str, Any], taken: Iterable[Path]) -> dict[str, Any]:
+def with_values_of(obj: dict[str, Any], live: dict[str, Any], taken: Iterable[FieldPath]) -> dict[str, Any]:
     """A copy of an object that has the live values at some paths, where both have what they stand in."""
     result = copy.deepcopy(obj)
     for path in taken:
@@ -213,16 +213,18 @@ def _union(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {step: _union(one.get(step, {}), other.get(step, {})) for step in {**one, **other}}
 
 
-def orphaned(live: dict[str, Any], which: HandedOver, wanted: dict[str, Any]) -> list[Path]:
+def orphaned(live: dict[str, Any], which: HandedOver, wanted: dict[str, Any]) -> list[FieldPath]:
     """What an object loses when its adopter applies: held by those that hand over, wanted no more, held by no other."""
     others = [entry.get("fieldsV1") or {} for entry in entries(live) if not which(entry)]
-    found: list[Path] = []
+    found: list[FieldPath] = []
     for entry in filter(which, entries(live)):
         found += _unwanted(entry.get("fieldsV1") or {}, wanted, others, ())
     return list(dict.fromkeys(found))
 
 
-def _unwanted(fields: dict[str, Any], wanted: Any, others: list[dict[str, Any]], path: Path) -> Iterator[Path]:
+def _unwanted(
+    fields: dict[str, Any], wanted: Any, others: list[dict[str, Any]], path: FieldPath
+) -> Iterator[FieldPath]:
     for step, below in fields.items():
         mark, _colon, name = step.partition(":")
         if step == ".":

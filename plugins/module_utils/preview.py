@@ -29,7 +29,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
     Conflict,
     Entry,
-    Path,
+    FieldPath,
     by_installers,
     by_updates_of,
     conflicts,
@@ -130,7 +130,7 @@ class _Applies(Writer):
     def change(self, cluster: Cluster, wanted: dict[str, Any], live: dict[str, Any] | None) -> Change | None:
         """As ``Writer.change``; notes conflicts."""
         held = controlled(live, wanted, self.released)
-        orphans: list[Path] = []
+        orphans: list[FieldPath] = []
         if live:
             self._note_taken_from(held, wanted, live)
             before = self.before.get(_same_object(wanted))
@@ -145,7 +145,9 @@ class _Applies(Writer):
             after = cluster.patch(live, patch, dry_run=True, manager=self.manager)
         return _shown(wanted, live, after, held)
 
-    def _note_taken_from(self, held: dict[Path, tuple[str, str]], wanted: dict[str, Any], live: dict[str, Any]) -> None:
+    def _note_taken_from(
+        self, held: dict[FieldPath, tuple[str, str]], wanted: dict[str, Any], live: dict[str, Any]
+    ) -> None:
         """Helm stops at a controller's field, too, although nothing would come of it; that needs no dry run to know."""
         for path, (manager, why) in held.items() if self.ask else ():
             value = value_at(wanted, path)
@@ -196,7 +198,7 @@ class _Merges(Writer):
 
 
 def _shown(
-    wanted: dict[str, Any], live: dict[str, Any] | None, after: dict[str, Any], held: Iterable[Path]
+    wanted: dict[str, Any], live: dict[str, Any] | None, after: dict[str, Any], held: Iterable[FieldPath]
 ) -> Change | None:
     hidden = [*held, *allocated(live, after, wanted)]
     before, after = live and without(live, hidden), without(after, hidden)
