@@ -9,7 +9,6 @@ file of its subject; here the cluster is read once, the rules are called, and al
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
@@ -159,7 +158,7 @@ class Preflight:
         :returns: the rendered objects of each release, with its namespace
         """
         self._locate()
-        self.releases = self._as_installed(cluster)
+        self.releases = self._as_installed()
         rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
         self._pod_security(cluster)
         self._rights(cluster)
@@ -177,15 +176,9 @@ class Preflight:
                 self.add("chart-missing", about, error.message, fix)
         self.facts["charts"] = {wanted.name: str(chart.path) for wanted, chart in self.charts.items()}
 
-    def _as_installed(self, cluster: Cluster) -> list[mesh.Release]:
-        """The releases with the values that role istio_helm will give helm: for this platform, and these charts.
-
-        :raises JobError: a gateway asks for what the cluster's provider of addresses cannot do
-        """
-        platform = mesh.platform(self.params["platform"], self._served)
-        params = {**self.params, "platform": platform}
-        with contextlib.suppress(JobError):  # who may not read nodes is told so by the check of rights
-            params = exposure.resolved(cluster, params, self._served)
+    def _as_installed(self) -> list[mesh.Release]:
+        """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
+        params = {**self.params, "platform": mesh.platform(self.params["platform"], self._served)}
         self.findings += mesh.platform_advice(params)
         releases = mesh.releases(params)
         return [
