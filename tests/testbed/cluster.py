@@ -20,6 +20,7 @@ CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 READY_SECONDS = 180
 KIND_ENVIRONMENT = {"KIND_EXPERIMENTAL_PROVIDER": "docker"}
 AUDIT_DIRECTORY = "/var/log/kubernetes/audit"
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 
 # One event for each request, when it is answered. The other stages would count it twice or thrice.
 AUDIT_POLICY = {
@@ -166,7 +167,31 @@ def settle_dns(bed: Bed, kubectl: Path) -> None:
     container = {"name": "coredns", "readinessProbe": {"periodSeconds": 1}}
     patch = {"spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}}}
     run([*here, "patch", "deployment/coredns", "--patch", json.dumps(patch)])
-    run([*here, "rollout", "status", "deployment/coredns", "--timeout=120s"])
+    try:
+        run([*here, "rollout", "status", "deployment/coredns", "--timeout=120s"])
+    except BedError as e:
+        raise BedError(f"{e}\n{crowded(INOTIFY_LIMIT)}".rstrip()) from e
+
+
+def crowded(limit: Path, proc: Path = Path("/proc")) -> str:
+    """What to say if the machine's clusters have used up what programs watch files with; "" if they have not.
+
+    The limit is the machine's, for all containers of one user together; kube-proxy ends where nothing is left of it.
+
+    :param limit: the kernel's file that holds it
+    :param proc: the process file system
+    """
+    used = 0
+    for descriptor in proc.glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # closed meanwhile, or somebody else's
+            used += str(descriptor.readlink()) == "anon_inode:inotify"
+    allowed = int(limit.read_text())
+    if used < allowed - 10:
+        return ""
+    return (
+        f"{used} inotify instances are in use, and fs.inotify.max_user_instances allows each user {allowed}: there are "
+        "too many clusters beside this one. `down` one of them, or raise that limit"
+    )
 
 
 def reachable(bed: Bed, kind: Path, kubectl: Path, seconds: float = 60) -> bool:

@@ -71,3 +71,26 @@ def test_a_cluster_without_its_note_is_half_made(tmp_path):
     assert cluster.read_state(own) is None
     own.state.write_text('{"source": "build"}')
     assert cluster.read_state(own) == {"source": "build"}
+
+
+@pytest.mark.parametrize(("used", "said"), [(100, False), (118, True), (128, True)])
+def test_too_many_clusters_are_told_by_what_they_use_up(tmp_path, used, said):
+    (tmp_path / "limit").write_text("128\n")
+    (tmp_path / "7/fd").mkdir(parents=True)
+    for number in range(used):
+        (tmp_path / f"7/fd/{number}").symlink_to("anon_inode:inotify")
+    (tmp_path / "7/fd/999").symlink_to("/dev/null")
+    told = cluster.crowded(tmp_path / "limit", tmp_path)
+    assert bool(told) is said
+    assert not said or f"{used} inotify instances" in told
+
+
+def test_dns_that_does_not_come_is_explained_where_it_can_be(monkeypatch):
+    def run(command, **_options):
+        if "rollout" in command:
+            raise BedError("timed out")
+
+    monkeypatch.setattr(cluster, "run", run)
+    monkeypatch.setattr(cluster, "crowded", lambda _limit: "too many clusters")
+    with pytest.raises(BedError, match="timed out\ntoo many clusters"):
+        cluster.settle_dns(Bed("demo"), Path("kubectl"))
