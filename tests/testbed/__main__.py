@@ -27,6 +27,7 @@ from testbed import (  # noqa: E402
     nodeimage,
     process,
     programs,
+    registry,
     versions,
 )
 from testbed import cache as caches  # noqa: E402
@@ -48,6 +49,10 @@ def up(args: argparse.Namespace) -> None:
         note = (
             control_plane_up(own, settings, kubeconfig, vars_file) if settings else kind_up(own, kubeconfig, vars_file)
         )
+        if args.registry or registry.find(own):
+            charts = Path(cluster.read_state(own)["charts"])
+            place = registry.up(own, caches.Cache(), charts, node=not settings)
+            inventory.add(vars_file, {"testbed_registry": place.variables()}, own.cluster)
     tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; {note}")
     tell(f"variables for Ansible: {vars_file}")
     print(f"export KUBECONFIG={kubeconfig} PATH={bed.bin_directory()}:$PATH")
@@ -197,6 +202,7 @@ def remove(own: Bed, alive: bool) -> None:
         tell(f"cluster {own.cluster}: removed")
     else:
         tell(f"cluster {own.cluster}: none")
+    registry.daemons(own).stop()
     shutil.rmtree(own.directory, ignore_errors=True)
 
 
@@ -210,7 +216,16 @@ def status(_args: argparse.Namespace) -> None:
         print(f"cluster    {own.name}: {controlplane.describe(own)}, {own.kubeconfig}")
         for name, pid in controlplane.processes(own):
             print(f"           {name}: {f'process {pid}' if pid else 'ended'}")
+        registry_status(own)
     engine_status(cache)
+
+
+def registry_status(own: Bed) -> None:
+    """Says where the registry of a bed is, if it has one."""
+    place = registry.find(own)
+    if place:
+        pid = registry.daemons(own).pid(registry.NAME)
+        print(f"           {registry.NAME}: {f'process {pid}' if pid else 'ended'}, {place.address}")
 
 
 def engine_status(cache: caches.Cache) -> None:
@@ -229,6 +244,7 @@ def engine_status(cache: caches.Cache) -> None:
             state = cluster.read_state(own)
             made = f"source {state['source']}" if state else "half-made"
             print(f"cluster    {own.name}: {cluster.container_state(own)}, {made}, {own.kubeconfig}")
+            registry_status(own)
 
 
 def megabytes(path: Path) -> int:
@@ -304,6 +320,9 @@ def parser() -> argparse.ArgumentParser:
     by_name = commands.choices
     by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")
     by_name["up"].add_argument("--vars", metavar="FILE", help="where to write variables for Ansible (likewise)")
+    by_name["up"].add_argument(
+        "--registry", action="store_true", help="a registry of its own: images, and charts over OCI and HTTP"
+    )
     alone = by_name["up"].add_argument_group("a control plane alone, with kwok's nodes, instead of kind")
     alone.add_argument(
         "--control-plane",

@@ -57,6 +57,12 @@ def access(kubeconfig: Path, context: str, bin_directory: Path, charts: Path, is
     }
 
 
+def add(path: Path, variables: dict, cluster: str) -> None:
+    """Writes further variables beside those that are in ``path``."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    write(path, {**json.loads("\n".join(lines)), **variables}, cluster)
+
+
 def write(path: Path, variables: dict, cluster: str) -> None:
     """Writes the variables to ``path``, whole or not at all."""
     text = HEADER.format(cluster=cluster) + json.dumps(variables, indent=2) + "\n"
