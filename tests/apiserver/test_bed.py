@@ -20,7 +20,7 @@ import yaml
 from apiserver.conftest import TODAY
 from harness.beds import BedCluster, bed_command
 from harness.playbooks import ROOT
-from testbed import controlplane, daemons, versions
+from testbed import controlplane, daemons, registry, versions
 from testbed.bed import Bed
 
 GUIDE_POLICY = [
@@ -323,3 +323,37 @@ def test_beds_live_side_by_side_and_end_without_a_trace(today, tmp_path):
     ]
     assert controlplane.processes(Bed(today.kubeconfig.parent.name)) == before
     assert ROOT in other.directory.parents
+
+
+def test_a_registry_comes_back_and_ends_with_its_bed():
+    own = Bed("api-bed-registry")
+    up = ("up", f"--control-plane={TODAY}", "--name", own.name)
+    try:
+        made = bed_command(*up, "--registry")
+        assert made.returncode == 0, made.stderr
+        place = registry.find(own)
+        told = yaml.safe_load(own.vars_file.read_text())["testbed_registry"]
+        assert told["address"] == place.address
+        for secret in (place.login, place.password, place.directory / "server.key"):
+            assert secret.stat().st_mode & 0o777 == 0o600
+        assert not registry.answers(registry.Place(place.directory, place.plain_address, place.address, False))
+
+        # It is asked for once: whoever comes back to the bed finds it, what was pushed in it, and its CA.
+        registry.daemons(own).stop()
+        again = bed_command(*up)
+        assert again.returncode == 0, again.stderr
+        assert yaml.safe_load(own.vars_file.read_text())["testbed_registry"] == told
+        with registry.Client(place) as client:
+            kind = "application/vnd.oci.image.manifest.v1+json"
+            assert client.request("GET", "/v2/charts/istiod/manifests/1.31.0", Accept=kind).status == 200
+            assert client.request("GET", "/charts/index.yaml").status == 200
+        with registry.Client(place) as client:
+            client.headers = {}
+            assert client.request("GET", "/v2/charts/istiod/manifests/1.31.0").status == 401
+            assert client.request("GET", "/charts/index.yaml").status == 401
+        pid = registry.daemons(own).pid(registry.NAME)
+        assert daemons.identity(pid)
+    finally:
+        assert bed_command("down", "--name", own.name).returncode == 0
+    assert not daemons.identity(pid)
+    assert not own.directory.exists()

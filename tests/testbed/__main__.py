@@ -28,6 +28,7 @@ from testbed import (  # noqa: E402
     nodeimage,
     process,
     programs,
+    registry,
     versions,
 )
 from testbed import cache as caches  # noqa: E402
@@ -54,6 +55,9 @@ def up(args: argparse.Namespace) -> None:
         if args.helm3:
             helm = artifacts.collect_tools(caches.Cache(), Phases(1), "build", ("helm3",)) / "helm3"
             variables["istio_helm_helm_binary"] = str(helm)
+        if args.registry or registry.find(own):
+            charts = Path(cluster.read_state(own)["charts"])
+            variables["testbed_registry"] = registry.up(own, caches.Cache(), charts, node=not settings).variables()
         inventory.write(vars_file, variables, own.cluster)
     tell(f"cluster {own.cluster} is up after {time.monotonic() - began:.1f} s; {note}")
     tell(f"variables for Ansible: {vars_file}")
@@ -217,6 +221,7 @@ def remove(own: Bed, alive: bool) -> None:
         tell(f"cluster {own.cluster}: removed")
     else:
         tell(f"cluster {own.cluster}: none")
+    registry.daemons(own).stop()
     shutil.rmtree(own.directory, ignore_errors=True)
 
 
@@ -230,7 +235,16 @@ def status(_args: argparse.Namespace) -> None:
         print(f"cluster    {own.name}: {controlplane.describe(own)}, {own.kubeconfig}")
         for name, pid in controlplane.processes(own):
             print(f"           {name}: {f'process {pid}' if pid else 'ended'}")
+        registry_status(own)
     engine_status(cache)
+
+
+def registry_status(own: Bed) -> None:
+    """Says where the registry of a bed is, if it has one."""
+    place = registry.find(own)
+    if place:
+        pid = registry.daemons(own).pid(registry.NAME)
+        print(f"           {registry.NAME}: {f'process {pid}' if pid else 'ended'}, {place.address}")
 
 
 def engine_status(cache: caches.Cache) -> None:
@@ -249,6 +263,7 @@ def engine_status(cache: caches.Cache) -> None:
             state = cluster.read_state(own)
             made = f"source {state['source']}" if state else "half-made"
             print(f"cluster    {own.name}: {cluster.container_state(own)}, {made}, {own.kubeconfig}")
+            registry_status(own)
 
 
 def megabytes(path: Path) -> int:
@@ -326,6 +341,9 @@ def parser() -> argparse.ArgumentParser:
     by_name = commands.choices
     by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")
     by_name["up"].add_argument("--vars", metavar="FILE", help="where to write variables for Ansible (likewise)")
+    by_name["up"].add_argument(
+        "--registry", action="store_true", help="a registry of its own: images, and charts over OCI and HTTP"
+    )
     by_name["up"].add_argument(
         "--helm3", action="store_true", help="the variables name Helm 3 (helm3) instead of Helm 4"
     )

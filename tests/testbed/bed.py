@@ -64,6 +64,11 @@ class Bed:
         return self.directory / "vars.yml"
 
     @property
+    def registry(self) -> Path:
+        """What its own registry keeps, if it has one, with its ``daemons``."""
+        return self.directory / "registry"
+
+    @property
     def audit_log(self) -> Path:
         return self.directory / "audit" / "audit.log"
 

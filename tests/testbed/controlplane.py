@@ -61,15 +61,21 @@ def daemons(own: Bed) -> Daemons:
     return Daemons(own.directory / "daemons")
 
 
+def end(own: Bed) -> None:
+    """Ends all processes of a bed, that of its registry too. :raises BedError: one does not end"""
+    daemons(own).stop()
+    Daemons(own.registry / "daemons").stop()
+
+
 def context(own: Bed) -> str:
     """The context of its kubeconfig."""
     return own.cluster
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, no two alike."""
+def free_ports(count: int, host: str = LOCALHOST) -> list[int]:
+    """Ports of one of this machine's addresses that nobody listens on now, no two alike."""
     with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server((LOCALHOST, 0))) for _ in range(count)]
+        taken = [stack.enter_context(socket.create_server((host, 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in taken]
 
 
@@ -154,7 +160,7 @@ def make(own: Bed, settings: Settings, cache: Cache, tell: Callable[[str], None]
 
 def clear(own: Bed) -> None:
     """Ends and removes all of an earlier bed but its lock."""
-    daemons(own).stop()
+    end(own)
     own.state.unlink(missing_ok=True)
     for path in own.directory.iterdir():
         if path.is_dir():
@@ -324,7 +330,7 @@ def remove(own: Bed) -> None:
 
     :raises BedError: a process does not end
     """
-    daemons(own).stop()
+    end(own)
     if (bed.bin_directory() / "kubectl").exists():
         for kubeconfig in (read_state(own) or {}).get("kubeconfigs", []):
             forget_kubeconfig(own, Path(kubeconfig))

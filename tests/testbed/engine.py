@@ -223,6 +223,19 @@ def network_is_ours() -> bool:
         return False
 
 
+def host_address() -> str:
+    """The address of this machine in kind's network, at which containers reach what listens there.
+
+    :raises BedError: there is no such network, or it has none
+    """
+    template = "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
+    addresses = run(["docker", "network", "inspect", "--format", template, NETWORK]).split()
+    for address in addresses:
+        if "." in address:
+            return address
+    raise BedError(f"this machine has no IPv4 address in docker's network {NETWORK}")
+
+
 def remove_network_if_unused() -> str:
     """Removes our network and its rule if no container is in it; says what was done."""
     if not network_is_ours():

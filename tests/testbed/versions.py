@@ -266,7 +266,6 @@ BUILDS = {
             {"registry": "."},
             "github.com/distribution/distribution/v3",
             DISTRIBUTION,
-            {"github.com/distribution/distribution/v3/version.version": DISTRIBUTION},
             source="registry",
             expected="~1 min cold",
         ),
