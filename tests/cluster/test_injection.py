@@ -154,7 +154,10 @@ def test_asked_of_the_running_istiod(place: Place) -> None:
     """The guide's own way. It decides as the injector does, here on native sidecars; and is as stable."""
     live = {**MANUAL, "liveness_verify_injection_source": "live"}
     place.proven(**live)
-    assert STATUS in place.template()["metadata"]["annotations"]
+    template = place.template()
+    assert STATUS in template["metadata"]["annotations"]
+    assert "istio-proxy" in [container["name"] for container in template["spec"]["initContainers"]]
+    assert place.sidecars() == [1]
     place.still(**live)
 
 
