@@ -101,8 +101,8 @@ class Snapshot:
 def take(kubeconfig: Path) -> Snapshot:
     """Read every object of every kind that can be listed, each in the version that the API server prefers."""
     api = config.new_client_from_config(str(kubeconfig))
-    token = api.configuration.get_api_key_with_prefix("authorization")
-    headers = {"Authorization": token} if token else {}
+    # A token, where the kubeconfig has one; its certificates the connection has already.
+    headers = {each["key"]: each["value"] for each in api.configuration.auth_settings().values() if each["value"]}
 
     def get(path: str) -> dict[str, Any]:
         answer = api.rest_client.pool_manager.request("GET", api.configuration.host + path, headers=headers)
