@@ -22,7 +22,16 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import (
     in_parallel,
     reference,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, is_applied, masked, same
+from ansible_collections.meshops.istio.plugins.module_utils.objects import (
+    Identity,
+    brief,
+    digest,
+    identity,
+    is_applied,
+    masked,
+    same,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
 
 #: Kinds that others live in, are instances of, or refer to: applied before the rest, in this order.
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "Role")
@@ -63,14 +72,14 @@ class Change:
         return "changed" if self.before else "created"
 
     def diff(self) -> dict[str, Any]:
-        """The change as Ansible shows diffs; values of Secrets are masked."""
+        """The change as Ansible shows diffs; values of Secrets are masked, and a new definition's schemas left out."""
         if self.after is None:
             return removal_diff(self.before or self.wanted)
         name = reference(self.wanted)
         how = "validated locally, not dry-run" if self.validated else "not dry-run"
         return {
             "before": masked(self.before) if self.before else "",
-            "after": masked(self.after, self.before),
+            "after": masked(self.after, self.before) if self.before else brief(masked(self.after)),
             "before_header": name,
             "after_header": name + ("" if self.dry_run else f" ({how}: {self.unasked})"),
         }
@@ -90,6 +99,11 @@ class Plan:
     def names(self) -> list[str]:
         """The changed objects as people name them."""
         return [reference(change.wanted) for change in self.changes]
+
+    @property
+    def planned(self) -> dict[str, str]:
+        """The changed objects with a digest of what is wanted, for a later task of the same run."""
+        return {reference(change.wanted): digest(change.wanted) for change in self.changes}
 
 
 def read(cluster: Cluster, wanted: Iterable[dict[str, Any]]) -> dict[Identity, dict[str, Any]]:
@@ -126,7 +140,7 @@ class Writer:
         """
         if live and is_applied(live, wanted, self.manager):
             return None
-        after = cluster.apply(wanted, dry_run=True, manager=self.manager)
+        after = cluster.apply(wanted, dry_run=True, manager=self.manager, strict=True)
         return None if live and same(live, after) else Change(wanted, live, after)
 
 
@@ -137,6 +151,7 @@ def plan(
     preview: bool = True,
     writer: Writer | None = None,
     live: dict[Identity, dict[str, Any]] | None = None,
+    definitions: Iterable[dict[str, Any]] = (),
 ) -> Plan:
     """Compare a set of objects with the cluster. Writes nothing.
 
@@ -144,7 +159,8 @@ def plan(
         that creates them next has no use for that
     :arg writer: who is going to write them; ours by default
     :arg live: live objects, where they have been read already
-    :raises JobError: the server refuses an object; names it and says why
+    :arg definitions: CustomResourceDefinitions that are not there yet
+    :raises JobError: the server, or the schema of its kind, refuses an object; names it and says why
     """
     writer = writer or Writer(manager)
     wanted = [_placed(cluster, obj) for obj in wanted]
@@ -168,7 +184,38 @@ def plan(
                 return Change(obj, before, obj, dry_run=False, unasked=_BY_WEBHOOK)
             raise refused(obj, error) from error
 
-    return Plan([change for change in in_parallel(examine, wanted) if change], live)
+    changes = [change for change in in_parallel(examine, wanted) if change]
+    if preview:
+        _validate(cluster, [change for change in changes if not change.dry_run], definitions)
+    return Plan(changes, live)
+
+
+def _validate(cluster: Cluster, changes: list[Change], definitions: Iterable[dict[str, Any]]) -> None:
+    """Check what could not be dry-run against the schema of its kind.
+
+    :raises JobError: names every object and field that the API server would refuse
+    """
+    schemas = Schemas(lambda path: _published(cluster, path), definitions)
+    faults = []
+    for change in changes:
+        if change.unasked == NOT_THERE_YET:
+            found = schemas.faults(change.wanted)
+            change.validated = found is not None
+            faults += [f"{reference(change.wanted)}: {fault}" for fault in found or []]
+    if faults:
+        raise JobError(
+            f"Not as the schema of its kind has it: {'; '.join(faults)}. Correct what it comes from: the manifest, or "
+            "the chart's value."
+        )
+
+
+def _published(cluster: Cluster, path: str) -> dict[str, Any] | None:
+    try:
+        return cluster.request("GET", path)
+    except ApiError as error:
+        if error.status in (403, 404):
+            return None
+        raise
 
 
 def _placed(cluster: Cluster, obj: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +247,7 @@ def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER)
         if change.dying:
             until_gone(cluster, change.dying)
         try:
-            change.after = cluster.apply(change.wanted, manager=manager)
+            change.after = cluster.apply(change.wanted, manager=manager, strict=True)
         except ApiError as error:
             raise refused(change.wanted, error) from error
 
@@ -223,7 +270,7 @@ def delete(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
 def removal_diff(obj: dict[str, Any]) -> dict[str, Any]:
     """A deletion as Ansible shows diffs."""
     name = reference(obj)
-    return {"before": masked(obj), "after": "", "before_header": name, "after_header": name}
+    return {"before": brief(masked(obj)), "after": "", "before_header": name, "after_header": name}
 
 
 def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_TIMEOUT) -> None:

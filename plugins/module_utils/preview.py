@@ -42,7 +42,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.field_managers impor
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_of
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, reference
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
-    NOT_THERE_YET,
     Change,
     Plan,
     Writer,
@@ -52,7 +51,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, comparable, is_applied, same
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
-from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
 
 #: Annotation and value of what helm leaves when a chart has it no more.
 KEEP = ("helm.sh/resource-policy", "keep")
@@ -230,8 +228,7 @@ def preview(
     live = read(cluster, [*wanted, *gone]) if live is None else live
     released = _scaled_by(gone)
     writer = _Applies(before, upgrade, released) if upgrade.server_side else _Merges(before, released)
-    found = plan(cluster, wanted, writer=writer, live=live)
-    _validate(cluster, [change for change in found.changes if not change.dry_run], definitions)
+    found = plan(cluster, wanted, writer=writer, live=live, definitions=definitions)
     found.changes += [change for change in (_deletion(obj, live) for obj in gone) if change]
     return Preview(found.changes, found.live, list(writer.conflicts) if isinstance(writer, _Applies) else [])
 
@@ -275,30 +272,3 @@ def _deletion(obj: dict[str, Any], live: Live) -> Change | None:
     if (there["metadata"].get("annotations") or {}).get(annotation) == keep:
         return None
     return Change(obj, there, None)
-
-
-def _validate(cluster: Cluster, changes: list[Change], definitions: list[dict[str, Any]]) -> None:
-    """Check what could not be dry-run against the schema of its kind.
-
-    :raises JobError: names every object and field that the API server would refuse
-    """
-    schemas = Schemas(lambda path: _published(cluster, path), definitions)
-    faults = []
-    for change in changes:
-        if change.unasked == NOT_THERE_YET:
-            found = schemas.faults(change.wanted)
-            change.validated = found is not None
-            faults += [f"{reference(change.wanted)}: {fault}" for fault in found or []]
-    if faults:
-        raise JobError(
-            f"Not as the schema of its kind has it: {'; '.join(faults)}. Correct the chart's value that it comes from."
-        )
-
-
-def _published(cluster: Cluster, path: str) -> dict[str, Any] | None:
-    try:
-        return cluster.request("GET", path)
-    except ApiError as error:
-        if error.status in (403, 404):
-            return None
-        raise

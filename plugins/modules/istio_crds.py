@@ -73,6 +73,12 @@ objects:
   type: list
   elements: str
   sample: [CustomResourceDefinition gateways.networking.istio.io]
+planned:
+  description: Those objects with a digest of each as it is wanted, for option O(ignore:planned) of
+    M(meshops.istio.istio_releases).
+  returned: success
+  type: dict
+  sample: {CustomResourceDefinition gateways.networking.istio.io: 0f4c2a1b9d8e7f60}
 chart_version:
   description: Version of the chart.
   returned: success

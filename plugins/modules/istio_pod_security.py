@@ -150,6 +150,12 @@ objects:
   type: list
   elements: str
   sample: [Namespace istio-system, RoleBinding shop/istio]
+planned:
+  description: Those objects with a digest of each as it is wanted, for option O(ignore:planned) of
+    M(meshops.istio.istio_releases).
+  returned: success
+  type: dict
+  sample: {Namespace istio-system: 0f4c2a1b9d8e7f60}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security

@@ -33,6 +33,13 @@ options:
       - Fields that controllers hold, such as an autoscaler's replicas or the CA in a webhook, are no drift.
     type: bool
     default: false
+  planned:
+    description:
+      - What earlier tasks of the same run have changed, or would in check mode. It is RV(ignore:planned) of
+        M(meshops.istio.istio_pod_security) and M(meshops.istio.istio_crds).
+      - Check mode, which finds the cluster without it, does not show it a second time.
+    type: dict
+    default: {}
   wait_for:
     description:
       - V(gateways) to wait until the control plane is available with its injector's webhook, and then the gateways.
@@ -68,6 +75,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+namespaces:
+  description: Namespaces that are made because they were not there.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 releases:
   description: Each release and what was done about it, or would be in check mode.
   returned: success

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster.testcluster import TestCluster
 from harness.beds import BedCluster, bed_command
 from harness.playbooks import ROOT
 from testbed import versions
@@ -83,3 +84,10 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
     """Yield one of today on which Services of type LoadBalancer get a host name."""
     with bed("aws", TODAY, tmp_path_factory.mktemp("home"), "--load-balancer-hostname") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
+    """Yield one of today on which Istio comes and goes: all that happens to objects, and no traffic."""
+    with bed("install", TODAY, tmp_path_factory.mktemp("home")) as found:
+        yield TestCluster(found.kubeconfig, found.kubeconfig.parent / "vars.yml", found.home)

@@ -70,6 +70,7 @@ def run(task: Task) -> dict[str, Any]:
         "changed": bool(plan.changes),
         "crds": sorted(crd["metadata"]["name"] for crd in wanted),
         "objects": plan.names,
+        "planned": plan.planned,
         "chart_version": str(chart.metadata["version"]),
     }
     if task.diff:

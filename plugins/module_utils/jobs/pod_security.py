@@ -106,6 +106,7 @@ def run(task: Task) -> dict[str, Any]:
     result: dict[str, Any] = {
         "changed": bool(work.plan.changes or work.removed),
         "objects": [*work.plan.names, *map(reference, work.removed)],
+        "planned": work.plan.planned,
         **work.facts,
     }
     if task.diff:

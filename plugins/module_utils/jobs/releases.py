@@ -25,7 +25,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.examination import E
 from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
@@ -37,6 +37,7 @@ ARGUMENT_SPEC = argument_spec(
     {
         **mesh.MESH_ARGUMENT_SPEC,
         "repair_drift": {"type": "bool", "default": False},
+        "planned": {"type": "dict", "default": {}},
         "wait_for": {"type": "str", "choices": ["gateways", "control-plane", "nothing"], "default": "gateways"},
         "wait_timeout": {"type": "int", "default": 300},
     }
@@ -123,6 +124,20 @@ class Run:
             there = self.cluster.list(api_version, _DEFINITION, metadata_only=True)
             found.update((identity(obj), obj) for obj in there if identity(obj) in definitions)
         return found
+
+    def missing_namespaces(self) -> list[manifests.Change]:
+        """Namespaces of the releases and of the Lease that nobody has made yet, nor will in this very run.
+
+        Helm would make them too, but say so nowhere.
+        """
+        names = {release.namespace for release in self.wanted} | {self.params["namespace"]}
+        wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
+        live = manifests.read(self.cluster, wanted)
+        stays = {key for key, obj in live.items() if not obj["metadata"].get("deletionTimestamp")}
+        planned = self.params["planned"] if self.task.check_mode else {}
+        missing = [obj for obj in wanted if identity(obj) not in stays and reference(obj) not in planned]
+        shown = self.task.check_mode or self.task.diff
+        return manifests.plan(self.cluster, missing, preview=shown, live=live).changes
 
     def examine(self, steps: list[Step]) -> None:
         """Find what stands in the way, and what helm will do, before anything is written."""
@@ -242,11 +257,13 @@ def run(task: Task) -> dict[str, Any]:
 def _run(task: Task, job: Run) -> dict[str, Any]:
     steps = job.plan()
     changed = any(step.action != "none" for step in steps)
+    namespaces: list[manifests.Change] = []
     if changed:
+        namespaces = job.missing_namespaces()
         job.examine(steps)
     diff = _diff(steps)
     if changed and not task.check_mode:
-        _ensure_namespaces(job)
+        manifests.apply(job.cluster, namespaces)
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
             seen, steps = steps, job.plan()
             if not from_the_dead:
@@ -263,22 +280,17 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
         if step.action == "none":
             task.warnings += [f"Somebody has changed {words}. {DRIFT_FIX}" for words in step.drift]
     gateways = [f"{release.namespace}/{release.name}" for release in job.wanted if release.part == GATEWAY]
-    result: dict[str, Any] = {"changed": changed, "releases": [step.result() for step in steps], "gateways": gateways}
+    result: dict[str, Any] = {
+        "changed": changed,
+        "namespaces": [change.wanted["metadata"]["name"] for change in namespaces],
+        "releases": [step.result() for step in steps],
+        "gateways": gateways,
+    }
     if task.diff:
-        result["diff"] = diff
+        result["diff"] = [*(change.diff() for change in namespaces), *diff]
     return result
 
 
 def _diff(steps: list[Step]) -> list[dict[str, Any]]:
     """Taken before anything is written: a step then knows its new revision."""
     return [diff for step in steps if step.action != "none" for diff in step.diff()]
-
-
-def _ensure_namespaces(job: Run) -> None:
-    """Namespaces of the releases, where role psp_rbac has not made them: helm would leave them without labels too."""
-    names = {release.namespace for release in job.wanted} | {job.params["namespace"]}
-    wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
-    live = manifests.read(job.cluster, wanted)
-    for namespace in wanted:
-        if identity(namespace) not in live:
-            job.cluster.apply(namespace)

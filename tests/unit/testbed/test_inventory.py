@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 from testbed import inventory, versions
-from testbed.bed import Bed
 
 COMMON = {
     "testbed_source",
@@ -64,19 +63,3 @@ def test_the_file_is_yaml_by_being_json_after_comments(tmp_path):
     assert lines[0].startswith("#")
     assert json.loads("\n".join(line for line in lines if not line.startswith("#"))) == variables("build")
     assert [p.name for p in path.parent.iterdir()] == ["vars.yml"]
-
-
-def test_variables_can_be_added_to_the_file(tmp_path):
-    path = tmp_path / "vars.yml"
-    inventory.write(path, {"a": 1, "b": 2}, "demo")
-    inventory.add(path, {"b": 3, "c": {"d": 4}}, "demo")
-    lines = path.read_text().splitlines()
-    assert lines[0].startswith("# Written by the test bed for cluster demo")
-    assert json.loads("\n".join(line for line in lines if not line.startswith("#"))) == {"a": 1, "b": 3, "c": {"d": 4}}
-
-
-def test_two_checkouts_have_two_clusters():
-    one, other = Bed("demo", Path("/a")), Bed("demo", Path("/b"))
-    assert one.cluster != other.cluster
-    assert one.cluster.startswith("demo-")
-    assert len(one.cluster) == len("demo-") + 6

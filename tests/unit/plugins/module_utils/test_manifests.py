@@ -41,6 +41,13 @@ class FakeCluster:
         self.faults: dict[str, ApiError] = {}
         self.defaults: dict[str, dict[str, str]] = {}
         self.calls: list[tuple[Any, ...]] = []
+        self.documents: dict[str, Any] = {}
+
+    def request(self, _method: str, path: str) -> dict[str, Any]:
+        """What the server publishes."""
+        if path not in self.documents:
+            raise ApiError(404, "NotFound", "")
+        return self.documents[path]
 
     @staticmethod
     def stored(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +74,9 @@ class FakeCluster:
             if key[:2] == (api_version, kind) and (namespace is None or key[2] == namespace)
         ]
 
-    def apply(self, wanted: dict[str, Any], dry_run: bool = False, manager: str = FIELD_MANAGER) -> dict[str, Any]:
+    def apply(
+        self, wanted: dict[str, Any], dry_run: bool = False, manager: str = FIELD_MANAGER, strict: bool = False
+    ) -> dict[str, Any]:
         """As kube.Cluster."""
         name = wanted["metadata"]["name"]
         self.calls.append(("dry run" if dry_run else "apply", name, manager))
@@ -210,6 +219,70 @@ def test_object_whose_namespace_is_missing_cannot_be_dry_run() -> None:
     wanted = config("a", x="1")
     (change,) = manifests.plan(cluster, [wanted]).changes
     assert (change.verb, change.dry_run, change.after) == ("created", False, wanted)
+    assert change.diff()["after_header"] == "ConfigMap web/a (not dry-run: its namespace or kind is not there yet)"
+
+
+COMMON: dict[str, Any] = {"apiVersion": {}, "kind": {}, "metadata": {}}
+CONFIG_MAP = {
+    "type": "object",
+    "properties": {"data": {"type": "object", "additionalProperties": {"type": "string"}}, **COMMON},
+    "x-kubernetes-group-version-kind": [{"group": "", "version": "v1", "kind": "ConfigMap"}],
+}
+
+
+def publishing(*faults: str) -> FakeCluster:
+    """A server that knows ConfigMaps, and no namespace of some of them."""
+    cluster = FakeCluster()
+    cluster.documents = {
+        "/openapi/v3": {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=1"}}},
+        "/openapi/v3/api/v1": {"components": {"schemas": {"io.k8s.api.core.v1.ConfigMap": CONFIG_MAP}}},
+    }
+    cluster.faults = dict.fromkeys(faults, missing())
+    return cluster
+
+
+def test_what_cannot_be_dry_run_is_held_against_the_schema() -> None:
+    """And says so."""
+    wanted = {name: value for name, value in config("a", x="1").items() if name in ("kind", "metadata", "data")}
+    (change,) = manifests.plan(publishing("a"), [{"apiVersion": "v1", **wanted}]).changes
+    assert change.diff()["after_header"].startswith("ConfigMap web/a (validated locally, not dry-run: ")
+
+
+def test_what_its_schema_refuses() -> None:
+    """In check mode as in the run that follows, and all of it at once; a run that creates it next leaves it to the
+    server.
+    """
+    wanted = [{**config(name), "data": {"x": 1}, "spec": 2} for name in "ab"]
+    with pytest.raises(JobError) as caught:
+        manifests.plan(publishing("a", "b"), wanted)
+    for name in "ab":
+        assert f"ConfigMap web/{name}: data.x is 1, not a string" in caught.value.message
+    assert "Correct what it comes from: the manifest" in caught.value.message
+    assert len(manifests.plan(publishing("a", "b"), wanted, preview=False).changes) == 2
+
+
+def definition(description: str = "") -> dict[str, Any]:
+    """A definition with a schema."""
+    schema = {"openAPIV3Schema": {"type": "object", "description": description}}
+    versions = [{"name": "v1", "served": True, "schema": schema}, {"name": "v2", "served": False}]
+    crd = obj("CustomResourceDefinition", "demos.example.com", None, "apiextensions.k8s.io/v1")
+    return {**crd, "spec": {"group": "example.com", "versions": versions}}
+
+
+def test_schemas_of_a_new_definition_are_not_shown() -> None:
+    """They are nine tenths of 54,000 lines, in which nobody would find the rest; their size is told."""
+    after = manifests.Change(definition(), None, definition("x" * 900)).diff()["after"]
+    assert [each.get("schema") for each in after["spec"]["versions"]] == ["<958 characters>", None]
+    assert after["spec"]["versions"][0]["served"] is True
+    gone = manifests.Change(definition(), definition(), None).diff()["before"]
+    assert gone["spec"]["versions"][0]["schema"] == "<58 characters>"
+
+
+def test_schemas_of_a_definition_that_changes_are_shown() -> None:
+    """What differs in them is the change."""
+    diff = manifests.Change(definition("new"), definition("old"), definition("new")).diff()
+    shown = [diff[side]["spec"]["versions"][0]["schema"] for side in ("before", "after")]
+    assert [each["openAPIV3Schema"]["description"] for each in shown] == ["old", "new"]
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -391,7 +391,7 @@ def test_what_its_schema_refuses() -> None:
         preview(cluster, [], [CRD, demo(a=1, b=2)])  # type: ignore[arg-type]
     assert caught.value.message == (
         "Not as the schema of its kind has it: Demo mesh/d: spec.a is 1, not a string; Demo mesh/d: spec.b is no field "
-        "of its kind. Correct the chart's value that it comes from."
+        "of its kind. Correct what it comes from: the manifest, or the chart's value."
     )
 
 

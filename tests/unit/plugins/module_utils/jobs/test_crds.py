@@ -57,7 +57,9 @@ class World:
         """They have none."""
         return False
 
-    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "") -> dict[str, Any]:
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False
+    ) -> dict[str, Any]:
         """Store, as Helm's own manager."""
         assert manager == "helm"
         self.log.append(f"{'dry run' if dry_run else 'apply'} {obj['metadata']['name']}")
@@ -139,6 +141,7 @@ def test_definitions_are_helms_own_43204() -> None:
 def test_first_run_59630(world: World, options: dict[str, Any]) -> None:
     """istio#59630: applied under Helm's own manager, so that no conflict meets helm; then waited for."""
     result = run({**options, "namespace": "mesh", "values": {"global": {"a": 1}}, "wait_timeout": 60})
+    assert sorted(result.pop("planned")) == sorted(result["objects"])
     assert result == {
         "changed": True,
         "crds": NAMES,

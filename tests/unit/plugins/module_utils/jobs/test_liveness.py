@@ -105,7 +105,9 @@ class World:
         self.asked.append((path, headers))
         return 200, {"server": "istio-envoy"}, self.body.encode()
 
-    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "") -> dict[str, Any]:
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False
+    ) -> dict[str, Any]:
         """Store."""
         assert manager == "meshops.istio.liveness"
         self.log.append(f"{'dry run' if dry_run else 'apply'} {obj['kind']} {obj['metadata']['name']}")

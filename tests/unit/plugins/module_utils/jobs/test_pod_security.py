@@ -76,7 +76,9 @@ class World:
         metadata = {"name": name, "labels": found, "managedFields": [entry] if found else []}
         self.namespaces[name] = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
-    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "") -> dict[str, Any]:
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False
+    ) -> dict[str, Any]:
         """Store with our manager."""
         assert manager == MANAGER
         if obj["kind"] != "Namespace":
@@ -126,6 +128,7 @@ SHOP = {"name": "shop"}
 def test_first_run(world: World) -> None:
     """istiod's pods run at `baseline`; those with a sidecar need `privileged` for istio-init (istio#6806)."""
     result = run(MESH, SHOP)
+    assert sorted(result.pop("planned")) == result["objects"]
     assert result == {
         "changed": True,
         "mechanism": "PodSecurityAdmission",
@@ -262,6 +265,7 @@ def subjects(world: World, namespace: str, name: str) -> list[str]:
 def test_policies(policies: World) -> None:
     """For every account that the workloads use; the mesh's own accounts are not there yet, so all of its namespace."""
     result = run(MESH, SHOP, mechanism=POLICY)
+    assert sorted(result.pop("planned")) == sorted(result["objects"])
     assert result == {
         "changed": True,
         "mechanism": POLICY,

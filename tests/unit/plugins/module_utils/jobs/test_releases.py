@@ -26,7 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, judge
 
@@ -457,8 +457,25 @@ def test_check_mode_writes_nothing(world: World, options: dict[str, Any]) -> Non
         "release istio-system/istiod",
         "release istio-system/istio-ingressgateway",
     ]
-    assert len(headings) == 3 + 2 + 4 + 2
+    assert headings[0] == "Namespace istio-system"
+    assert len(headings) == 1 + 3 + 2 + 4 + 2
+    assert result["namespaces"] == [MESH]
     assert world.log == []
+
+
+def test_what_an_earlier_task_of_the_run_makes_is_not_shown_again(world: World, options: dict[str, Any]) -> None:
+    """Check mode finds the cluster without it. What this release would make of it otherwise is told all the same."""
+    shown = run(options, check_mode=True, diff=True)["diff"]
+    objects = {change["before_header"]: change["after"] for change in shown if "kind" in change["after"]}
+    planned = {name: digest(objects[name]) for name in ("ServiceAccount istio-system/istio-reader",)}
+    planned |= {"Namespace istio-system": "labels, too", "ClusterRole istio-reader": "of another version"}
+    result = run({**options, "planned": planned}, check_mode=True, diff=True)
+    assert result["namespaces"] == []
+    left = [change["before_header"] for change in result["diff"] if "kind" in change["after"]]
+    assert objects.keys() - set(left) == {"Namespace istio-system", "ServiceAccount istio-system/istio-reader"}
+    base = next(release for release in result["releases"] if release["name"] == "istio-base")
+    assert base["objects"] == ["created ClusterRole istio-reader"]
+    assert run({**options, "planned": planned})["namespaces"] == [MESH]
 
 
 def test_only_what_differs_is_written(installed: World, options: dict[str, Any]) -> None:
