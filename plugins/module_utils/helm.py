@@ -24,6 +24,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import chart_source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.lease import alive
+from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
 
 #: The name by which helm is told of an HTTP repository for the length of one fetch.
 _REPOSITORY = "repository"
@@ -243,8 +244,7 @@ def values_file(values: dict[str, Any]) -> Iterator[str]:
     """A private file with Helm values. JSON is YAML to helm."""
     with private_directory() as directory:
         path = directory / "values.json"
-        # Not in ASCII: to YAML, the two halves of what JSON escapes as a pair are no characters.
-        _write_private(path, json.dumps(values, ensure_ascii=False))
+        _write_private(path, json_for_yaml(values))
         yield str(path)
 
 

@@ -11,7 +11,6 @@ read them and always ends in the same, or by the running istiod (``live``), for 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.helm import credentials, private_directory
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECTION, REVISION
 
 AUTOMATIC, MANUAL = "automatic", "manual"
@@ -173,8 +173,7 @@ def injected(objects: Objects, inject: Callable[[str], tuple[str, list[str]]]) -
     candidates = workloads(objects)
     if not candidates:
         return objects, []
-    # JSON is YAML. Not in ASCII: to YAML, the two halves of what JSON escapes as a pair are no characters.
-    text = "\n---\n".join(json.dumps(obj, ensure_ascii=False) for obj in candidates)
+    text = "\n---\n".join(json_for_yaml(obj) for obj in candidates)
     output, remarks = inject(text)
     answers = {id(obj): answer for obj, answer in zip(candidates, documents(output), strict=True)}
     return [_with_part(obj, answers[id(obj)]) if id(obj) in answers else obj for obj in objects], remarks

@@ -21,6 +21,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
+from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
 
 try:
     import kubernetes
@@ -148,7 +149,7 @@ class Cluster:
             sent.discard(name)
             for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
                 sent.add(name, one)
-        data = json.dumps(body).encode() if body is not None else None
+        data = json_for_yaml(body).encode() if body is not None else None
         return self._api.rest_client.pool_manager.request(method, url, body=data, headers=sent, retries=False, **kwargs)
 
     def request(

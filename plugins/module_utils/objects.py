@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,18 @@ _QUANTITIES = ("limits", "requests", "sizeLimit", "divisor", "averageValue")
 
 #: Where `kubectl apply` keeps a copy of the whole object.
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+#: What YAML takes for no character, or for the end of a line, unless it is escaped.
+_UNSAFE_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+
+
+def json_for_yaml(data: Any) -> str:
+    """Data as JSON that readers of YAML take too: helm, istioctl, and API servers for an apply.
+
+    JSON in ASCII is not: it escapes an emoji as a pair of halves, and to YAML neither half is a character.
+    """
+    text = json.dumps(data, ensure_ascii=False)
+    return _UNSAFE_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def identity(obj: dict[str, Any]) -> Identity:

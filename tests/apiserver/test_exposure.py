@@ -25,7 +25,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
 
 NAME = "istio-ingressgateway"
 #: Gateways alone: no istiod is needed where no pod really runs.
-ALONE = {"components": [], "wait_for": "nothing", "wait_timeout": 60}
+ALONE = {"preset": "none", "wait_for": "nothing", "wait_timeout": 60}
 OTHER_INGRESS = {"http2": 30810, "https": 30811}
 SECOND = {"http2": 30820, "https": 30821}
 
@@ -208,7 +208,7 @@ def test_load_balancer_that_is_there_stays_what_it_is_on_aws(cluster: BedCluster
 
 def test_preflight_says_what_a_provider_cannot_do(cluster: BedCluster, mesh: str) -> None:
     """Before the first role writes."""
-    options = {**options_of(cluster.variables), "components": [], "namespace": mesh, "recommended_cpu": "0"}
+    options = {**options_of(cluster.variables), "preset": "none", "namespace": mesh, "recommended_cpu": "0"}
     gateway = {"name": NAME, "internal": True}
 
     def codes(**given: Any) -> set[str]:
@@ -447,7 +447,7 @@ def test_rights_to_ask_through_the_api_server(cluster: BedCluster, mesh: str, pr
         cluster.kubectl("create", "rolebinding", role, f"--clusterrole=meshops-istio-{role}", account, "-n", mesh)
     token = cluster.token("meshops", "meshops-istio")
     direct = {"kubeconfig": None, "context": None, "host": cluster.server, "ca_cert": str(cluster.ca), "api_key": token}
-    own = {**options_of(cluster.variables), **direct, "components": [], "namespace": mesh, "recommended_cpu": "0"}
+    own = {**options_of(cluster.variables), **direct, "preset": "none", "namespace": mesh, "recommended_cpu": "0"}
     own.update(gateways=[{"name": NAME, "type": "ClusterIP"}], application_namespaces=[mesh], verify_from="cluster")
 
     def missing() -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import USER_AGE
 #: A cluster may be kept for the next run.
 RUN = secrets.token_hex(3)
 #: Options of a run that installs nothing: what is on the cluster is looked at all the same.
-NOTHING = {"components": [], "gateways": [], "recommended_cpu": "0", "recommended_memory": "0"}
+NOTHING = {"preset": "none", "gateways": [], "recommended_cpu": "0", "recommended_memory": "0"}
 ISTIOD = {**NOTHING, "components": ["istiod"]}
 BALANCED = {**NOTHING, "gateways": [{"name": "edge", "type": "LoadBalancer"}]}
 HELM = {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "{ns}"}

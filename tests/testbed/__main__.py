@@ -32,6 +32,7 @@ from testbed import (  # noqa: E402
     versions,
 )
 from testbed import cache as caches  # noqa: E402
+from testbed.audit import AuditLog  # noqa: E402
 from testbed.bed import Bed  # noqa: E402
 from testbed.errors import BedError  # noqa: E402
 from testbed.phases import Phases  # noqa: E402
@@ -285,6 +286,15 @@ def load_images(args: argparse.Namespace) -> None:
         print(f"{image}: {outcome}")
 
 
+def writes(args: argparse.Namespace) -> None:
+    """Prints each write of people and their programs since this was last asked, as the API server's log has them."""
+    own = Bed(args.name)
+    if not own.audit_log.exists():
+        raise BedError(f"cluster {own.name} is not up")
+    for request in AuditLog(own.audit_log).writes_since_last_time(own.directory / "writes.json"):
+        print(f"{request.verb} {request.uri} ({request.user_agent})")
+
+
 def tools(args: argparse.Namespace) -> None:
     """Builds or finds helm, istioctl and kubectl, or those that are named, and prints where they are."""
     source = "registry" if engine.info() and engine.source() == "registry" else "build"
@@ -336,7 +346,7 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
-    for function in (up, down, load_images):
+    for function in (up, down, load_images, writes):
         command(function).add_argument("--name", default=bed.DEFAULT_NAME, help="the cluster (default: %(default)s)")
     by_name = commands.choices
     by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")

@@ -148,6 +148,17 @@ class AuditLog:
             lines = f.read().decode().splitlines(keepends=True)
         return count_requests(parse(lines), user_agent, user)
 
+    def writes_since_last_time(self, memory: Path) -> list[Request]:
+        """The writes of all but the system since this was called before, the first time all of them.
+
+        :param memory: the file that knows when that was
+        """
+        now = self.mark()
+        last = Position(*json.loads(memory.read_text())) if memory.exists() else Position(0, now.file)
+        found = self.count(last if last.file == now.file else Position(0, now.file)).requests
+        memory.write_text(json.dumps(now))
+        return found
+
     def _settle(self, quiet: float = 0.1, patience: float = 1.0) -> None:
         """Waits for the last events, which are written just after the answers they are about.
 

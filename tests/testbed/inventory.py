@@ -56,6 +56,7 @@ def access(kubeconfig: Path, context: str, bin_directory: Path, charts: Path, is
         "istio_context": context,
         "istio_helm_helm_binary": str(bin_directory / "helm"),
         "istio_helm_chart_repository": str(charts),
+        "istio_helm_addons_repository": str(charts / "addons"),
         "istio_helm_chart_version": istio,
     }
 

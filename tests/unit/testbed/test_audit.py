@@ -105,3 +105,17 @@ def test_a_mark_of_another_log_is_refused(tmp_path):
     path.write_text(event("create"))
     with pytest.raises(ValueError, match="replaced"):
         log.count(mark)
+
+
+def test_writes_since_this_was_last_asked(tmp_path):
+    path, memory = tmp_path / "audit.log", tmp_path / "writes.json"
+    path.write_text(event("create") + event("get"))
+    log = AuditLog(path)
+    assert [request.verb for request in log.writes_since_last_time(memory)] == ["create"]
+    with path.open("a") as f:
+        f.write(event("patch") + event("update", user="system:node:a"))
+    assert [request.verb for request in log.writes_since_last_time(memory)] == ["patch"]
+    assert log.writes_since_last_time(memory) == []
+    path.rename(tmp_path / "kept")  # the cluster was made anew
+    path.write_text(event("delete"))
+    assert [request.verb for request in log.writes_since_last_time(memory)] == ["delete"]

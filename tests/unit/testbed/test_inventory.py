@@ -16,6 +16,7 @@ COMMON = {
     "istio_helm_helm_binary",
     "istio_helm_istioctl_binary",
     "istio_helm_chart_repository",
+    "istio_helm_addons_repository",
     "istio_helm_chart_version",
     "istio_helm_image_pull_policy",
     "liveness_verify_image",

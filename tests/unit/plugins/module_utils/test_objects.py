@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     abandoned,
@@ -16,6 +18,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     contains,
     identity,
     is_applied,
+    json_for_yaml,
     masked,
     same,
 )
@@ -361,3 +364,17 @@ def test_masked_leaves_other_kinds_readable() -> None:
     """A ConfigMap is no secret."""
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio"}, "data": {"mesh": "x: 1"}}
     assert masked(config) == config
+
+
+def test_json_that_yaml_reads_too() -> None:
+    """An emoji, as Istio's dashboards have them; and what YAML would take for a line's end, or not take at all."""
+    text = "\U0001f600 \u00e9 a\u0085b\u2028c\x7f\ufeff"
+    written = json_for_yaml({"text": text})
+    assert json.loads(written) == {"text": text}
+    assert yaml.safe_load(written) == {"text": text}
+    assert written == '{"text": "\U0001f600 \u00e9 a\\u0085b\\u2028c\\u007f\\ufeff"}'
+
+
+def test_half_a_character_is_still_sent() -> None:
+    """The API server is to say what it thinks of it; to us it must not be an exception."""
+    assert json_for_yaml("\ud83d").encode() == rb'"\ud83d"'
