@@ -81,9 +81,7 @@ class Helm:
             raise JobError(f"{self.binary} cannot be run: {error}.") from error
         if done.returncode:
             words = done.stderr.strip() or done.stdout.strip()
-            # Helm 4 logs to stderr beside its error; the error is what counts.
-            errors = [line for line in words.splitlines() if line.startswith("Error:")]
-            raise JobError(f"helm {' '.join(arguments[:3])} failed: {(errors or [words])[-1][:2000]}")
+            raise JobError(f"helm {' '.join(arguments[:3])} failed: {_error(words)[:2000]}")
         return done.stdout
 
     def template(
@@ -161,6 +159,15 @@ class Helm:
             if first and self.major >= 4:
                 arguments.append("--force-conflicts")
             self._run([*arguments, "--values", path, "--timeout", f"{timeout:.0f}s"], environment, timeout + 10)
+
+
+def _error(words: str) -> str:
+    """What counts of helm's words. Helm 4 logs beside its error; of conflicts it names each on a line of its own."""
+    lines = words.splitlines()
+    first = max((number for number, line in enumerate(lines) if line.startswith("Error:")), default=None)
+    if first is None:
+        return words
+    return " ".join([lines[first], *(line for line in lines[first + 1 :] if line.startswith(("- .", "conflict")))])
 
 
 @contextlib.contextmanager

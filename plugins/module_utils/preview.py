@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.client_side_merge import merge_patch, merged
-from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import allocated, controlled
+from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import allocated, controlled, visible
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
     Conflict,
@@ -274,7 +274,7 @@ def _deletion(obj: dict[str, Any], live: Live) -> Change | None:
     annotation, keep = KEEP
     if (there["metadata"].get("annotations") or {}).get(annotation) == keep:
         return None
-    return Change(obj, there, None)
+    return Change(obj, visible(there), None)
 
 
 def _validate(cluster: Cluster, changes: list[Change], definitions: list[dict[str, Any]]) -> None:
