@@ -25,6 +25,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.lease import alive
 
 _DIRECTORY = "meshops-istio-{pid}-"
+#: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own.
+_CONFLICT_GOES_ON = re.compile(r"\n(- \.|conflicts? with )")
 _DIRECTORY_OF = re.compile(r"^meshops-istio-(\d+)-")
 
 
@@ -80,8 +82,10 @@ class Helm:
         except OSError as error:
             raise JobError(f"{self.binary} cannot be run: {error}.") from error
         if done.returncode:
-            words = done.stderr.strip() or done.stdout.strip()
-            raise JobError(f"helm {' '.join(arguments[:3])} failed: {_error(words)[:2000]}")
+            words = _CONFLICT_GOES_ON.sub(r" \1", done.stderr.strip()) or done.stdout.strip()
+            # Helm 4 logs to stderr beside its error; the error is what counts.
+            errors = [line for line in words.splitlines() if line.startswith("Error:")]
+            raise JobError(f"helm {' '.join(arguments[:3])} failed: {(errors or [words])[-1][:2000]}")
         return done.stdout
 
     def template(
@@ -159,15 +163,6 @@ class Helm:
             if first and self.major >= 4:
                 arguments.append("--force-conflicts")
             self._run([*arguments, "--values", path, "--timeout", f"{timeout:.0f}s"], environment, timeout + 10)
-
-
-def _error(words: str) -> str:
-    """What counts of helm's words. Helm 4 logs beside its error; of conflicts it names each on a line of its own."""
-    lines = words.splitlines()
-    first = max((number for number, line in enumerate(lines) if line.startswith("Error:")), default=None)
-    if first is None:
-        return words
-    return " ".join([lines[first], *(line for line in lines[first + 1 :] if line.startswith(("- .", "conflict")))])
 
 
 @contextlib.contextmanager

@@ -268,13 +268,13 @@ def _scaled_by(objects: Iterable[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 
 def _deletion(obj: dict[str, Any], live: Live) -> Change | None:
-    there = next((found for found in live.values() if _same_object(found) == _same_object(obj)), None)
+    there = visible(next((found for found in live.values() if _same_object(found) == _same_object(obj)), None))
     if there is None or there["metadata"].get("deletionTimestamp"):
         return None
     annotation, keep = KEEP
     if (there["metadata"].get("annotations") or {}).get(annotation) == keep:
         return None
-    return Change(obj, visible(there), None)
+    return Change(obj, there, None)
 
 
 def _validate(cluster: Cluster, changes: list[Change], definitions: list[dict[str, Any]]) -> None:

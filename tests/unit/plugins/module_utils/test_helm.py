@@ -168,9 +168,9 @@ def test_program_that_hangs(program: Program) -> None:
         ("", "Error: first\nError: second\n", "Error: second"),
         (
             "",
-            'Error: 2 conflicts: conflicts with "a":\n- .x\n- .y && object b: conflict with "b": .z\nconflicts with "c"\n'
+            'Error: x: conflicts with "a":\n- .x\n- .y && object b: conflict with "b": .z\nconflicts with "c":\n'
             "- .v\nlevel=ERROR msg=y",
-            'Error: 2 conflicts: conflicts with "a": - .x - .y && object b: conflict with "b": .z conflicts with "c" - .v',
+            'Error: x: conflicts with "a": - .x - .y && object b: conflict with "b": .z conflicts with "c": - .v',
         ),
         (
             "",
