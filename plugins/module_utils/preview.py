@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.client_side_merge import merge_patch, merged
-from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import allocated, controlled
+from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import allocated, controlled, visible
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
     Conflict,
@@ -265,7 +265,7 @@ def _scaled_by(objects: Iterable[dict[str, Any]]) -> set[tuple[str, str, str]]:
 
 
 def _deletion(obj: dict[str, Any], live: Live) -> Change | None:
-    there = next((found for found in live.values() if _same_object(found) == _same_object(obj)), None)
+    there = visible(next((found for found in live.values() if _same_object(found) == _same_object(obj)), None))
     if there is None or there["metadata"].get("deletionTimestamp"):
         return None
     annotation, keep = KEEP

@@ -180,6 +180,12 @@ def test_program_that_hangs(program: Program) -> None:
         ("", "Error: first\nError: second\n", "Error: second"),
         (
             "",
+            'Error: x: conflicts with "a":\n- .x\n- .y && object b: conflict with "b": .z\nconflicts with "c":\n'
+            "- .v\nlevel=ERROR msg=y",
+            'Error: x: conflicts with "a": - .x - .y && object b: conflict with "b": .z conflicts with "c": - .v',
+        ),
+        (
+            "",
             "panic: no Error at the start of a line\nsecond line",
             "panic: no Error at the start of a line\nsecond line",
         ),
