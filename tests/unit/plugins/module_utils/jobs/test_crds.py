@@ -57,7 +57,9 @@ class World:
         """They have none."""
         return False
 
-    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False) -> dict[str, Any]:
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False
+    ) -> dict[str, Any]:
         """Store, as Helm's own manager."""
         assert manager == "helm"
         self.log.append(f"{'dry run' if dry_run else 'apply'} {obj['metadata']['name']}")

@@ -87,7 +87,9 @@ class World:
         assert (api_version, kind) == ("v1", "Node")
         return [NODE]
 
-    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False) -> dict[str, Any]:
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False
+    ) -> dict[str, Any]:
         """Store."""
         assert manager == "meshops.istio.liveness"
         self.log.append(f"{'dry run' if dry_run else 'apply'} {obj['kind']} {obj['metadata']['name']}")

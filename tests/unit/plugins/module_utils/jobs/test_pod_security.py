@@ -76,7 +76,9 @@ class World:
         metadata = {"name": name, "labels": found, "managedFields": [entry] if found else []}
         self.namespaces[name] = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
-    def apply(self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False) -> dict[str, Any]:
+    def apply(
+        self, obj: dict[str, Any], dry_run: bool = False, manager: str = "", strict: bool = False
+    ) -> dict[str, Any]:
         """Store with our manager."""
         assert manager == MANAGER
         if obj["kind"] != "Namespace":
