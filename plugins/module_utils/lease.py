@@ -74,6 +74,12 @@ def alive(pid: int) -> bool:
     return True
 
 
+def left_behind(cluster: Cluster, namespace: str) -> bool:
+    """Whether the Lease is there and its holder is dead: who takes it next may mend what that one left."""
+    lease = cluster.get("coordination.k8s.io/v1", "Lease", NAME, namespace)
+    return lease is not None and (expired(lease, datetime.now(timezone.utc)) or dead_here(lease))
+
+
 @contextlib.contextmanager
 def held(cluster: Cluster, namespace: str, timeout: float, say: Callable[[str], None]) -> Iterator[bool]:
     """Hold the Lease while the block runs, and give it back.

@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 from cluster.testcluster import TestCluster
-from harness.announcements import announced, broken_promises
+from harness.announcements import honestly_done
 from harness.beds import BedCluster
 from harness.in_process import Mesh, actions, options_of, run_job
 from harness.playbooks import ROOT
-from harness.snapshots import take
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security
 
@@ -35,18 +34,6 @@ GATEWAYS = [
 Options = dict[str, Any]
 
 
-def held(cluster: BedCluster, announce: Callable[[], list[Options]], act: Callable[[], Any]) -> list[str]:
-    """Announce, act, and hold the one against the other. :returns: the names of all objects announced"""
-    before = take(cluster.kubeconfig)
-    with cluster.asked() as asked:
-        promised = announced(announce())
-    assert asked.writes == []
-    assert broken_promises({}, before, take(cluster.kubeconfig)) == []
-    act()
-    assert broken_promises(promised, before, take(cluster.kubeconfig)) == []
-    return sorted(f"{entry.verb} {entry.name}" for entry in promised.values())
-
-
 def test_from_nothing(install: TestCluster) -> None:
     """All roles of site.yml that need no traffic, as a user runs them; namespaces and kinds are not there yet."""
     install.wipe()
@@ -58,7 +45,7 @@ def test_from_nothing(install: TestCluster) -> None:
         assert run.output.count("+++ after: CustomResourceDefinition gateways.networking.istio.io") == 1
         return [run.of(module).data for module in MODULES]
 
-    names = held(install, announce, lambda: install.playbook(ROLES).run().succeeded())
+    names = honestly_done(install, announce, lambda: install.playbook(ROLES).run().succeeded())
     assert "created Namespace istio-system" in names
     assert "created Deployment istio-system/istiod" in names
     with install.asked() as asked:
@@ -224,7 +211,7 @@ def test_after_an_edit(name: str, mesh: Mesh) -> None:
     edit, some = EDITS[name]
     mesh.options.setdefault("addons_repository", f"{mesh.options['chart_repository']}/addons")
     edit(mesh)
-    names = held(mesh.cluster, lambda: mesh.run(check=True), mesh.run)
+    names = honestly_done(mesh.cluster, lambda: mesh.run(check=True), mesh.run)
     assert set(some) <= set(names), names
     assert mesh.written() == []
     assert actions(mesh.run(check=True)) == {}
@@ -260,7 +247,7 @@ def test_pod_security(bed: str, request: pytest.FixtureRequest) -> None:
                 assert not result.get("failed"), result
                 return [result]
 
-            assert held(cluster, lambda done=done: done(check=True), done) or "level" in name, name
+            assert honestly_done(cluster, lambda done=done: done(check=True), done) or "level" in name, name
             with cluster.asked() as asked:
                 assert not done()[0]["changed"]
             assert asked.writes == []

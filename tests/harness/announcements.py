@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.snapshots import CHOSEN, Delta, Key, Place, Snapshot, changed, is_within, key_of, leaves
+from harness.beds import BedCluster
+from harness.snapshots import CHOSEN, Delta, Key, Place, Snapshot, changed, is_within, key_of, leaves, take
 
 #: In the header of an object that the API server could not be asked about: its defaults are not known.
 _NOT_ASKED = "not dry-run"
@@ -33,6 +34,25 @@ class Announced:
     verb: str
     asked: bool
     fields: dict[Place, tuple[Any, Any]] = field(default_factory=dict)
+
+
+def honestly_done(
+    cluster: BedCluster, announce: Callable[[], Iterable[dict[str, Any]]], act: Callable[[], Any]
+) -> list[str]:
+    """Announce, act, and hold the one against the other.
+
+    :arg announce: a run in check mode with diffs; returns what each of its tasks returned
+    :returns: all that was announced, and done, as ``created Deployment istio-system/istiod``
+    :raises AssertionError: the announcement wrote something, or something came otherwise
+    """
+    before = take(cluster.kubeconfig)
+    with cluster.asked() as asked:
+        promised = announced(announce())
+    assert asked.writes == []
+    assert broken_promises({}, before, take(cluster.kubeconfig)) == []
+    act()
+    assert broken_promises(promised, before, take(cluster.kubeconfig)) == []
+    return sorted(f"{entry.verb} {entry.name}" for entry in promised.values())
 
 
 def announced(results: Iterable[dict[str, Any]]) -> dict[Key, Announced]:

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from harness.beds import BedCluster
+from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, preflight, releases
@@ -72,11 +77,33 @@ class Mesh:
         self.warnings = task.warnings
         return [defined, released]
 
+    def start(self, **over: Any) -> subprocess.Popen[str]:
+        """Start istio_releases in a process of its own, which somebody may kill."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import harness.in_process as here; here.main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'collections'}{os.pathsep}{ROOT / 'tests'}"},
+            start_new_session=True,
+        )
+        assert process.stdin
+        process.stdin.write(json.dumps({**self.options, **over}))
+        process.stdin.close()
+        return process
+
     def written(self, **over: Any) -> list[str]:
         """Writes of a run that must not change anything, whatever it says. :raises AssertionError: it fails"""
         with self.cluster.asked() as asked:
             results = self.run(**over)
         return asked.writes + [f"changed: {result['objects']}" for result in results if result["changed"]]
+
+
+def main() -> None:
+    """Run istio_releases with the options on standard input."""
+    result, _task = run_job(releases, json.load(sys.stdin))
+    print(json.dumps(result))
 
 
 def actions(results: list[dict[str, Any]]) -> dict[str, str]:

@@ -144,10 +144,8 @@ def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, Any]]:
     if items:
         for name, child in items:
             yield from _leaves(child, (*place, name))
-    elif value is not None and value != "":
-        # An empty map says something (a selector of all), an empty list does not.
-        if value != []:
-            yield place, value
+    elif value not in (None, "", []):  # an empty map says something: a selector of all
+        yield place, value
 
 
 def changed(one: Leaves, other: Leaves, is_left_out: Any) -> dict[Place, tuple[Any, Any]]:

@@ -143,14 +143,16 @@ class Run:
         """Find what stands in the way, and what helm will do, before anything is written."""
         Examination(self.task, self.cluster, self.helm, self.environment).examine(steps)
 
-    def respect_the_living(self, steps: list[Step]) -> None:
+    def respect_the_living(self, steps: list[Step], from_the_dead: bool | None = None) -> None:
         """A release that is pending, and not by a run of ours that died, may be somebody's pipeline at work right now.
 
+        :arg from_the_dead: whether the Lease was taken over from a run that died; None to ask, where it is not taken
         :raises JobError: it is too young to be anything else; names it
         """
-        for step in steps:
-            if step.action != "recover":
-                continue
+        pending = [step for step in steps if step.action == "recover"]
+        if pending and from_the_dead is None:
+            from_the_dead = lease.left_behind(self.cluster, self.params["namespace"])
+        for step in () if from_the_dead else pending:
             age, limit = step.stored.age(datetime.now(timezone.utc)), self.params["wait_timeout"]
             if age < limit:
                 raise JobError(
@@ -261,13 +263,14 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
     if changed:
         namespaces = job.missing_namespaces()
         job.examine(steps)
+    if task.check_mode:
+        job.respect_the_living(steps)  # what the run would stop at is no change to announce
     diff = _diff(steps)
     if changed and not task.check_mode:
         manifests.apply(job.cluster, namespaces)
         with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
             seen, steps = steps, job.plan()
-            if not from_the_dead:
-                job.respect_the_living(steps)
+            job.respect_the_living(steps, from_the_dead)
             if [step.version for step in seen] == [step.version for step in steps]:
                 steps = seen
             else:

@@ -150,6 +150,18 @@ def test_dead_here(dead_process: int) -> None:
     assert not lease.dead_here({})
 
 
+@pytest.mark.parametrize(
+    ("holder", "seconds_ago", "expected"), [("here/DEAD", 1, True), ("other/1", 31, True), ("other/1", 1, False)]
+)
+def test_left_behind(holder: str, seconds_ago: int, expected: bool, dead_process: int) -> None:
+    """By a process of this machine that is gone, or by one that shows no sign of life. Nothing is written."""
+    holder = holder.replace("here", socket.gethostname()).replace("DEAD", str(dead_process))
+    cluster = FakeCluster(a_lease(holder, datetime.now(timezone.utc) - timedelta(seconds=seconds_ago)))
+    assert lease.left_behind(cluster, MESH) is expected  # type: ignore[arg-type]
+    assert set(cluster.log) <= {"get"}
+    assert not lease.left_behind(FakeCluster(), MESH)  # type: ignore[arg-type]
+
+
 def test_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel does not let us signal it, and so tells that it is there."""
 

@@ -371,6 +371,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     for where in (releases, releases.exposure):
         monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(releases.lease, "held", held)
+    monkeypatch.setattr(releases.lease, "left_behind", lambda _cluster, _namespace: found.from_the_dead)
     monkeypatch.setattr(releases, "Waiter", Waiter)
     return found
 
@@ -546,6 +547,22 @@ def test_release_that_may_be_in_somebodys_hands(status: str, installed: World, o
         run(options)
     assert "300 s" in caught.value.message
     assert installed.log == ["take lease in istio-system", "give back lease"]
+
+
+@pytest.mark.parametrize(("dead", "age"), [(True, 20), (False, 400)])
+def test_check_mode_recovers_what_the_run_would(
+    dead: bool, age: int, installed: World, options: dict[str, Any]
+) -> None:
+    """And stops where the run would stop: a change that will not happen is not announced."""
+    installed.deploy("istiod", "istiod", {}, status="pending-upgrade", age=age)
+    installed.from_the_dead = dead
+    installed.log.clear()
+    assert actions(run(options, check_mode=True))["istiod"] == "recover"
+    installed.deploy("istiod", "istiod", {}, status="pending-upgrade", age=20)
+    installed.from_the_dead = False
+    with pytest.raises(JobError, match="another pipeline may be at work"):
+        run(options, check_mode=True)
+    assert installed.log == []
 
 
 def test_release_that_has_been_pending_for_too_long(installed: World, options: dict[str, Any]) -> None:
