@@ -100,7 +100,7 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "hub": {"type": "str"},
     "tag": {"type": "str"},
     "image_pull_policy": {"type": "str", "choices": ["Always", "IfNotPresent", "Never"]},
-    "image_pull_secrets": {"type": "list", "elements": "str", "default": []},
+    "image_pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},  # their names
     "platform": {"type": "str", "default": "auto"},
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},

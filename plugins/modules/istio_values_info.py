@@ -76,13 +76,13 @@ releases:
       returned: always
       type: dict
       sample: {autoscaleEnabled: true}
-    values:
-      description: What helm is given.
+    user_supplied:
+      description: What helm is given; C(helm get values) will show it.
       returned: always
       type: dict
       sample: {global: {istioNamespace: istio-system}}
-    merged:
-      description: Both, as the chart sees them.
+    computed:
+      description: Both merged, as the chart sees them; C(helm get values --all) will show it.
       returned: always
       type: dict
       sample: {autoscaleEnabled: true, global: {istioNamespace: istio-system}}

@@ -48,8 +48,8 @@ def run(task: Task) -> dict[str, Any]:
             "chart": release.chart.name,
             "chart_version": str(chart.metadata["version"]),
             "defaults": defaults,
-            "values": values,
-            "merged": mesh.merged(defaults, values),
+            "user_supplied": values,
+            "computed": mesh.merged(defaults, values),
         }
         found.append(entry)
         for line in _lines(entry):
@@ -60,5 +60,5 @@ def run(task: Task) -> dict[str, Any]:
 def _lines(entry: dict[str, Any]) -> list[str]:
     """What a person reads: the values that a run gives helm, and all that apply with them."""
     title = f"# {entry['namespace']}/{entry['name']}: chart {entry['chart']} {entry['chart_version']}"
-    document = {"values": entry["values"], "merged": entry["merged"]}
+    document = {"user_supplied": entry["user_supplied"], "computed": entry["computed"]}
     return [title, *charts.as_yaml(document).splitlines()]

@@ -49,13 +49,13 @@ def test_values_of_each_release(repository: str) -> None:
     """The charts' own, ours with the user's, and both together."""
     found, _said = shown(repository, values={"istiod": {"global": {"tag": "x"}}})
     assert found["istiod"]["defaults"] == {"own": 1, "autoscaleEnabled": True, "global": {"tag": "latest"}}
-    assert found["istiod"]["values"] == {"global": {"istioNamespace": "istio-system", "tag": "x"}}
-    assert found["istiod"]["merged"] == {
+    assert found["istiod"]["user_supplied"] == {"global": {"istioNamespace": "istio-system", "tag": "x"}}
+    assert found["istiod"]["computed"] == {
         "own": 1,
         "autoscaleEnabled": True,
         "global": {"istioNamespace": "istio-system", "tag": "x"},
     }
-    assert found["istio-ingressgateway"]["merged"]["replicas"] == 1
+    assert found["istio-ingressgateway"]["computed"]["replicas"] == 1
 
 
 def test_a_person_reads_yaml(repository: str) -> None:
@@ -64,7 +64,7 @@ def test_a_person_reads_yaml(repository: str) -> None:
     headings = [line for line in said if line.startswith("#")]
     assert headings == ["# istio-system/istiod: chart istiod 1.31.0", "# istio-system/in: chart gateway 1.31.0"]
     printed = yaml.safe_load("\n".join(said[said.index(headings[1]) :]))
-    assert printed["values"]["service"]["type"] == "NodePort"
+    assert printed["user_supplied"]["service"]["type"] == "NodePort"
 
 
 def test_the_cluster_is_asked_for_its_platform_alone(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_the_cluster_is_asked_for_its_platform_alone(repository: str, monkeypatc
     monkeypatch.setattr(values, "Cluster", lambda params: "cluster")
     monkeypatch.setattr(values, "served_groups", lambda cluster: {"security.openshift.io": {"v1"}})
     found, _said = shown(repository, platform="auto")
-    assert found["istiod"]["values"]["global"]["platform"] == "openshift"
+    assert found["istiod"]["user_supplied"]["global"]["platform"] == "openshift"
 
 
 def test_options_that_contradict_each_other(repository: str) -> None:
