@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -47,6 +48,8 @@ PAGE = 500
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
+#: Characters that YAML takes for the end of a line, or for none at all, unless they are escaped.
+_NO_PLAIN_YAML = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
@@ -148,7 +151,7 @@ class Cluster:
             sent.discard(name)
             for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
                 sent.add(name, one)
-        data = json.dumps(body).encode() if body is not None else None
+        data = _encoded(body) if body is not None else None
         return self._api.rest_client.pool_manager.request(method, url, body=data, headers=sent, retries=False, **kwargs)
 
     def request(
@@ -468,6 +471,12 @@ def group_resource(api_version: str, kind: str) -> tuple[str, str]:
     if resource is None:
         raise KeyError(f"{api_version} {kind}")
     return group_of(api_version), resource.plural
+
+
+def _encoded(body: Any) -> bytes:
+    """JSON that is YAML too, which an apply is read as: there, the halves of an escaped pair are no characters."""
+    text = json.dumps(body, ensure_ascii=False)
+    return _NO_PLAIN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
 def _retry_after(response: Any) -> float:

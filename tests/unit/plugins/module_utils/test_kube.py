@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import urllib3
+import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils import kube
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -624,6 +625,19 @@ def test_apply(options: dict[str, Any], query: dict[str, str], api: ApiServer, c
     assert api.paths == ["PATCH /api/v1/namespaces/shop/pods/web"]
     assert (asked.query, asked.body) == (query, POD)
     assert asked.header("Content-Type") == ["application/apply-patch+yaml"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\U0001f600", "\u2028", "\x85\x7f", "\ufeff", "\\ud83d\\ude00", 'a "\n" b', "\xe9\u6f22"]
+)
+def test_apply_is_read_as_yaml(text: str, api: ApiServer, cluster: Cluster) -> None:
+    """Grafana's dashboards are full of signs that Python would write as two halves, and YAML refuses those."""
+    sent = kube._encoded({"data": {"a": text}})
+    assert yaml.safe_load(sent)["data"]["a"] == text
+    assert json.loads(sent)["data"]["a"] == text
+    api.answers(POD)
+    cluster.apply({**POD, "data": text})
+    assert api.asked[-1].body["data"] == text
 
 
 def test_apply_as_helm_does(api: ApiServer, cluster: Cluster) -> None:
