@@ -86,6 +86,7 @@ def _assert_named(result: dict[str, Any], entries: list[Announced]) -> None:
     names = sorted(entry.name for entry in entries)
     if "releases" in result:
         words = [words for release in result["releases"] for words in release["objects"]]
+        words += [f"created Namespace {name}" for name in result["namespaces"]]
         assert sorted(words) == sorted(f"{entry.verb} {entry.name}" for entry in entries)
     else:
         assert sorted(result["objects"]) == names

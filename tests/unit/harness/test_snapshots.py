@@ -137,6 +137,8 @@ def test_names_that_are_not_those_of_the_diff() -> None:
     release = {"objects": ["created ConfigMap mesh/a"]}
     assert announced([{"namespaces": [], "releases": [release], "diff": [diff(None, A)]}])
     with pytest.raises(AssertionError):
+        announced([{"namespaces": ["edge"], "releases": [release], "diff": [diff(None, A)]}])
+    with pytest.raises(AssertionError):
         announced(
             [{"namespaces": [], "releases": [{"objects": ["changed ConfigMap mesh/a"]}], "diff": [diff(None, A)]}]
         )

@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import urllib3
+import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils import kube
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
