@@ -707,6 +707,13 @@ def test_may(status: dict[str, bool], expected: bool, api: ApiServer, cluster: C
     assert api.asked[0].body["spec"] == {"resourceAttributes": attributes}
 
 
+def test_may_about_a_path(api: ApiServer, cluster: Cluster) -> None:
+    """Which is no resource: Prometheus' role allows /metrics."""
+    api.answers(Reply(201, {"status": {"allowed": True}}))
+    assert cluster.may({"verb": "get", "path": "/metrics"}) is True
+    assert api.asked[0].body["spec"] == {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}
+
+
 # -- helpers -----------------------------------------------------------------------------------------------------------
 
 
