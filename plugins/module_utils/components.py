@@ -143,9 +143,13 @@ def former_names(wanted: list[str]) -> list[tuple[str, Former]]:
 
 
 def current_names(wanted: list[str]) -> list[str]:
-    """Components by today's names, each once, in the order of first mention."""
+    """Components by today's names, each once, in the order of first mention.
+
+    Who lists Pilot by its former name means what the one chart of then brought with it: base, which had no name.
+    """
     now = [found for name in wanted for found in (FORMER[name].now if name in FORMER else (name,))]
-    return list(dict.fromkeys(now))
+    had_base = any("istiod" in former.now for _name, former in former_names(wanted))
+    return list(dict.fromkeys(["base", *now] if had_base else now))
 
 
 def stages(wanted: set[str]) -> dict[str, int]:

@@ -18,14 +18,14 @@ from ansible_collections.meshops.istio.plugins.module_utils.capacity import Room
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import has_sidecar, workload_of
 
 #: Kinds that a demand is made of.
-KINDS = ("Deployment", "HorizontalPodAutoscaler", "Service")
+KINDS = ("DaemonSet", "Deployment", "HorizontalPodAutoscaler", "Service")
 
 
 @dataclass(frozen=True)
 class Pods:
     """Pods of one template.
 
-    :ivar str name: of the Deployment that makes them
+    :ivar str name: of the Deployment or DaemonSet that makes them
     :ivar int missing: how many of them do not exist yet
     :ivar int unscheduled: how many of them hold no room on a node yet
     :ivar dict spec: of each
@@ -85,6 +85,7 @@ def of(
     pods: Iterable[dict[str, Any]],
     services: Iterable[dict[str, Any]],
     deployments: Iterable[dict[str, Any]],
+    nodes: int = 0,
 ) -> Demand:
     """What rendered charts hold that is not there yet.
 
@@ -92,6 +93,7 @@ def of(
     :arg pods: those of the cluster that have not ended
     :arg services: those of the cluster
     :arg deployments: those of the releases' namespaces
+    :arg nodes: how many take ordinary pods; a DaemonSet puts one on each
     """
     existing, scheduled = Counter(), Counter()
     for pod in pods:
@@ -106,12 +108,13 @@ def of(
             kind, name = document["kind"], document["metadata"]["name"]
             namespace = document["metadata"].get("namespace") or release_namespace
             new = (kind, namespace, name) not in there
-            if kind == "Deployment":
-                wanted, where = _replicas(document, documents), (namespace, "Deployment", name)
+            if kind in ("DaemonSet", "Deployment"):
+                wanted = nodes if kind == "DaemonSet" else _replicas(document, documents)
+                where = (namespace, kind, name)
                 missing, unscheduled = max(0, wanted - existing[where]), max(0, wanted - scheduled[where])
                 spec = document["spec"]["template"]["spec"]
                 demand.pods.append(Pods(namespace, name, missing, unscheduled, spec))
-                demand.count(namespace, pods=missing, deployments=int(new))
+                demand.count(namespace, pods=missing, deployments=int(new and kind == "Deployment"))
             elif kind == "Service" and new:
                 balanced = document["spec"].get("type") == "LoadBalancer"
                 demand.count(namespace, services=1, node_ports=_node_ports(document), load_balancers=int(balanced))

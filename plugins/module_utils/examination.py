@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import exposure, ownership, release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict
+from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict, by_installers, entries
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
@@ -88,17 +88,22 @@ class Examination:
 
     def _ownership(self, step: Step, wanted: Objects, live: dict[Identity, dict[str, Any]]) -> list[str]:
         """Objects that helm would refuse to make part of the release ("invalid ownership metadata")."""
-        release, found = step.release, {}
+        release, found, marked = step.release, {}, []
         for obj in wanted:
             there = live.get(identity(obj))
             foreign = there and ownership.foreign(there, release.name, release.namespace)
             if foreign:
                 found[foreign] = there
+            elif any(map(by_installers, entries(there))):
+                marked.append(there)
+        if self.adopts:
+            # Role crds has given the definitions Helm's marks already, and left their installer's fields alone.
+            step.adopted = marked
         if not found:
             return []
         busy = [foreign for foreign in found if not foreign.adoptable]
         if self.adopts and not busy:
-            step.adopted = list(found.values())
+            step.adopted = [*found.values(), *marked]
             step.forces = True
             self._warn_of_records({foreign.by for foreign in found if foreign.owner == ownership.HELM})
             return []

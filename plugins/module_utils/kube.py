@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -447,12 +446,14 @@ class Cluster:
     def may(self, attributes: dict[str, str]) -> bool:
         """Whether the credentials allow something: one SelfSubjectAccessReview.
 
-        :arg dict attributes: ``resourceAttributes`` of the review: verb, group, resource, namespace
+        :arg dict attributes: ``resourceAttributes`` of the review: verb, group, resource, namespace; or
+            ``nonResourceAttributes``: verb, path
         """
+        about = "nonResourceAttributes" if "path" in attributes else "resourceAttributes"
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
+            "spec": {about: attributes},
         }
         path = path_of("authorization.k8s.io/v1", Resource("selfsubjectaccessreviews", False))
         return bool(

@@ -371,7 +371,9 @@ def _joint_values(component: str, names: list[str], params: dict[str, Any]) -> d
     """What a component must be told because of others, of the profile and of the platform."""
     values: dict[str, Any] = {}
     if component == "cert-manager":
-        values = {"crds": {"enabled": True}}
+        # Its leaders would be elected in kube-system, where a run needs no rights otherwise.
+        leaders = {"leaderElection": {"namespace": COMPONENTS[component].namespace}}
+        values = {"crds": {"enabled": True}, "global": leaders}
     if component == "istiod" and "cni" in names:
         values = merged(values, _at(support.istiod_cni_key(params["chart_version"]), True))
     if "istio-csr" in names and component in ("istiod", "ztunnel"):

@@ -93,6 +93,25 @@ RIGHTS: tuple[Right, ...] = (
 #: Mechanism or feature -> the file that documents what it needs beside docs/rbac.yml.
 FILE_OF = {POLICY: "docs/rbac-psp.yml", CONSTRAINTS: "docs/rbac-scc.yml", FROM_CLUSTER: "docs/rbac-proxy.yml"}
 
+_DAEMON_SET = Right("apps/v1", "DaemonSet", (*OWN, "watch"), "control-plane")
+#: Component -> what installing it needs beside RIGHTS, in its own namespace; what its own roles allow is beside that.
+OF_COMPONENTS: dict[str, tuple[Right, ...]] = {
+    "cni": (_DAEMON_SET,),
+    "ztunnel": (_DAEMON_SET,),
+    # Its chart asks after the installation whether the webhook answers; helm waits for that Job.
+    "cert-manager": (Right("batch/v1", "Job", (*OWN, "watch"), "control-plane"),),
+}
+#: Component -> the file that documents what it needs beside docs/rbac.yml. The others need nothing else.
+FILE_OF_COMPONENT = {
+    "cni": "docs/rbac-node.yml",
+    "ztunnel": "docs/rbac-node.yml",
+    "cert-manager": "docs/rbac-cert-manager.yml",
+    "prometheus": "docs/rbac-addons.yml",
+    "kiali": "docs/rbac-addons.yml",
+}
+#: Components that work on the node, with what a node's policy allows.
+ON_NODES = ("cni", "ztunnel")
+
 #: Who may do all of this may create any role, and what it allows does not matter.
 ANY_ROLE: tuple[dict[str, str], ...] = tuple(
     {"verb": verb, "group": "rbac.authorization.k8s.io", "resource": resource}
@@ -102,14 +121,17 @@ ANY_ROLE: tuple[dict[str, str], ...] = tuple(
 
 
 def of_rules(rules: list[dict[str, Any]], namespace: str = "") -> list[dict[str, str]]:
-    """``resourceAttributes`` of all that the rules of a role allow.
+    """``resourceAttributes`` of all that the rules of a role allow, and ``nonResourceAttributes``, which have a path.
 
     :arg namespace: of a Role; empty for a ClusterRole
     """
     found = []
     for rule in rules:
+        paths = rule.get("nonResourceURLs") or []
+        found += [{"verb": verb, "path": path} for path, verb in product(paths, rule["verbs"])]
         names = rule.get("resourceNames") or [""]
-        for group, path, verb, name in product(rule["apiGroups"], rule.get("resources") or [], rule["verbs"], names):
+        groups, resources = rule.get("apiGroups") or [], rule.get("resources") or []
+        for group, path, verb, name in product(groups, resources, rule["verbs"], names):
             resource, _slash, subresource = path.partition("/")
             attributes = {"verb": verb, "group": group, "resource": resource}
             more = {"subresource": subresource, "name": name, "namespace": namespace}
@@ -120,6 +142,22 @@ def of_rules(rules: list[dict[str, Any]], namespace: str = "") -> list[dict[str,
 def uses(mechanism: str) -> list[dict[str, Any]]:
     """Rules that allow to use the policies that role psp_rbac hands on: only who may use one may let others."""
     return [use_rule(mechanism, privilege) for privilege in PRIVILEGES if privilege != "host"]
+
+
+def of_components(namespaces: dict[str, str], mechanism: str = "") -> list[dict[str, str]]:
+    """``resourceAttributes`` of what some components need beside ``RIGHTS``.
+
+    :arg namespaces: of each component
+    :arg mechanism: how the cluster decides which pods may run
+    """
+    found = []
+    for component, namespace in namespaces.items():
+        for right in OF_COMPONENTS.get(component, ()):
+            group, resource = group_resource(right.api_version, right.kind)
+            found += of_rules([{"apiGroups": [group], "resources": [resource], "verbs": right.verbs}], namespace)
+        if component in ON_NODES and mechanism in USED:
+            found += of_rules([use_rule(mechanism, "host")])
+    return found
 
 
 def reviews(
@@ -154,10 +192,10 @@ def _covered(attributes: dict[str, str], found: dict[tuple, dict[str, str]]) -> 
 
 
 def grouped(attributes: Iterable[dict[str, str]]) -> dict[tuple[str, str], list[str]]:
-    """Verbs by resource, as people write it (``deployments.apps``), and namespace."""
+    """Verbs by resource, as people write it (``deployments.apps``, ``/metrics``), and namespace."""
     found: dict[tuple[str, str], list[str]] = {}
     for entry in attributes:
-        plural = ".".join(filter(None, (entry["resource"], entry["group"])))
-        path = "/".join(filter(None, (plural, entry.get("subresource"), entry.get("name"))))
+        plural = ".".join(filter(None, (entry.get("resource"), entry.get("group"))))
+        path = entry.get("path") or "/".join(filter(None, (plural, entry.get("subresource"), entry.get("name"))))
         found.setdefault((path, entry.get("namespace", "")), []).append(entry["verb"])
     return found

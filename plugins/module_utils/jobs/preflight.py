@@ -259,9 +259,12 @@ class Preflight:
             return
         mechanism = self.facts.get("pod_security", "")
         features = [rights.FROM_CLUSTER] if self.params["verify_from"] == "cluster" else []
-        wanted = rights.reviews(self.control_plane, self.applications, self._handed_on(cluster), mechanism, features)
-        further = (rights.FILE_OF.get(what) for what in (mechanism, *features))
-        files = " and ".join(filter(None, ("docs/rbac.yml", *further)))
+        components = {release.component: release.namespace for release in self.releases}
+        further = [*self._handed_on(cluster), *rights.of_components(components, mechanism)]
+        wanted = rights.reviews(self.control_plane, self.applications, further, mechanism, features)
+        own_files = (rights.FILE_OF_COMPONENT.get(component) for component in components)
+        names = ("docs/rbac.yml", *map(rights.FILE_OF.get, (mechanism, *features)), *own_files)
+        files = " and ".join(dict.fromkeys(filter(None, names)))
         refused = [
             attributes
             for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
@@ -295,8 +298,8 @@ class Preflight:
         for release in self.releases:
             for role in self._rendered(release):
                 if role["kind"] in ("ClusterRole", "Role"):
-                    namespace = release.namespace if role["kind"] == "Role" else ""
-                    found += rights.of_rules(role.get("rules") or [], namespace)
+                    namespace = role["metadata"].get("namespace") or release.namespace
+                    found += rights.of_rules(role.get("rules") or [], namespace if role["kind"] == "Role" else "")
         return found
 
     # -- rules, each called where all that it needs could be read -----------------------------------------------------
@@ -313,7 +316,8 @@ class Preflight:
             services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in seen.services}
             self.findings += existing.webhooks(seen.webhooks, services, ours)
         other_istio = any(finding.code.startswith("istio-") for finding in errors(self.findings))
-        if seen.crds is not None and "base" in mesh.component_names(self.params) and not other_istio:
+        looked_at = "base" in mesh.component_names(self.params) and not self.params["adopt"]
+        if seen.crds is not None and looked_at and not other_istio:
             self.findings += existing.definitions(seen.crds, namespace, seen.istiods or [], ours)
         needed = [*self.control_plane, *self.applications]
         self.findings += namespaces.terminating(seen.namespaces or [], needed)
@@ -330,7 +334,8 @@ class Preflight:
         """Room on the nodes, and what quotas and LimitRanges say."""
         if seen.pods is None or seen.services is None:
             return
-        wanted = demand.of(rendered, seen.pods, seen.services, seen.deployments or [])
+        nodes = sum(map(capacity.schedulable, seen.nodes or []))
+        wanted = demand.of(rendered, seen.pods, seen.services, seen.deployments or [], nodes)
         if seen.nodes is not None:
             self._room(wanted, seen.nodes, seen.pods)
         if seen.quotas is None or seen.limit_ranges is None or seen.deployments is None:

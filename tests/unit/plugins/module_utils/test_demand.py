@@ -44,7 +44,8 @@ def pod(node: str | None = "a", name: str = "istiod", namespace: str = "mesh") -
 
 def of(documents: list[dict[str, Any]], *pods: dict[str, Any], **there: Any) -> Demand:
     """The demand of one release in namespace `mesh`."""
-    return demand.of([("mesh", documents)], pods, there.get("services", []), there.get("deployments", []))
+    existing = there.get("services", []), there.get("deployments", [])
+    return demand.of([("mesh", documents)], pods, *existing, there.get("nodes", 0))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,16 @@ def test_replicas(documents: list[dict[str, Any]], missing: int) -> None:
     """The chart's figure, or the least of its autoscaler."""
     (pods,) = of(documents).pods
     assert (pods.namespace, pods.name, pods.missing, pods.unscheduled) == ("mesh", "istiod", missing, missing)
+
+
+def test_a_daemon_set_has_a_pod_on_each_node() -> None:
+    """As Istio CNI and ztunnel; on one of three nodes it runs already."""
+    wanted = {**deployment(), "kind": "DaemonSet", "metadata": {"name": "ztunnel"}}
+    running = pod(name="ztunnel")
+    running["metadata"]["ownerReferences"] = [{"kind": "DaemonSet", "name": "ztunnel", "controller": True}]
+    found = of([wanted], running, nodes=3)
+    assert [(pods.name, pods.missing, pods.unscheduled) for pods in found.pods] == [("ztunnel", 2, 2)]
+    assert dict(found.counts["mesh"]) == {"pods": 2}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import urllib3
-import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils import kube
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -725,6 +724,13 @@ def test_may(status: dict[str, bool], expected: bool, api: ApiServer, cluster: C
     assert cluster.may(attributes) is expected
     assert api.paths == ["POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"]
     assert api.asked[0].body["spec"] == {"resourceAttributes": attributes}
+
+
+def test_may_about_a_path(api: ApiServer, cluster: Cluster) -> None:
+    """Which is no resource: Prometheus' role allows /metrics."""
+    api.answers(Reply(201, {"status": {"allowed": True}}))
+    assert cluster.may({"verb": "get", "path": "/metrics"}) is True
+    assert api.asked[0].body["spec"] == {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.rights import (
     RIGHTS,
     Right,
     grouped,
+    of_components,
     of_rules,
     reviews,
     uses,
@@ -160,7 +161,7 @@ def test_what_is_waited_for_may_be_watched() -> None:
             [attributes("get", "", "configmaps", name=name, namespace="web") for name in ("a", "b")],
         ),
         ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, "", [attributes("*", "*", "*")]),
-        ({"apiGroups": [], "nonResourceURLs": ["/metrics"], "verbs": ["get"]}, "", []),
+        ({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}, "", [{"verb": "get", "path": "/metrics"}]),
         ({"apiGroups": [""], "resources": None, "verbs": ["get"]}, "", []),
     ],
     ids=["product", "of a Role", "subresource", "names", "everything", "URL", "no resources"],
@@ -200,6 +201,7 @@ def test_grouped() -> None:
             attributes("get", "apps", "deployments", namespace="shop"),
             attributes("get", "apps", "deployments", subresource="scale", name="istiod", namespace="web"),
             attributes("get", "", "configmaps", name="istio"),
+            {"verb": "get", "path": "/metrics"},
         ]
     )
     assert found == {
@@ -208,7 +210,19 @@ def test_grouped() -> None:
         ("deployments.apps", "shop"): ["get"],
         ("deployments.apps/scale/istiod", "web"): ["get"],
         ("configmaps/istio", ""): ["get"],
+        ("/metrics", ""): ["get"],
     }
+
+
+def test_what_components_need_beside() -> None:
+    """Daemons are watched, in their namespace; who lets them use a node's policy must be allowed to use it."""
+    found = of_components({"base": "istio-system", "cni": "kube-system"})
+    assert attributes("watch", "apps", "daemonsets", namespace="kube-system") in found
+    assert {entry["namespace"] for entry in found} == {"kube-system"}
+    use = {"verb": "use", "group": "policy", "resource": "podsecuritypolicies", "name": "istio-node"}
+    assert use not in found
+    assert use in of_components({"ztunnel": "istio-system"}, POLICY)
+    assert use not in of_components({"istiod": "istio-system"}, POLICY)
 
 
 @pytest.mark.parametrize(
