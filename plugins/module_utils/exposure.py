@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import load_balancer, mesh, node_ports, providers, snapshot
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    gateways,
+    load_balancer,
+    mesh,
+    node_ports,
+    providers,
+    snapshot,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
@@ -36,11 +43,13 @@ def provided(params: dict[str, Any], detected: Callable[[], str]) -> dict[str, A
             return providers.of_class(gateway["load_balancer_class"])
         return detected() if wanted == providers.AUTO else wanted
 
-    gateways = [
-        {**gateway, "provider": provider(gateway)} if mesh.gateway_type(gateway, params) == "LoadBalancer" else gateway
-        for gateway in mesh.gateways(params)
+    with_providers = [
+        {**gateway, "provider": provider(gateway)}
+        if gateways.service_type(gateway, params) == "LoadBalancer"
+        else gateway
+        for gateway in gateways.listed(params)
     ]
-    return {**params, "gateways": gateways}
+    return {**params, "gateways": with_providers}
 
 
 def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
@@ -83,13 +92,13 @@ def _detected(cluster: Cluster, served: Iterable[str]) -> str:
 
 def _has_no_scheme(cluster: Cluster, gateway: dict[str, Any], params: dict[str, Any]) -> bool:
     """Whether a gateway's Service is there, with a load balancer of which the annotations do not say what it is."""
-    service = cluster.get("v1", "Service", gateway["name"], mesh.gateway_namespace(gateway, params))
+    service = cluster.get("v1", "Service", gateway["name"], gateways.namespace_of(gateway, params))
     if service is None or service["spec"].get("type") != "LoadBalancer":
         return False
     return providers.AWS_SCHEME not in (service["metadata"].get("annotations") or {})
 
 
-def pinned(releases: Iterable[mesh.Release]) -> list[mesh.NodePort]:
+def pinned(releases: Iterable[mesh.Release]) -> list[gateways.NodePort]:
     """The node ports that the values of some gateways' releases pin, whoever set them there."""
     found = []
     for release in releases:
@@ -99,7 +108,7 @@ def pinned(releases: Iterable[mesh.Release]) -> list[mesh.NodePort]:
         for port in service.get("ports") or []:
             if port.get("nodePort"):
                 name, protocol = port.get("name", str(port.get("port"))), port.get("protocol", "TCP")
-                found.append(mesh.NodePort(release.namespace, release.name, name, int(port["nodePort"]), protocol))
+                found.append(gateways.NodePort(release.namespace, release.name, name, int(port["nodePort"]), protocol))
     return found
 
 
@@ -129,7 +138,7 @@ def refuse_taken_ports(cluster: Cluster, releases: Iterable[mesh.Release]) -> No
         raise JobError(f"Nothing was written, as node ports are not free: {lines}")
 
 
-def _asked(cluster: Cluster, port: mesh.NodePort) -> list[Finding]:
+def _asked(cluster: Cluster, port: gateways.NodePort) -> list[Finding]:
     try:
         cluster.create(node_ports.probe(port), dry_run=True)
     except ApiError as error:

@@ -9,33 +9,15 @@ Pure. Which chart a component is, and when it is installed, is a table in ``comp
 from __future__ import annotations
 
 import copy
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import components, providers, support
+from ansible_collections.meshops.istio.plugins.module_utils import components, gateways, providers, support
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
-
-#: The gateway chart's own ports; a list in Helm values replaces the chart's, so they are always given whole.
-GATEWAY_PORTS: tuple[dict[str, Any], ...] = (
-    {"name": "status-port", "port": 15021, "protocol": "TCP", "targetPort": 15021},
-    {"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 80},
-    {"name": "https", "port": 443, "protocol": "TCP", "targetPort": 443},
-)
-
-#: The injected probe looks every 15 s, first when the proxy cannot be ready yet, so that a gateway counts as unready
-#: for 15 s after it could serve. This one is the injector's own, asked more often.
-GATEWAY_READINESS_PROBE: dict[str, Any] = {
-    "httpGet": {"path": "/healthz/ready", "port": 15021},
-    "initialDelaySeconds": 1,
-    "periodSeconds": 2,
-    "timeoutSeconds": 3,
-    "failureThreshold": 15,
-}
 
 #: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
 #: which have nothing of their own to be known by.
@@ -181,24 +163,6 @@ class Release:
         return COMPONENTS[self.component].runs_pods
 
 
-@dataclass(frozen=True)
-class NodePort:
-    """One node port that a gateway's Service wants.
-
-    :ivar str where: how a user finds it in the variables
-    """
-
-    namespace: str
-    service: str
-    name: str
-    port: int
-    protocol: str = "TCP"
-
-    @property
-    def where(self) -> str:
-        return f"gateway {self.service}, port {self.name}"
-
-
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Helm's way of merging values: maps recursively, everything else replaced."""
     result = copy.deepcopy(base)
@@ -208,17 +172,6 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             result[key] = copy.deepcopy(value)
     return result
-
-
-def gateways(params: dict[str, Any]) -> list[dict[str, Any]]:
-    """The gateways that are listed, else those of the preset."""
-    if params.get("gateways"):
-        return params["gateways"]
-    found: list[dict[str, Any]] = [{"name": name} for name in components.PRESETS[params["preset"]].gateways]
-    for gateway in found:
-        if gateway["name"] == components.EGRESS and params["exposure"] == "LoadBalancer":
-            gateway["type"] = "ClusterIP"
-    return found
 
 
 def component_names(params: dict[str, Any]) -> list[str]:
@@ -239,72 +192,6 @@ def component_names(params: dict[str, Any]) -> list[str]:
                 "listed in istio_helm_gateways."
             )
     return components.current_names(wanted)
-
-
-def gateway_type(gateway: dict[str, Any], params: dict[str, Any]) -> str:
-    """Service type of a gateway: its own, else the exposure of the mesh."""
-    return gateway.get("type") or params["exposure"]
-
-
-def gateway_namespace(gateway: dict[str, Any], params: dict[str, Any]) -> str:
-    """Namespace of a gateway: its own, else Istio's."""
-    return gateway.get("namespace") or params["namespace"]
-
-
-def gateway_ports(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ports of a gateway's Service as the chart takes them, with the node ports that are pinned.
-
-    :raises JobError: a node port is not a number, belongs to no port of the gateway, or is pinned on a type that has
-        none
-    """
-    ports = [
-        {
-            "name": port["name"],
-            "port": port["port"],
-            "protocol": port["protocol"],
-            "targetPort": port.get("target_port") or port["port"],
-        }
-        for port in gateway.get("ports") or []
-    ] or copy.deepcopy(list(GATEWAY_PORTS))
-    names = [port["name"] for port in ports]
-    for name, number in (gateway.get("node_ports") or {}).items():
-        where = f"gateways: {gateway['name']}: node_ports: {name}"
-        if name not in names:
-            raise JobError(f"{where}: the gateway has no port of that name. Its ports are {', '.join(names)}.")
-        try:
-            number = int(str(number))  # neither true nor 30010.5
-        except ValueError:
-            raise JobError(f"{where}: {number!r} is not a port number.") from None
-        if gateway_type(gateway, params) == "ClusterIP":
-            raise JobError(
-                f"{where}: a Service of type ClusterIP has no node ports. Use type NodePort or LoadBalancer."
-            )
-        ports[names.index(name)]["nodePort"] = number
-    return ports
-
-
-def node_ports(params: dict[str, Any]) -> list[NodePort]:
-    """All node ports that the gateways of a mesh pin.
-
-    :raises JobError: as ``gateway_ports``, or two gateways pin the same number
-    """
-    found: dict[int, NodePort] = {}
-    for gateway in gateways(params):
-        for port in gateway_ports(gateway, params):
-            if "nodePort" not in port:
-                continue
-            pinned = NodePort(
-                gateway_namespace(gateway, params), gateway["name"], port["name"], port["nodePort"], port["protocol"]
-            )
-            other = found.setdefault(pinned.port, pinned)
-            # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
-            shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
-            if other is not pinned and not (shared and other.protocol != pinned.protocol):
-                raise JobError(
-                    f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}. "
-                    "Give each port one of its own in istio_helm_gateways."
-                )
-    return list(found.values())
 
 
 def platform(wanted: str, served: Iterable[str]) -> str:
@@ -393,84 +280,6 @@ def _platform_values(params: dict[str, Any]) -> dict[str, Any]:
     return {"global": {"platform": name}} if name else {}
 
 
-def gateway_provider(gateway: dict[str, Any], params: dict[str, Any]) -> str:
-    """Who gives a gateway its address: as ``exposure.resolved`` found it, else what the options say or leave open."""
-    return gateway.get("provider") or params.get("provider") or providers.AUTO
-
-
-def _texts(given: dict[str, Any] | None) -> dict[str, str]:
-    """Labels and annotations are texts, and YAML's ``true`` or ``80`` is none."""
-    return {
-        key: str(value).lower() if isinstance(value, bool) else str(value)
-        for key, value in (given or {}).items()
-        if value is not None
-    }
-
-
-def _is_range(text: str) -> bool:
-    try:
-        return bool(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        return False
-
-
-def _only_for(gateway: dict[str, Any], params: dict[str, Any]) -> None:
-    """Options that a Service of another type does not know: Kubernetes would refuse, or overlook them.
-
-    :raises JobError: names the option
-    """
-    kind = gateway_type(gateway, params)
-    balanced = ("load_balancer_class", "load_balancer_ip", "load_balancer_source_ranges", "internal")
-    known = {"external_traffic_policy": ("LoadBalancer", "NodePort"), **dict.fromkeys(balanced, ("LoadBalancer",))}
-    for option, kinds in known.items():
-        if gateway.get(option) and kind not in kinds:
-            raise JobError(
-                f"gateways: {gateway['name']}: {option} is for a Service of type {' or '.join(kinds)}, and this one is "
-                f"of type {kind}."
-            )
-
-
-def _exposure_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    """How a gateway's Service meets the world: what is left out is the chart's and the provider's own default.
-
-    :raises JobError: an option that does not fit the type, or that the provider cannot fulfil
-    """
-    _only_for(gateway, params)
-    where = f"gateways: {gateway['name']}"
-    annotations, address = {}, ""
-    provider = gateway_provider(gateway, params)
-    if gateway_type(gateway, params) == "LoadBalancer" and provider != providers.AUTO:
-        internal, wanted = bool(gateway.get("internal")), gateway.get("load_balancer_ip") or ""
-        annotations, address = providers.settings(provider, internal, wanted, where)
-    ranges = list(gateway.get("load_balancer_source_ranges") or [])
-    for text in ranges:
-        if not _is_range(text):
-            raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.")
-    given = gateway.get("annotations") or {}
-    wanted_fields = {
-        "annotations": _texts({**annotations, **given}),
-        "externalTrafficPolicy": gateway.get("external_traffic_policy"),
-        "loadBalancerClass": gateway.get("load_balancer_class"),
-        "loadBalancerIP": address,
-        "loadBalancerSourceRanges": ranges,
-    }
-    return {key: value for key, value in wanted_fields.items() if value}
-
-
-def _gateway_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    service = {"type": gateway_type(gateway, params), "ports": gateway_ports(gateway, params)}
-    values: dict[str, Any] = {
-        "service": {**service, **_exposure_values(gateway, params)},
-        "readinessProbe": copy.deepcopy(GATEWAY_READINESS_PROBE),
-    }
-    if gateway.get("replicas") is not None:
-        # The chart's autoscaler would set a number of its own.
-        values.update(replicaCount=gateway["replicas"], autoscaling={"enabled": False})
-    if gateway.get("labels"):
-        values["labels"] = _texts(gateway["labels"])
-    return merged(values, _placed_values("gateway", params))
-
-
 def _chart(component: str, params: dict[str, Any]) -> ChartReference:
     """Where a component's chart comes from: what option ``charts`` says of it, else the table."""
     row = COMPONENTS[component]
@@ -536,8 +345,8 @@ def releases(params: dict[str, Any]) -> list[Release]:
     :arg dict params: validated options of ``MESH_ARGUMENT_SPEC``
     :raises JobError: options that contradict each other
     """
-    node_ports(params)
-    names, wanted_gateways = component_names(params), gateways(params)
+    gateways.node_ports(params)
+    names, wanted_gateways = component_names(params), gateways.listed(params)
     _checked_charts(params)
     _checked_values(params, names, {gateway["name"] for gateway in wanted_gateways})
     stages = components.stages({*names, *(["gateway"] if wanted_gateways else [])})
@@ -549,12 +358,13 @@ def releases(params: dict[str, Any]) -> list[Release]:
         namespace = row.namespace or params["namespace"]
         result.append(Release(row.release, namespace, name, _chart(name, params), stages[name], values))
     for gateway in wanted_gateways:
-        values = merged(_gateway_values(gateway, params), _platform_values(params))
+        values = merged(gateways.values(gateway, params), _placed_values("gateway", params))
+        values = merged(values, _platform_values(params))
         dispensable = {"readinessProbe", "imagePullPolicy"}
         for over in (params["values"].get("gateway"), params["values"].get(gateway["name"]), gateway.get("values")):
             values = merged(values, over or {})
             dispensable -= set(over or {})
-        namespace, chart = gateway_namespace(gateway, params), _chart("gateway", params)
+        namespace, chart = gateways.namespace_of(gateway, params), _chart("gateway", params)
         result.append(
             Release(gateway["name"], namespace, "gateway", chart, stages["gateway"], values, frozenset(dispensable))
         )

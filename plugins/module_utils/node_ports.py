@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import NodePort
+from ansible_collections.meshops.istio.plugins.module_utils.gateways import NodePort
 
 #: Kubernetes' default, and how the API server is told another.
 DEFAULT_RANGE = range(30000, 32768)

@@ -19,6 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     demand,
     existing,
     exposure,
+    gateways,
     istioctl,
     load_balancer,
     mesh,
@@ -100,7 +101,7 @@ class Preflight:
     def __init__(self, task: Task) -> None:
         self.params = task.params
         self.releases = mesh.releases(task.params)
-        self.node_ports = mesh.node_ports(task.params)
+        self.node_ports = gateways.node_ports(task.params)
         self.findings: list[Finding] = []
         self.versions: dict[str, str] = {"istio": task.params["chart_version"]}
         self.facts: dict[str, Any] = {}
@@ -375,12 +376,12 @@ class Preflight:
             in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), unsure)
         if seen.nodes is not None:
             self._providers(seen.nodes)
-        gateways = load_balancer.gateways_asking(self.releases)
-        if gateways and seen.nodes is not None and seen.crds is not None:
+        asking = load_balancer.gateways_asking(self.releases)
+        if asking and seen.nodes is not None and seen.crds is not None:
             names = [crd["metadata"]["name"] for crd in seen.crds]
             now = datetime.now(timezone.utc)
             evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
-            self.findings += load_balancer.findings(gateways, evidence)
+            self.findings += load_balancer.findings(asking, evidence)
 
     def _providers(self, nodes: snapshot.Objects) -> None:
         """Whether who gives addresses here can do what gateways ask for."""
@@ -390,7 +391,7 @@ class Preflight:
             fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
             self.add("load-balancer-unable", "istio_helm_gateways", error.message, fix)
 
-    def _ask_for_port(self, cluster: Cluster, pinned: mesh.NodePort) -> None:
+    def _ask_for_port(self, cluster: Cluster, pinned: gateways.NodePort) -> None:
         try:
             cluster.create(node_ports.probe(pinned), dry_run=True)
         except ApiError as error:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import mesh
+from ansible_collections.meshops.istio.plugins.module_utils import gateways, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
@@ -143,9 +143,9 @@ def test_own_ports_replace_the_charts() -> None:
 
 def test_meshes_do_not_share_their_ports() -> None:
     """What one run pins must not stay in the table of ports for the next."""
-    before = copy.deepcopy(mesh.GATEWAY_PORTS)
+    before = copy.deepcopy(gateways.PORTS)
     release("a", gateways=[{"name": "a", "node_ports": {"http2": 30010}}])
-    assert before == mesh.GATEWAY_PORTS
+    assert before == gateways.PORTS
     assert ports_of(release("a", gateways=[{"name": "a"}])) == {"status-port": None, "http2": None, "https": None}
 
 
@@ -204,9 +204,11 @@ def test_node_port_for_tcp_and_udp() -> None:
 
 def test_node_ports_as_preflight_asks_for_them() -> None:
     """With the namespace and Service that may hold them already."""
-    gateways = [{"name": "a", "node_ports": {"http2": 30010}}, {"name": "b", "namespace": "edge"}]
-    gateways[1]["node_ports"] = {"https": 30011}  # type: ignore[assignment]
-    found = mesh.node_ports(settings(gateways=gateways))
+    two = [
+        {"name": "a", "node_ports": {"http2": 30010}},
+        {"name": "b", "namespace": "edge", "node_ports": {"https": 30011}},
+    ]
+    found = gateways.node_ports(settings(gateways=two))
     assert [(item.namespace, item.service, item.name, item.port) for item in found] == [
         ("istio-system", "a", "http2", 30010),
         ("edge", "b", "https", 30011),

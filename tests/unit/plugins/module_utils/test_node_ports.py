@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import node_ports
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import NodePort
+from ansible_collections.meshops.istio.plugins.module_utils.gateways import NodePort
 from ansible_collections.meshops.istio.plugins.module_utils.node_ports import Holder
 
 OTHER: dict[str, Any] = {"metadata": {}, "spec": {"containers": []}}
