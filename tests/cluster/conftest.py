@@ -18,7 +18,18 @@ from cluster.testcluster import TestCluster
 from harness.beds import bed_command
 from harness.playbooks import ROOT
 
-ORDER = ("bad_input", "definitions", "site", "contract", "repair", "mesh", "injection", "rights", "interrupted")
+ORDER = (
+    "bad_input",
+    "definitions",
+    "announced",
+    "site",
+    "contract",
+    "repair",
+    "mesh",
+    "injection",
+    "rights",
+    "interrupted",
+)
 NAME = "meshops-test"
 
 

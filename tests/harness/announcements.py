@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,11 +38,12 @@ class Announced:
 
 
 def honestly_done(
-    cluster: BedCluster, announce: Callable[[], Iterable[dict[str, Any]]], act: Callable[[], Any]
+    cluster: BedCluster, announce: Callable[[], Iterable[dict[str, Any]]], act: Callable[[], Any], settles: float = 0
 ) -> list[str]:
     """Announce, act, and hold the one against the other.
 
     :arg announce: a run in check mode with diffs; returns what each of its tasks returned
+    :arg float settles: seconds in which controllers may set their own fields again that helm has taken from them
     :returns: all that was announced, and done, as ``created Deployment istio-system/istiod``
     :raises AssertionError: the announcement wrote something, or something came otherwise
     """
@@ -51,7 +53,10 @@ def honestly_done(
     assert asked.writes == []
     assert broken_promises({}, before, take(cluster.kubeconfig)) == []
     act()
-    assert broken_promises(promised, before, take(cluster.kubeconfig)) == []
+    deadline = time.monotonic() + settles
+    while (broken := broken_promises(promised, before, take(cluster.kubeconfig))) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert broken == []
     return sorted(f"{entry.verb} {entry.name}" for entry in promised.values())
 
 
