@@ -30,6 +30,12 @@ HANDED_ON = "meshops-istio-handed-on"
 MECHANISMS = {POLICY: "psp", CONSTRAINTS: "scc"}
 #: Feature -> the same, and what it is.
 FEATURES = {rights.FROM_CLUSTER: ("proxy", "liveness_verify_from: cluster asks for the app")}
+#: Components that have a file of their own, by its name, with what they are.
+COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "node": ("Istio CNI or ztunnel is installed", ("cni", "ztunnel")),
+    "addons": ("Prometheus or Kiali is installed", ("prometheus", "kiali")),
+    "cert-manager": ("cert-manager is installed", ("cert-manager",)),
+}
 
 HEADER = """\
 # Copyright: meshops.istio contributors
@@ -62,6 +68,15 @@ FEATURE_HEADER = """\
 #
 # Made by tests/cluster/rbac.py from plugins/module_utils/rights.py; a test holds it equal to that.
 """
+COMPONENT_HEADER = """\
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# What an account needs beside docs/rbac.yml where {what}, in its version of today.
+#
+# Made by tests/cluster/rbac.py from plugins/module_utils/rights.py and the charts; a test holds it equal to them.
+"""
 HANDED_ON_COMMENT = """\
 # What istiod itself is allowed to do. Kubernetes lets only those create a role who hold what is in it. The other way,
 # verbs escalate and bind on roles, would be power over all of the cluster; this is not more than the account has
@@ -69,19 +84,29 @@ HANDED_ON_COMMENT = """\
 """
 
 
+def _place(verb: str) -> tuple[int, str]:
+    """Where a verb stands among others; those that few kinds have, as approve, stand at the end."""
+    return (VERBS.index(verb) if verb in VERBS else len(VERBS)), verb
+
+
 def merged(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rules with each resource in one of them, and resources of a group with the same verbs together."""
+    """The same rules with each resource in one of them, and resources of a group with the same verbs together.
+
+    Rules about some objects only, or about paths, stay as they are, at the end.
+    """
     verbs: dict[tuple[str, str], set[str]] = {}
-    for rule in rules:
+    narrow = [rule for rule in rules if "resourceNames" in rule or "nonResourceURLs" in rule]
+    for rule in (rule for rule in rules if rule not in narrow):
         for group, resource in product(rule["apiGroups"], rule["resources"]):
             verbs.setdefault((group, resource), set()).update(rule["verbs"])
     together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (group, resource), found in sorted(verbs.items()):
-        together.setdefault((group, tuple(sorted(found, key=VERBS.index))), []).append(resource)
-    return [
+        together.setdefault((group, tuple(sorted(found, key=_place))), []).append(resource)
+    wide = [
         {"apiGroups": [group], "resources": resources, "verbs": list(found)}
         for (group, found), resources in together.items()
     ]
+    return [*wide, *narrow]
 
 
 def _rules(place: str, mechanism: str = "", feature: str = "") -> list[dict[str, Any]]:
@@ -95,17 +120,31 @@ def _rules(place: str, mechanism: str = "", feature: str = "") -> list[dict[str,
     ]
 
 
-def _handed_on(variables: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """The rules of all roles of a kind in the charts."""
+def _handed_on(
+    variables: dict[str, Any], kind: str, components: tuple[str, ...] = ("base", "istiod")
+) -> list[dict[str, Any]]:
+    """The rules of all roles of a kind in the charts of some components, and of gateways where istiod is among them."""
     version, repository = variables["istio_helm_chart_version"], variables["istio_helm_chart_repository"]
     helm = Helm(variables["istio_helm_helm_binary"])
-    params = {"namespace": "istio-system", "components": ["base", "istiod"], "exposure": "NodePort", "values": {}}
+    params = {
+        "namespace": "istio-system",
+        "components": list(components),
+        "profile": "ambient" if "ztunnel" in components else "sidecar",
+        "exposure": "NodePort",
+        "gateways": [{"name": "istio-ingressgateway"}],
+        "values": {},
+        "chart_repository": repository,
+        "chart_version": version,
+        "addons_repository": variables["istio_helm_addons_repository"],
+        "charts": [{"component": "cert-manager", "repository": repository}],
+    }
     found: list[dict[str, Any]] = []
-    for release in mesh.releases({**params, "gateways": [{"name": "istio-ingressgateway"}]}):
-        chart = charts.locate(lambda: helm, repository, release.chart.name, version)
+    for release in mesh.releases(params):
+        if release.component not in (*components, *(["gateway"] if "istiod" in components else [])):
+            continue
+        chart = charts.find(lambda: helm, release.chart)
         text = helm.template(release.name, release.namespace, chart.path, release.values, "1.37.0")
-        found += [rule for role in charts.documents(text) if role["kind"] == kind for rule in role["rules"]]
-    assert not any("resourceNames" in rule for rule in found)  # merged() would widen it
+        found += [rule for role in charts.documents(text) if role["kind"] == kind for rule in role.get("rules") or []]
     return found
 
 
@@ -152,10 +191,48 @@ def text(variables: dict[str, Any]) -> str:
     return header + "".join(f"---\n{comment}{_dumped(document)}" for comment, document in documents)
 
 
+def component_text(name: str, variables: dict[str, Any]) -> str:
+    """The whole file of what some components need beside the others.
+
+    :arg name: key of ``COMPONENTS``
+    :arg variables: the test bed's, which say where the charts are
+    """
+    what, components = COMPONENTS[name]
+    own, handed_on = f"meshops-istio-{name}", f"meshops-istio-{name}-handed-on"
+    (of_its_own,) = {mesh.COMPONENTS[component].namespace for component in components}
+    namespace = of_its_own or PLACES["control-plane"][2][0]
+    rules = [
+        {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
+        for component in components
+        for right in rights.OF_COMPONENTS.get(component, ())
+        for group, resource in [group_resource(right.api_version, right.kind)]
+    ]
+    rules += _handed_on(variables, "Role", components)
+    documents: list[tuple[str, dict[str, Any]]] = []
+    if of_its_own:
+        place = PLACES["control-plane"][0]
+        documents += [
+            ("# It has a namespace of its own, in which the account does what it does in Istio's.\n",
+             _namespace(namespace)),
+            ("", _binding(place, namespace)),
+        ]  # fmt: skip
+    if rules:
+        documents += [("", _role(own, merged(rules))), ("", _binding(own, namespace))]
+    comment = "# What is installed is itself allowed to do: only those create a role who hold what is in it.\n"
+    documents += [
+        (comment, _role(handed_on, merged(_handed_on(variables, "ClusterRole", components)))),
+        ("", _binding(handed_on)),
+    ]
+    header = COMPONENT_HEADER.format(what=what)
+    return header + "".join(f"---\n{comment}{_dumped(document)}" for comment, document in documents)
+
+
 def mechanism_text(mechanism: str) -> str:
     """The whole file of what a cluster with PodSecurityPolicy or SecurityContextConstraints needs beside the other."""
     short = MECHANISMS[mechanism]
-    cluster, application, probe = (f"meshops-istio-{short}{end}" for end in ("", "-application", "-probe"))
+    cluster, application, node, probe = (
+        f"meshops-istio-{short}{end}" for end in ("", "-application", "-node", "-probe")
+    )
     (bound_in,) = PLACES["application"][2]
     documents: list[tuple[str, dict[str, Any]]] = [
         ("# The policies, and to use them: only who may can let others.\n",
@@ -164,6 +241,9 @@ def mechanism_text(mechanism: str) -> str:
         ("# Bindings, and the workloads whose service accounts are bound.\n",
          _role(application, merged(_rules("application", mechanism)))),
         ("", _binding(application, bound_in)),
+        ("# Only where Istio CNI or ztunnel is installed: to let them work on the node. Leave it out otherwise.\n",
+         _role(node, [rights.use_rule(mechanism, "host")])),
+        ("", _binding(node)),
     ]  # fmt: skip
     if mechanism == POLICY:
         rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]}
@@ -208,3 +288,8 @@ def path(root: Path, what: str = "") -> Path:
     """Where it is, or where that of a mechanism or feature is."""
     short = MECHANISMS.get(what) or FEATURES.get(what, ("",))[0]
     return root / "docs" / (f"rbac-{short}.yml" if short else "rbac.yml")
+
+
+def component_path(root: Path, name: str) -> Path:
+    """Where that of some components is."""
+    return root / "docs" / f"rbac-{name}.yml"
