@@ -201,12 +201,7 @@ def component_text(name: str, variables: dict[str, Any]) -> str:
     own, handed_on = f"meshops-istio-{name}", f"meshops-istio-{name}-handed-on"
     (of_its_own,) = {mesh.COMPONENTS[component].namespace for component in components}
     namespace = of_its_own or PLACES["control-plane"][2][0]
-    rules = [
-        {"apiGroups": [group], "resources": [resource], "verbs": right.verbs}
-        for component in components
-        for right in rights.OF_COMPONENTS.get(component, ())
-        for group, resource in [group_resource(right.api_version, right.kind)]
-    ]
+    rules = [right.rule for component in components for right in rights.OF_COMPONENTS.get(component, ())]
     rules += _handed_on(variables, "Role", components)
     documents: list[tuple[str, dict[str, Any]]] = []
     if of_its_own:
