@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Components beside the lean default on real API servers: names of 2018, rights, charts of one's own, printed values."""
+"""Components beside the lean default on real API servers: names of 2018, rights, own charts, printed values."""
 
 from __future__ import annotations
 
@@ -180,8 +180,8 @@ def test_a_chart_of_ones_own(cluster: BedCluster, tmp_path: Path) -> None:
     printed = cluster.playbook(VALUES, **over).run().succeeded()
     (shown,) = printed.of("istio_values_info").data["releases"]
     assert shown["defaults"] == OWN_CHART["values.yaml"]
-    assert shown["values"] == {"scrape": {"interval": "30s"}}
-    assert shown["merged"] == {"retention": "1d", "scrape": {"interval": "30s", "timeout": "10s"}}
+    assert shown["user_supplied"] == {"scrape": {"interval": "30s"}}
+    assert shown["computed"] == {"retention": "1d", "scrape": {"interval": "30s", "timeout": "10s"}}
     assert "# istio-system/prometheus: chart own-prometheus 4.5.6" in printed.output
     run = cluster.role("istio_helm", **over).succeeded()
     assert warnings(run) == []
@@ -195,16 +195,16 @@ def test_a_chart_of_ones_own(cluster: BedCluster, tmp_path: Path) -> None:
 
 
 def test_printed_values_of_a_whole_mesh(today: BedCluster) -> None:
-    """The guide's `helm inspect`: each release's chart, what helm is given, and what holds with it. Nothing is written."""
+    """The guide's `helm inspect`: each release's chart, what helm is given, and what holds with it; nothing written."""
     over = settings(today, istio_helm_preset="guide", istio_helm_profile="ambient", istio_helm_components=EVERYTHING)
     with today.asked() as asked:
         run = today.playbook(VALUES, **over).run().succeeded()
     assert asked.writes == []
     shown = {entry["name"]: entry for entry in run.of("istio_values_info").data["releases"]}
-    assert shown["istiod"]["values"]["profile"] == "ambient"
-    assert shown["istiod"]["values"]["global"]["operatorManageWebhooks"] is True
-    assert shown["istiod"]["merged"]["autoscaleMin"] == 1
-    assert shown["kiali"]["values"] == shown["kiali"]["defaults"] == {}
+    assert shown["istiod"]["user_supplied"]["profile"] == "ambient"
+    assert shown["istiod"]["user_supplied"]["global"]["operatorManageWebhooks"] is True
+    assert shown["istiod"]["computed"]["autoscaleMin"] == 1
+    assert shown["kiali"]["user_supplied"] == shown["kiali"]["defaults"] == {}
     assert shown["cert-manager"]["chart_version"] == "v1.21.2"
     assert {"istio-ingressgateway", "istio-egressgateway"} <= set(shown)
 

@@ -135,7 +135,8 @@ def molecule() -> Iterator[Step]:
 
 def molecule_matrix() -> Iterator[Step]:
     """The scenarios that are rarely broken alone, or take what nothing else needs."""
-    yield from scenarios("kvm_helm3", "cni", "hostname")
+    yield from scenarios("kvm_helm3", "cni", "registry")
+    yield from scenarios("hostname", "addons", "ambient", "adopt")
 
 
 PARTS = {
