@@ -100,8 +100,11 @@ def _canonical(values: dict[str, Any]) -> str:
     return json.dumps(json.loads(json.dumps(values), parse_float=number), sort_keys=True)
 
 
+#: The API server counts here by itself how often a DaemonSet's pods have become others: nobody has changed it.
+_COUNTED = 'metadata.annotations["deprecated.daemonset.template.generation"]'
+
+
 def drift_words(changes: list[Change]) -> list[str]:
     """Which fields of which objects are not as helm wrote them."""
-    return [
-        f"{reference(change.wanted)}: {', '.join(changed_fields(change.before, change.after))}" for change in changes
-    ]
+    fields = [[name for name in changed_fields(change.before, change.after) if name != _COUNTED] for change in changes]
+    return [f"{reference(change.wanted)}: {', '.join(names)}" for change, names in zip(changes, fields, strict=True)]

@@ -50,13 +50,14 @@ def honestly_done(
     before = take(cluster.kubeconfig)
     with cluster.asked() as asked:
         promised = announced(announce())
-    assert asked.writes == []
-    assert broken_promises({}, before, take(cluster.kubeconfig)) == []
+    assert not asked.writes, asked.writes
+    broken = broken_promises({}, before, take(cluster.kubeconfig))
+    assert not broken, broken
     act()
     deadline = time.monotonic() + settles
     while (broken := broken_promises(promised, before, take(cluster.kubeconfig))) and time.monotonic() < deadline:
         time.sleep(1)
-    assert broken == []
+    assert not broken, broken
     return sorted(f"{entry.verb} {entry.name}" for entry in promised.values())
 
 
@@ -92,9 +93,10 @@ def _assert_named(result: dict[str, Any], entries: list[Announced]) -> None:
     if "releases" in result:
         words = [words for release in result["releases"] for words in release["objects"]]
         words += [f"created Namespace {name}" for name in result["namespaces"]]
-        assert sorted(words) == sorted(f"{entry.verb} {entry.name}" for entry in entries)
+        names = sorted(f"{entry.verb} {entry.name}" for entry in entries)
     else:
-        assert sorted(result["objects"]) == names
+        words = result["objects"]
+    assert sorted(words) == names, (sorted(words), names)
 
 
 def broken_promises(promised: dict[Key, Announced], before: Snapshot, after: Snapshot) -> list[str]:

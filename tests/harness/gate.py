@@ -41,7 +41,7 @@ class Gate:
         self._lock = threading.Lock()
         self._api = config.new_client_from_config(str(kubeconfig))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server.daemon_threads = False  # what was let through has arrived when the gate is left
         through = folder / f"kubeconfig-of-{release}"
         through.write_text(json.dumps(_kubeconfig(self._server.server_port)))
         self.helm.write_text(

@@ -26,9 +26,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
-from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, judge
+from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
 
 VERSION = "1.31.0"
 MESH = "istio-system"
@@ -144,6 +145,21 @@ def test_all_reasons(repository: Path) -> None:
         }
     ]
     assert judged(repository, None).diff()[0]["before"] == ""
+
+
+def test_drift_in_words() -> None:
+    """Each field; not the API server's own count, which goes up with every change of a DaemonSet's pods."""
+
+    def daemon_set(seconds: int, generation: str) -> dict[str, Any]:
+        annotations = {"deprecated.daemonset.template.generation": generation}
+        meta = {"name": "istio-cni-node", "namespace": MESH, "annotations": annotations}
+        spec = {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}
+        return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta, "spec": spec}
+
+    change = Change(daemon_set(5, "1"), daemon_set(9, "2"), daemon_set(5, "3"))
+    assert drift_words([change]) == [
+        "DaemonSet istio-system/istio-cni-node: spec.template.spec.terminationGracePeriodSeconds"
+    ]
 
 
 # -- run ---------------------------------------------------------------------------------------------------------------
