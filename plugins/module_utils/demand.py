@@ -109,7 +109,10 @@ def of(
             namespace = document["metadata"].get("namespace") or release_namespace
             new = (kind, namespace, name) not in there
             if kind in ("DaemonSet", "Deployment"):
-                wanted, where = nodes if kind == "DaemonSet" else _replicas(document, documents), (namespace, kind, name)
+                wanted, where = (
+                    nodes if kind == "DaemonSet" else _replicas(document, documents),
+                    (namespace, kind, name),
+                )
                 missing, unscheduled = max(0, wanted - existing[where]), max(0, wanted - scheduled[where])
                 spec = document["spec"]["template"]["spec"]
                 demand.pods.append(Pods(namespace, name, missing, unscheduled, spec))

@@ -104,7 +104,9 @@ def test_another_release_loses_its_objects_but_keeps_its_record(cluster: BedClus
     values.write_text(json.dumps(cluster.variables["istio_helm_values"]["istiod"] | {"pilot": {"traceSampling": 3}}))
     cluster.kubectl("apply", "--server-side", "-f", chart(cluster, "base") / "files/crd-all.gen.yaml")
     cluster.kubectl("create", "namespace", "istio-system")
-    cluster.tool("helm", "install", "istiod-old", chart(cluster, "istiod"), "--namespace=istio-system", f"--values={values}")
+    cluster.tool(
+        "helm", "install", "istiod-old", chart(cluster, "istiod"), "--namespace=istio-system", f"--values={values}"
+    )
     with cluster.asked() as asked:
         preflight, role = run(cluster), run(cluster, "--tags=istio_helm")
     assert asked.writes == []

@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Components beside the lean default on real API servers: names of 2018, rights, charts of one's own, printed values."""
+"""Components beside the lean default on API servers: names of 2018, rights, charts of one's own, printed values."""
 
 from __future__ import annotations
 
@@ -107,7 +107,11 @@ def test_documented_rights_are_enough_and_no_file_too_many(cluster: BedCluster) 
     cluster.kubectl("apply", "-f", rbac.path(ROOT))
     environ = cluster.credential(cluster.token(rbac.ACCOUNT["namespace"], rbac.ACCOUNT["name"]))
     over = settings(
-        cluster, istio_helm_components=EVERYTHING, istio_helm_profile="ambient", istio_kubeconfig=None, istio_context=None
+        cluster,
+        istio_helm_components=EVERYTHING,
+        istio_helm_profile="ambient",
+        istio_kubeconfig=None,
+        istio_context=None,
     )
     missing = cluster.playbook(PODS, "--tags=preflight", environ=environ, **over).run()
     lacking = [finding for finding in missing.failures[0].data["findings"] if finding["code"] == "right-missing"]
@@ -124,7 +128,12 @@ def test_documented_rights_are_enough_and_no_file_too_many(cluster: BedCluster) 
     expected = ["istio-base", "istiod", "istio-cni", "cert-manager", "ztunnel", *ADDONS, "istio-ingressgateway"]
     assert sorted(step["name"] for step in run.of("istio_releases").data["releases"]) == sorted(expected)
     said = "\n".join(warnings(run))
-    for name, became in (("pilot", "istiod"), ("tracing", "jaeger"), ("servicegraph", "kiali"), ("certmanager", "cert-")):
+    for name, became in (
+        ("pilot", "istiod"),
+        ("tracing", "jaeger"),
+        ("servicegraph", "kiali"),
+        ("certmanager", "cert-"),
+    ):
         assert f"component {name}: " in said
         assert became in said
     with cluster.asked(user=USER) as asked:
@@ -156,7 +165,12 @@ def test_addons_live_in_the_namespace_of_istio(cluster: BedCluster) -> None:
 
 def test_a_chart_of_ones_own(cluster: BedCluster, tmp_path: Path) -> None:
     """In place of Istio's manifest, with values merged over its own; nothing is said about production any more."""
-    source = {"component": "prometheus", "repository": own_chart(tmp_path), "name": "own-prometheus", "version": "4.5.6"}
+    source = {
+        "component": "prometheus",
+        "repository": own_chart(tmp_path),
+        "name": "own-prometheus",
+        "version": "4.5.6",
+    }
     over: dict[str, Any] = {
         "istio_helm_preset": "none",
         "istio_helm_components": ["prometheus"],
@@ -181,7 +195,7 @@ def test_a_chart_of_ones_own(cluster: BedCluster, tmp_path: Path) -> None:
 
 
 def test_printed_values_of_a_whole_mesh(today: BedCluster) -> None:
-    """The guide's `helm inspect`: each release's chart, what helm is given, and what holds with it. Nothing is written."""
+    """As `helm inspect`: each release's chart, what helm is given, and what holds with it. It writes nothing."""
     over = settings(today, istio_helm_preset="guide", istio_helm_profile="ambient", istio_helm_components=EVERYTHING)
     with today.asked() as asked:
         run = today.playbook(VALUES, **over).run().succeeded()

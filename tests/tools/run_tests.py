@@ -127,6 +127,13 @@ def molecule() -> Iterator[Step]:
         yield Step(f"molecule {scenario}", ["molecule", "test", f"--scenario-name={scenario}"])
 
 
+def molecule_matrix() -> Iterator[Step]:
+    """Scenarios that are rarely broken alone."""
+    yield programs(versions.KUBERNETES)
+    for scenario in ("addons", "ambient", "adopt"):
+        yield Step(f"molecule {scenario}", ["molecule", "test", f"--scenario-name={scenario}"])
+
+
 PARTS = {
     "lint": linting,
     "sanity": sanity,
@@ -135,6 +142,7 @@ PARTS = {
     "apiserver": apiserver,
     "apiserver-matrix": apiserver_matrix,
     "molecule": molecule,
+    "molecule-matrix": molecule_matrix,
 }
 DEFAULT = ["lint", "sanity", "unit", "packaging", "apiserver", "molecule"]
 
