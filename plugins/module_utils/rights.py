@@ -98,8 +98,13 @@ _DAEMON_SET = Right("apps/v1", "DaemonSet", (*OWN, "watch"), "control-plane")
 OF_COMPONENTS: dict[str, tuple[Right, ...]] = {
     "cni": (_DAEMON_SET,),
     "ztunnel": (_DAEMON_SET,),
-    # Its chart asks after the installation whether the webhook answers; helm waits for that Job.
-    "cert-manager": (Right("batch/v1", "Job", (*OWN, "watch"), "control-plane"),),
+    # Its chart asks by a Job, after the installation, whether the webhook answers. Helm watches what hooks make.
+    "cert-manager": (
+        Right("batch/v1", "Job", (*OWN, "watch"), "control-plane"),
+        Right("v1", "ServiceAccount", ("watch",), "control-plane"),
+        Right("rbac.authorization.k8s.io/v1", "Role", ("watch",), "control-plane"),
+        Right("rbac.authorization.k8s.io/v1", "RoleBinding", ("watch",), "control-plane"),
+    ),
 }
 #: Component -> the file that documents what it needs beside docs/rbac.yml. The others need nothing else.
 FILE_OF_COMPONENT = {

@@ -139,6 +139,13 @@ def molecule_matrix() -> Iterator[Step]:
     yield from scenarios("hostname", "addons", "ambient", "adopt")
 
 
+def molecule_matrix() -> Iterator[Step]:
+    """Scenarios that are rarely broken alone."""
+    yield programs(versions.KUBERNETES)
+    for scenario in ("addons", "ambient", "adopt"):
+        yield Step(f"molecule {scenario}", ["molecule", "test", f"--scenario-name={scenario}"])
+
+
 PARTS = {
     "lint": linting,
     "sanity": sanity,
