@@ -134,16 +134,10 @@ def molecule() -> Iterator[Step]:
 
 
 def molecule_matrix() -> Iterator[Step]:
-    """The scenarios that are rarely broken alone, or take what nothing else needs."""
+    """Scenarios that are rarely broken alone, or take what nothing else needs."""
     yield from scenarios("kvm_helm3", "cni", "registry")
-    yield from scenarios("hostname", "addons", "ambient", "adopt")
-
-
-def molecule_matrix() -> Iterator[Step]:
-    """Scenarios that are rarely broken alone."""
     yield programs(versions.KUBERNETES)
-    for scenario in ("addons", "ambient", "adopt"):
-        yield Step(f"molecule {scenario}", ["molecule", "test", f"--scenario-name={scenario}"])
+    yield from scenarios("hostname", "addons", "ambient", "adopt")
 
 
 PARTS = {
