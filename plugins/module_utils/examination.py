@@ -9,6 +9,7 @@ fields that others hold, node ports that are taken, objects that the API server 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import exposure, ownership, release_objects
@@ -16,9 +17,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict, by_installers, entries
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, read
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.manifests import read
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.preview import Upgrade, preview
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step
 
@@ -32,17 +33,24 @@ class Examination:
     """Looks at the releases of one run that are about to be written. Writes nothing.
 
     :arg environment: of ``helm.credentials``, for charts that look at the cluster
+    :arg is_planned: whether another task makes of an object what is wanted of it, before these releases are written
     """
 
-    def __init__(self, task: Task, cluster: Cluster, helm: Helm, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        cluster: Cluster,
+        helm: Helm,
+        environment: dict[str, str],
+        is_planned: Callable[[dict[str, Any]], bool] = lambda wanted: False,
+    ) -> None:
         self.task = task
         self.cluster = cluster
         self.helm = helm
         self.environment = environment
         self.adopts: bool = task.params["adopt"]
         self.repairs: bool = task.params["repair_drift"]
-        #: What other tasks are going to do before these releases are written: check mode finds it undone.
-        self.planned: dict[str, str] = task.params["planned"] if task.check_mode else {}
+        self.is_planned = is_planned
         self.kube_version = cluster.version()["gitVersion"]
 
     def examine(self, steps: list[Step]) -> None:
@@ -135,7 +143,8 @@ class Examination:
         """What helm will do to each object, and the fields at which Helm 4 would stop."""
         upgrade = Upgrade.of(self.helm.major, None if step.is_first else step.stored, bool(step.adopted))
         found = preview(self.cluster, before, wanted, upgrade, live, definitions)
-        step.changes = [change for change in found.changes if not self._is_planned(change)]
+        gone = [change for change in found.changes if change.after is None]
+        step.changes = [each for each in found.changes if each in gone or not self.is_planned(each.wanted)]
         held = [conflict for conflict in found.conflicts if not self._may_take(conflict, step)]
         step.forces = upgrade.server_side and (step.forces or bool(found.conflicts))
         if not held:
@@ -146,10 +155,6 @@ class Examination:
             f"{_named(held)}. Let those who hold them leave them alone, give the release the value that they set, or "
             "set istio_helm_repair_drift: true to take them over."
         ]
-
-    def _is_planned(self, change: Change) -> bool:
-        """Whether another task makes of an object what this release wants it to be."""
-        return change.after is not None and self.planned.get(reference(change.wanted)) == digest(change.wanted)
 
     def _may_take(self, conflict: Conflict, step: Step) -> bool:
         """Whether a field may be taken over without a question, or was asked for."""

@@ -162,7 +162,7 @@ EDITS: dict[str, tuple[Callable[[Mesh], None], list[str]]] = {
     ),
     "other images": (
         every(hub="registry.example.com/istio", tag="1.31.0", image_pull_secrets=["pull"]),
-        ["changed Deployment istio-system/istiod", f"changed ServiceAccount {INGRESS}"],
+        ["changed Deployment istio-system/istiod", f"changed Deployment {INGRESS}"],
     ),
     "Istio CNI": (
         every(components=["base", "istiod", "cni"]),
@@ -188,7 +188,7 @@ EDITS: dict[str, tuple[Callable[[Mesh], None], list[str]]] = {
         ["created CustomResourceDefinition wasmplugins.extensions.istio.io"],
     ),
     "a definition without a label": (
-        by_hand("label", "customresourcedefinition/sidecars.networking.istio.io", "chart-", "istio-", "release-"),
+        by_hand("label", "customresourcedefinition/sidecars.networking.istio.io", "app.kubernetes.io/part-of-"),
         ["changed CustomResourceDefinition sidecars.networking.istio.io"],
     ),
     "a namespace that is gone": (

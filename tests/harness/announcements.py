@@ -132,8 +132,9 @@ def _otherwise(entry: Announced, delta: Delta, obj: dict[str, Any] | None) -> li
             if not _is_of_size(pair[1], _at(obj, place)):
                 lines.append(f"{_dotted(place)}: announced as {pair[1]}, and is of another size")
         elif place not in delta.fields:
-            # What the API server chooses, it may choose in a dry run too.
-            if not set(CHOSEN) & set(place):
+            # What the API server chooses, it may choose in a dry run too; what it adds to a new object is there.
+            added = entry.verb == "created" and _at(obj, place) == pair[1]
+            if not (added or set(CHOSEN) & set(place)):
                 lines.append(f"announced, and not so: {_dotted(place)}: {pair[0]!r} -> {pair[1]!r}")
         elif delta.fields[place] != pair:
             lines.append(f"{_dotted(place)}: announced {pair!r}, and it was {delta.fields[place]!r}")

@@ -93,7 +93,7 @@ class Snapshot:
                 continue
             held = places_held(other)
             fields = changed(leaves(one), leaves(other), lambda place, held=held: is_within(place, held))
-            if fields:
+            if fields or not one:
                 found[key] = Delta("changed" if one else "created", fields)
         return found
 
@@ -168,6 +168,9 @@ def is_within(place: Place, places: set[Place]) -> bool:
 def _is_a_controllers(kind: str, obj: dict[str, Any]) -> bool:
     meta = obj["metadata"]
     managers = {entry["manager"] for entry in meta.get("managedFields") or []}
+    # Whoever makes a namespace and says nothing about it holds no field of it.
+    if kind == "Namespace":
+        return False
     return (
         kind in KINDS
         or (kind == "Secret" and obj.get("type") == RECORD)

@@ -26,7 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import show
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
@@ -70,6 +70,8 @@ class Run:
         self.charts = self._locate_charts()
         self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.live: dict[Identity, dict[str, Any]] = {}
+        #: What earlier tasks of this run do, with digests: check mode finds it undone.
+        self.planned: dict[str, str] = task.params["planned"] if task.check_mode else {}
 
     def _resolved(self, params: dict[str, Any]) -> dict[str, Any]:
         """The options with what the cluster says about platform and load balancers."""
@@ -106,7 +108,7 @@ class Run:
         objects = [release_objects.stored_objects(self.cluster, step.stored) for step in intact]
         self.live = self._live([obj for each in objects for obj in each])
         for step, wanted in zip(intact, objects, strict=True):
-            missing = [identity(obj) for obj in wanted if identity(obj) not in self.live]
+            missing = [identity(obj) for obj in wanted if identity(obj) not in self.live and not self.is_planned(obj)]
             if missing:
                 step.action = "restore"
                 step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
@@ -125,6 +127,10 @@ class Run:
             found.update((identity(obj), obj) for obj in there if identity(obj) in definitions)
         return found
 
+    def is_planned(self, wanted: dict[str, Any]) -> bool:
+        """Whether another task makes of an object what is wanted of it, before this one's turn."""
+        return self.planned.get(reference(wanted)) == digest(wanted)
+
     def missing_namespaces(self) -> list[manifests.Change]:
         """Namespaces of the releases and of the Lease that nobody has made yet, nor will in this very run.
 
@@ -134,14 +140,13 @@ class Run:
         wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
         live = manifests.read(self.cluster, wanted)
         stays = {key for key, obj in live.items() if not obj["metadata"].get("deletionTimestamp")}
-        planned = self.params["planned"] if self.task.check_mode else {}
-        missing = [obj for obj in wanted if identity(obj) not in stays and reference(obj) not in planned]
+        missing = [obj for obj in wanted if identity(obj) not in stays and reference(obj) not in self.planned]
         shown = self.task.check_mode or self.task.diff
         return manifests.plan(self.cluster, missing, preview=shown, live=live).changes
 
     def examine(self, steps: list[Step]) -> None:
         """Find what stands in the way, and what helm will do, before anything is written."""
-        Examination(self.task, self.cluster, self.helm, self.environment).examine(steps)
+        Examination(self.task, self.cluster, self.helm, self.environment, self.is_planned).examine(steps)
 
     def respect_the_living(self, steps: list[Step], from_the_dead: bool | None = None) -> None:
         """A release that is pending, and not by a run of ours that died, may be somebody's pipeline at work right now.
