@@ -18,7 +18,10 @@ from cluster.testcluster import TestCluster
 from harness.beds import bed_command
 from harness.playbooks import ROOT
 
-ORDER = ("bad_input", "definitions", "site", "contract", "repair", "mesh", "injection", "rights", "interrupted")
+ORDER = (
+    *("bad_input", "definitions", "site", "contract", "repair", "mesh", "injection"),
+    *("rights", "interrupted", "adoption"),
+)
 NAME = "meshops-test"
 
 
