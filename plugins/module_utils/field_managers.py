@@ -33,6 +33,7 @@ INSTALLERS: frozenset[tuple[str, str]] = frozenset(
     {
         ("istio-operator", APPLY),  # istioctl install, and Istio's operator of old
         ("istio-operator", UPDATE),
+        ("istioctl", UPDATE),  # its tag "default" takes the place of the injector's own selectors
         ("kubectl", APPLY),  # kubectl apply --server-side
         ("kubectl-client-side-apply", UPDATE),
         ("kubectl-client-side-apply", APPLY),

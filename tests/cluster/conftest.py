@@ -29,6 +29,7 @@ ORDER = (
     "injection",
     "rights",
     "interrupted",
+    "adoption",
 )
 NAME = "meshops-test"
 

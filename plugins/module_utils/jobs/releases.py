@@ -23,6 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.components import AD
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.examination import Examination
 from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
@@ -69,6 +70,7 @@ class Run:
         self.wanted = mesh.releases(self.params)
         self.charts = self._locate_charts()
         self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
+        self.wanted = in_parallel(self._ports_kept, self.wanted)
         self.live: dict[Identity, dict[str, Any]] = {}
         #: What earlier tasks of this run do, with digests: check mode finds it undone.
         self.planned: dict[str, str] = task.params["planned"] if task.check_mode else {}
@@ -78,6 +80,13 @@ class Run:
         served = served_groups(self.cluster) if params["platform"] == "auto" else None
         platform = mesh.platform(params["platform"], served or ())
         return exposure.resolved(self.cluster, {**params, "platform": platform}, served)
+
+    def _ports_kept(self, release: mesh.Release) -> mesh.Release:
+        """A gateway that istioctl has installed goes on listening where it does, unless its ports are listed."""
+        listed = {gateway["name"] for gateway in self.params["gateways"] if gateway.get("ports")}
+        if release.part != GATEWAY or release.name in listed:
+            return release
+        return ports_kept(release, self.cluster.get("v1", "Service", release.name, release.namespace))
 
     def _locate_charts(self) -> dict[mesh.ChartReference, charts.Chart]:
         wanted = list(dict.fromkeys(release.chart for release in self.wanted))

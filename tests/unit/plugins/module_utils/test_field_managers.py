@@ -96,6 +96,7 @@ def test_conflict_of_another_kind(details: dict[str, Any]) -> None:
         ("kubectl", "Update", True),
         ("kubectlish", "Update", False),
         ("istio-operator", "Apply", True),
+        ("istioctl", "Update", True),
         ("pilot-discovery", "Update", False),
         ("argocd-controller", "Apply", False),
     ],
