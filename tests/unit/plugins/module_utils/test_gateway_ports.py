@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import GATEWAY_PORTS, ChartReference, Release, Source
+from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release, Source
 
 
 def targets(service: dict[str, Any] | None, *ports: dict[str, Any]) -> list[int]:
     """Where the ports of a gateway lead to beside a live Service."""
     chart = ChartReference(Source("/charts"), "gateway", "1.31.1")
-    release = Release("edge", "mesh", "gateway", chart, values={"service": {"ports": list(ports or GATEWAY_PORTS)}})
+    release = Release("edge", "mesh", "gateway", chart, values={"service": {"ports": list(ports or PORTS)}})
     kept = ports_kept(release, service)
-    assert [port["targetPort"] for port in GATEWAY_PORTS] == [15021, 80, 443]  # the table is not written to
+    assert [port["targetPort"] for port in PORTS] == [15021, 80, 443]  # the table is not written to
     return [port["targetPort"] for port in kept.values["service"]["ports"]]
 
 
