@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.beds import BedCluster
-from harness.snapshots import CHOSEN, Delta, Key, Place, Snapshot, changed, is_within, key_of, leaves, take
+from harness.snapshots import CHOSEN, Delta, Key, Place, Snapshot, changed, is_within, key_of, leaves, places_held, take
 
 #: In the header of an object that the API server could not be asked about: its defaults are not known.
 _NOT_ASKED = "not dry-run"
@@ -122,6 +122,7 @@ def _words(key: Key) -> str:
 
 def _otherwise(entry: Announced, delta: Delta, obj: dict[str, Any] | None) -> list[str]:
     """Both ways, each field with the value before and after."""
+    held = places_held(obj) if obj else set()
     sized = {place for place, pair in entry.fields.items() if _SIZE.match(str(pair[1]))}
     lines = []
     for place, pair in delta.fields.items():
@@ -132,8 +133,9 @@ def _otherwise(entry: Announced, delta: Delta, obj: dict[str, Any] | None) -> li
             if not _is_of_size(pair[1], _at(obj, place)):
                 lines.append(f"{_dotted(place)}: announced as {pair[1]}, and is of another size")
         elif place not in delta.fields:
-            # What the API server chooses, it may choose in a dry run too; what it adds to a new object is there.
-            added = entry.verb == "created" and _at(obj, place) == pair[1]
+            # What the API server chooses, it may choose in a dry run too; what it adds to a new object is there; and
+            # a controller may have taken a new object's field over since.
+            added = entry.verb == "created" and (_at(obj, place) == pair[1] or is_within(place, held))
             if not (added or set(CHOSEN) & set(place)):
                 lines.append(f"announced, and not so: {_dotted(place)}: {pair[0]!r} -> {pair[1]!r}")
         elif delta.fields[place] != pair:

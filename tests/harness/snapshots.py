@@ -168,14 +168,13 @@ def is_within(place: Place, places: set[Place]) -> bool:
 def _is_a_controllers(kind: str, obj: dict[str, Any]) -> bool:
     meta = obj["metadata"]
     managers = {entry["manager"] for entry in meta.get("managedFields") or []}
-    # Whoever makes a namespace and says nothing about it holds no field of it.
-    if kind == "Namespace":
-        return False
     return (
         kind in KINDS
         or (kind == "Secret" and obj.get("type") == RECORD)
         or any(owner.get("controller") for owner in meta.get("ownerReferences") or [])
-        or managers <= CONTROLLERS.keys()
+        or (bool(managers) and managers <= CONTROLLERS.keys())
+        # Whoever makes an object and says nothing but its name holds no field of it, as the controller of these does.
+        or (not managers and (kind, meta["name"]) == ("ServiceAccount", "default"))
     )
 
 

@@ -166,6 +166,26 @@ def test_what_controllers_do_is_no_doing_of_the_run() -> None:
     assert broken_promises({}, snapshot(obj("Deployment", spec={"replicas": 1})), snapshot(scaled)) == []
 
 
+def test_what_istiod_takes_over_of_a_new_object() -> None:
+    """Helm makes it open, as announced, and istiod closes it. Nobody else may."""
+    promised = told(diff(None, webhooks("helm")))
+    assert broken_promises(promised, snapshot(), snapshot(webhooks("pilot-discovery", failurePolicy="Fail"))) == []
+    assert broken_promises(promised, snapshot(), snapshot(webhooks("kubectl-edit", failurePolicy="Fail"))) != []
+
+
+def test_an_object_of_which_nobody_holds_a_field() -> None:
+    """Nothing but its name was said: it was made all the same, unless a controller makes it in every namespace."""
+    bare = {
+        key: {**obj(key), "metadata": {"name": "a", "namespace": "mesh"}} for key in ("Namespace", "ServiceAccount")
+    }
+    assert len(broken_promises({}, snapshot(), snapshot(*bare.values()))) == 2
+    assert (
+        broken_promises(told(*(diff(None, each) for each in bare.values())), snapshot(), snapshot(*bare.values())) == []
+    )
+    default = {**obj("ServiceAccount"), "metadata": {"name": "default", "namespace": "mesh"}}
+    assert broken_promises({}, snapshot(), snapshot(default)) == []
+
+
 def test_what_is_a_record_of_others() -> None:
     """Helm's memory, what has a controller for its owner, status, a diary."""
     owned = obj("PodMonitor")
