@@ -23,11 +23,17 @@ from testbed import versions
 TODAY = os.environ.get("MESHOPS_TEST_KUBERNETES", versions.KUBERNETES)
 
 
+#: Files whose tests install whole meshes, again and again.
+LONG = ("adopt", "announced", "components", "killed", "preview", "restored", "threads")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark all tests of this folder."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.apiserver)
+            if item.path.stem.removeprefix("test_") in LONG:
+                item.add_marker(pytest.mark.long)
 
 
 @contextlib.contextmanager

@@ -101,14 +101,21 @@ def programs(*kubernetes: str) -> Step:
 def apiserver() -> Iterator[Step]:
     """The tests that need API servers, and make them: control planes alone."""
     yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
-    yield pytest("apiserver", "dev", "tests/apiserver")
+    yield pytest("apiserver", "dev", "tests/apiserver", "-m", "not long")
+
+
+def apiserver_long() -> Iterator[Step]:
+    """Those that install whole meshes there: what was announced, adopted, killed, lost."""
+    yield programs(versions.KUBERNETES)
+    yield pytest("apiserver long", "dev", "tests/apiserver", "-m", "long")
 
 
 def apiserver_matrix() -> Iterator[Step]:
-    """The same on every other Kubernetes."""
+    """The shorter ones on every other Kubernetes."""
     yield programs(versions.PSP_KUBERNETES, *versions.MATRIX_KUBERNETES)
     for version in versions.MATRIX_KUBERNETES:
-        yield pytest(f"apiserver {version}", "dev", "tests/apiserver", MESHOPS_TEST_KUBERNETES=version)
+        name = f"apiserver {version}"
+        yield pytest(name, "dev", "tests/apiserver", "-m", "not long", MESHOPS_TEST_KUBERNETES=version)
 
 
 def scenarios(*names: str) -> Iterator[Step]:
@@ -146,6 +153,7 @@ PARTS = {
     "unit": unit,
     "packaging": packaging,
     "apiserver": apiserver,
+    "apiserver-long": apiserver_long,
     "apiserver-matrix": apiserver_matrix,
     "molecule": molecule,
     "molecule-matrix": molecule_matrix,
