@@ -93,7 +93,8 @@ def test_each_role_runs_alone(role: str, mesh: TestCluster) -> None:
 def test_each_role_is_a_tag(tags: str, modules: list[str], mesh: TestCluster) -> None:
     """Tags choose roles, one or several, and nothing else of ours runs."""
     run = mesh.site(tags).succeeded()
-    ours = [result.action for result in run.results if result.action.startswith("meshops.istio.")]
+    ran = [result.action for result in run.results if result.status != "skipped"]
+    ours = [action for action in ran if action.startswith("meshops.istio.")]
     assert ours == [f"meshops.istio.{module}" for module in modules]
 
 
