@@ -21,6 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster,
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import read
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.preview import Upgrade, preview
+from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored, upgraded_from
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step
 
 Objects = list[dict[str, Any]]
@@ -61,8 +62,10 @@ class Examination:
         changing = [step for step in steps if step.action != "none"]
         exposure.refuse_taken_ports(self.cluster, [step.release for step in changing])
         wanted = self._all_rendered(changing)
-        before = [release_objects.stored_objects(self.cluster, step.stored) for step in changing]
+        before = [release_objects.stored_objects(self.cluster, self._upgraded_from(step)) for step in changing]
         definitions = [obj for objects in wanted for obj in objects if obj["kind"] == _DEFINITION]
+        planned = {identity(obj) for objects in wanted for obj in objects if self.is_planned(obj)}
+        wanted, before = _without(planned, wanted), _without(planned, before)
         live = read(self.cluster, [obj for objects in [*wanted, *before] for obj in objects])
         stops: list[str] = []
         for step, objects in zip(changing, wanted, strict=True):
@@ -74,6 +77,9 @@ class Examination:
                 stops += self._preview(step, earlier, objects, live, definitions)
         if stops:
             raise JobError("\n".join(stops))
+
+    def _upgraded_from(self, step: Step) -> Stored | None:
+        return None if step.is_first or step.stored is None else upgraded_from(self.cluster, step.stored)
 
     def _all_rendered(self, steps: list[Step]) -> list[Objects]:
         """Stage by stage: a later one may use kinds whose definitions an earlier one brings."""
@@ -143,8 +149,7 @@ class Examination:
         """What helm will do to each object, and the fields at which Helm 4 would stop."""
         upgrade = Upgrade.of(self.helm.major, None if step.is_first else step.stored, bool(step.adopted))
         found = preview(self.cluster, before, wanted, upgrade, live, definitions)
-        gone = [change for change in found.changes if change.after is None]
-        step.changes = [each for each in found.changes if each in gone or not self.is_planned(each.wanted)]
+        step.changes = found.changes
         held = [conflict for conflict in found.conflicts if not self._may_take(conflict, step)]
         step.forces = upgrade.server_side and (step.forces or bool(found.conflicts))
         if not held:
@@ -159,6 +164,10 @@ class Examination:
     def _may_take(self, conflict: Conflict, step: Step) -> bool:
         """Whether a field may be taken over without a question, or was asked for."""
         return bool(conflict.controller) or self.repairs or (bool(step.adopted) and conflict.adoptable)
+
+
+def _without(left_out: set[Identity], sets: list[Objects]) -> list[Objects]:
+    return [[obj for obj in objects if identity(obj) not in left_out] for objects in sets]
 
 
 def _named(found: list[Any]) -> str:

@@ -67,11 +67,14 @@ class Upgrade:
     :ivar bool server_side: whether it applies, as Helm 4 does for releases that no Helm 3 has written
     :ivar bool hands_over: whether it applies first what it has updated before: Helm 4 does when it installs
     :ivar bool adopt: whether ``adoption.adopt`` goes before, so that what installers hold becomes Helm's
+    :ivar bool knows_applied: whether the manifest before is what helm has applied last: after an upgrade that failed or
+        was killed, some objects are of that one
     """
 
     server_side: bool = True
     hands_over: bool = False
     adopt: bool = False
+    knows_applied: bool = True
 
     @classmethod
     def of(cls, helm_major: int, stored: Stored | None, adopt: bool = False) -> Upgrade:
@@ -81,7 +84,8 @@ class Upgrade:
         """
         installs = stored is None or stored.status == "uninstalled"
         server_side = helm_major >= 4 and (installs or stored.apply_method == "ssa")
-        return cls(server_side, hands_over=server_side and installs, adopt=adopt)
+        knows = installs or stored.status == "deployed"
+        return cls(server_side, hands_over=server_side and installs, adopt=adopt, knows_applied=knows)
 
 
 @dataclass
@@ -113,7 +117,7 @@ class _Applies(Writer):
         ask: bool = True,
     ) -> None:
         super().__init__(HELM_MANAGER)
-        self.before = {_same_object(obj): obj for obj in before}
+        self.before = {_same_object(obj): obj for obj in before} if upgrade.knows_applied else {}
         self.upgrade = upgrade
         self.released = set(released)
         self.ask = ask

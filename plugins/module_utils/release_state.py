@@ -124,13 +124,25 @@ def read(cluster: Cluster, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str,
     }
 
     def fetch(key: tuple[str, str]) -> Stored | None:
-        namespace, name = key
-        revision = revisions[key]
-        secret = cluster.get("v1", "Secret", f"sh.helm.release.v1.{name}.v{revision}", namespace)
-        return _stored(namespace, name, decode((secret.get("data") or {}).get("release", ""))) if secret else None
+        return _fetched(cluster, *key, revisions[key])
 
     found = in_parallel(fetch, [key for key in wanted if key in revisions])
     return {(stored.namespace, stored.name): stored for stored in found if stored}
+
+
+def upgraded_from(cluster: Cluster, stored: Stored) -> Stored | None:
+    """The revision whose objects helm compares with: the last that went well, where the newest did not.
+
+    :returns: None where helm has none, and installs
+    """
+    if stored.status == "deployed" or not in_secrets():
+        return stored
+    selector = f"owner=helm,name={stored.name},status=deployed"
+    secrets = cluster.list("v1", "Secret", stored.namespace, label_selector=selector, metadata_only=True)
+    revision = newest(secrets).get(stored.name)
+    if revision is None:
+        return stored if stored.status in ("failed", "superseded") else None
+    return _fetched(cluster, stored.namespace, stored.name, revision)
 
 
 def in_secrets() -> bool:
@@ -143,6 +155,11 @@ def ask(helm: Helm, environment: dict[str, str], wanted: Iterable[tuple[str, str
     wanted = list(wanted)
     documents = in_parallel(lambda key: helm.stored(key[1], key[0], environment), wanted)
     return {key: _stored(*key, document) for key, document in zip(wanted, documents, strict=True) if document}
+
+
+def _fetched(cluster: Cluster, namespace: str, name: str, revision: int) -> Stored | None:
+    secret = cluster.get("v1", "Secret", f"sh.helm.release.v1.{name}.v{revision}", namespace)
+    return _stored(namespace, name, decode((secret.get("data") or {}).get("release", ""))) if secret else None
 
 
 def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:

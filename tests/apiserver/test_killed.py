@@ -93,15 +93,19 @@ def test_while_it_is_installed(release: str, mesh: Mesh, helm: Any) -> None:
     )
 
 
+def upgraded(mesh: Mesh, release: str, word: str) -> dict[str, Any]:
+    """Values by which pods of a release become others."""
+    annotations = {"podAnnotations": {"example.com/upgraded": word}}
+    return {**mesh.options["values"], release: {**mesh.options["values"].get(release, {}), **annotations}}
+
+
+@pytest.mark.parametrize("writes", [1, 4])
 @pytest.mark.parametrize("release", ["istiod", "istio-ingressgateway"])
-def test_while_it_is_upgraded(release: str, mesh: Mesh, helm: Any) -> None:
+def test_while_it_is_upgraded(release: str, writes: int, mesh: Mesh, helm: Any) -> None:
     """Helm's records are as if nobody had been killed: what was deployed, and the upgrade."""
     before = history(mesh, release)
-    labels = {"example.com/upgraded": "yes"}
-    values = {**mesh.options["values"], release: {**mesh.options["values"].get(release, {}), "podLabels": labels}}
-    if release != "istiod":
-        values[release] = {"podAnnotations": labels}
-    killed_in(mesh, helm(release), values=values)
+    values = upgraded(mesh, release, f"{writes} written")
+    killed_in(mesh, helm(release, writes), values=values)
     assert [status for _revision, status, _words in history(mesh, release)][-2:] == ["deployed", "pending-upgrade"]
     done: list[list[dict[str, Any]]] = []
     honestly_done(
@@ -113,7 +117,24 @@ def test_while_it_is_upgraded(release: str, mesh: Mesh, helm: Any) -> None:
         (before[-1][0] + 1, "deployed", "Upgrade complete"),
     ]
     assert mesh.written(values=values) == []
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_that_fails_half_way(goes_on: bool, mesh: Mesh, helm: Any) -> None:
+    """The API server is gone in the middle of an upgrade. Going on, or going back, is announced as it is done."""
     mesh.run()
+    values = upgraded(mesh, "istiod", f"failed, {goes_on}")
+    with helm("istiod", 4) as gate:
+        run = mesh.start(helm_binary=str(gate.helm), values=values)
+        assert gate.reached.wait(SECONDS)
+        gate.refuse()
+        said, _none = run.communicate(timeout=SECONDS)
+    assert "helm upgrade istiod" in said
+    assert history(mesh, "istiod")[-1][1] == "failed"
+    over = {"values": values} if goes_on else {}
+    honestly_done(mesh.cluster, lambda: mesh.run(check=True, **over), lambda: mesh.run(**over))
+    assert history(mesh, "istiod")[-1][1:] == ("deployed", "Upgrade complete")
+    assert mesh.written(**over) == []
 
 
 def test_somebody_elses_that_is_alive(mesh: Mesh, helm: Any) -> None:

@@ -62,12 +62,17 @@ class Gate:
         """Let helm go on."""
         self._opened.set()
 
+    def refuse(self) -> None:
+        """Let whoever waits, and all that comes after, go without an answer."""
+        self._drops = True
+        self._opened.set()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Whoever still waits is left without an answer."""
-        self._drops = not self._opened.is_set()
-        self._opened.set()
+        if not self._opened.is_set():
+            self.refuse()
         self._server.shutdown()
         self._server.server_close()
 

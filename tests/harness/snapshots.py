@@ -59,8 +59,14 @@ RECORD = "helm.sh/release.v1"
 #: What the API server keeps about an object.
 SERVER_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
 
+#: An annotation in which the API server counts by itself how often the pods of a DaemonSet have become others.
+COUNTED = "deprecated.daemonset.template.generation"
+
 #: Of a Service: what the API server chooses where nobody asks for a value, unlike any dry run before.
 CHOSEN = ("clusterIP", "clusterIPs", "healthCheckNodePort", "nodePort")
+
+
+_ANNOTATIONS = ("metadata", "annotations")
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,9 @@ def leaves(obj: dict[str, Any] | None) -> Leaves:
     if obj is None:
         return {}
     meta = {name: value for name, value in obj["metadata"].items() if name not in SERVER_METADATA}
+    meta["annotations"] = {name: value for name, value in (meta.get("annotations") or {}).items() if name != COUNTED}
     shown = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "status", "metadata")}
-    return dict(_leaves({**shown, "metadata": meta}, ()))
+    return {place: value for place, value in _leaves({**shown, "metadata": meta}, ()) if place != _ANNOTATIONS}
 
 
 def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, Any]]:

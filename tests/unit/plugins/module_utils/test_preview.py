@@ -169,6 +169,16 @@ def test_created_changed_deleted_and_kept() -> None:
     }
 
 
+def test_after_an_upgrade_that_went_wrong() -> None:
+    """Nobody knows which objects it has written: none is in place because it is wanted as it was before."""
+    live = held({**config("a"), "data": {"a": "of the other revision"}}, ("helm", "Apply", {"f:data": {}}))
+    before = wanted = config("a", a="1")
+    for status, expected in (("deployed", []), ("failed", ["a"]), ("pending-upgrade", ["a"])):
+        how = Upgrade.of(4, Stored("a", "b", 2, status, apply_method="ssa"))
+        found = preview(FakeCluster(live), [before], [wanted], how)  # type: ignore[arg-type]
+        assert [change.wanted["metadata"]["name"] for change in found.changes] == expected
+
+
 def test_objects_that_were_read_already() -> None:
     """A job reads those of all releases at once."""
     live = held(config("a", a="1"), ("helm", "Apply", DATA))

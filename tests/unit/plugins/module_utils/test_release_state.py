@@ -201,6 +201,40 @@ def test_ask_helm() -> None:
     assert found["istio-system", "istiod"].chart_version == "1.31.0"
 
 
+class Labelled(Secrets):
+    """Secrets with the labels that Helm gives them."""
+
+    def list(self, api_version: str, kind: str, namespace: str, **options: Any) -> list[dict[str, Any]]:
+        """Those that went well."""
+        assert options["label_selector"] == "owner=helm,name=istiod,status=deployed"
+        found = super().list(api_version, kind, namespace, **options)
+        texts = {name: decode(data) for (_namespace, name), data in self.secrets.items()}
+        return [each for each in found if texts[each["metadata"]["name"]]["info"]["status"] == "deployed"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (["superseded", "deployed"], 2),
+        (["superseded", "deployed", "failed"], 2),
+        (["deployed", "failed", "failed"], 1),
+        (["deployed", "pending-upgrade"], 1),
+        (["failed"], 1),
+        (["pending-install"], None),
+    ],
+)
+def test_what_helm_upgrades_from(statuses: list[str], expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last revision that went well; one that failed at first is gone on from, one that was killed is none."""
+    monkeypatch.delenv("HELM_DRIVER", raising=False)
+    secrets = [
+        secret("istiod", number, info={**DOCUMENT["info"], "status": status})
+        for number, status in enumerate(statuses, start=1)
+    ]
+    newest_one = Stored("istiod", "istio-system", len(statuses), statuses[-1])
+    found = release_state.upgraded_from(Labelled(*secrets), newest_one)  # type: ignore[arg-type]
+    assert (found and found.revision) == expected
+
+
 def test_secret_of_a_revision() -> None:
     """What is deleted to recover from a killed run is this revision and no other."""
     assert Stored("istiod", "istio-system", 3, "pending-upgrade").secret == {

@@ -260,6 +260,8 @@ class World:
     def list(self, api_version: str, kind: str, namespace: str | None = None, **options: Any) -> list[dict[str, Any]]:
         """All of a kind."""
         found = [obj for key, obj in self.objects.items() if key[:3] == (api_version, kind, namespace or "")]
+        selector = dict(each.split("=") for each in filter(None, (options.get("label_selector") or "").split(",")))
+        found = [obj for obj in found if selector.items() <= obj["metadata"].get("labels", {}).items()]
         if options.get("metadata_only"):
             found = [{key: obj[key] for key in ("apiVersion", "kind", "metadata")} for obj in found]
         return found
@@ -338,7 +340,8 @@ class World:
             "manifest": MANIFESTS[name],
         }
         data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
-        meta = {"name": f"sh.helm.release.v1.{name}.v{revision}", "namespace": namespace, "labels": {"owner": "helm"}}
+        labels = {"owner": "helm", "name": name, "status": status}
+        meta = {"name": f"sh.helm.release.v1.{name}.v{revision}", "namespace": namespace, "labels": labels}
         found = [{"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"release": data}}]
         for obj in charts.documents(MANIFESTS[name]):
             if self.resource(obj["apiVersion"], obj["kind"]).namespaced:
