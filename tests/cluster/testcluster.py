@@ -11,7 +11,7 @@ import yaml
 from harness.beds import LOCAL, BedCluster
 from harness.playbooks import ROOT
 
-NAMESPACES = ("istio-system", "liveness")
+NAMESPACES = ("istio-system", "liveness", "liveness-manual")
 WEBHOOKS = "mutatingwebhookconfigurations,validatingwebhookconfigurations"
 CLUSTER_SCOPED = f"{WEBHOOKS},clusterroles,clusterrolebindings,customresourcedefinitions"
 
