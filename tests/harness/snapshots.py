@@ -105,7 +105,7 @@ class Snapshot:
 
 
 def take(kubeconfig: Path) -> Snapshot:
-    """Read every object of every kind that can be listed, each in the version that the API server prefers."""
+    """Read every object of every kind that can be listed, in the version that the API server prefers if it has it."""
     api = config.new_client_from_config(str(kubeconfig))
     # A token, where the kubeconfig has one; its certificates the connection has already.
     headers = {each["key"]: each["value"] for each in api.configuration.auth_settings().values() if each["value"]}
@@ -115,15 +115,19 @@ def take(kubeconfig: Path) -> Snapshot:
         assert answer.status == 200, f"GET {path}: {answer.status} {answer.data[:300]!r}"
         return json.loads(answer.data)
 
+    kinds: dict[tuple[str, str], str] = {}  # (API group, kind) -> where its objects are listed
+    for group in [{"name": "", "versions": [{"groupVersion": "v1"}]}, *get("/apis")["groups"]]:
+        # The preferred one stands first. PodSecurityPolicy is in policy/v1beta1 alone, and policy/v1 is preferred.
+        for version in group["versions"]:
+            path = f"/apis/{version['groupVersion']}" if group["name"] else "/api/v1"
+            for resource in get(path)["resources"]:
+                if "list" in resource["verbs"] and "/" not in resource["name"]:
+                    kinds.setdefault((group["name"], resource["kind"]), f"{path}/{resource['name']}")
     objects = {}
-    versions = [group["preferredVersion"]["groupVersion"] for group in get("/apis")["groups"]]
-    for version in ["v1", *versions]:
-        path, group = ("/api/v1", "") if version == "v1" else (f"/apis/{version}", version.partition("/")[0])
-        for resource in get(path)["resources"]:
-            if "list" in resource["verbs"] and "/" not in resource["name"]:
-                for obj in get(f"{path}/{resource['name']}")["items"]:
-                    meta = obj["metadata"]
-                    objects[group, resource["kind"], meta.get("namespace") or "", meta["name"]] = obj
+    for (name, kind), path in kinds.items():
+        for obj in get(path)["items"]:
+            meta = obj["metadata"]
+            objects[name, kind, meta.get("namespace") or "", meta["name"]] = obj
     return Snapshot(objects)
 
 
