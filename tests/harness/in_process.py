@@ -91,6 +91,7 @@ class Mesh:
         assert process.stdin
         process.stdin.write(json.dumps({**self.options, **over}))
         process.stdin.close()
+        process.stdin = None  # so that communicate() does not want to write
         return process
 
     def written(self, **over: Any) -> list[str]:
