@@ -89,7 +89,8 @@ def test_what_somebody_edits_there_is_told_57643(empty: Mesh) -> None:
     assert [words for words in empty.warnings if "istio-validator-istio-system: webhooks[0].failurePolicy" in words]
 
 
-SELECTOR = {"matchExpressions": [{"key": "control-plane", "operator": "DoesNotExist"}]}
+#: AKS adds to the selector, and leaves the rest as the chart has it.
+EXPRESSION = {"key": "control-plane", "operator": "DoesNotExist"}
 #: A controller, what it does to which webhook, and the release whose upgrade ended there.
 TAKEN = {
     "istiod": (
@@ -101,7 +102,7 @@ TAKEN = {
     "AKS": (
         "admissionsenforcer",
         "mutatingwebhookconfiguration/istio-sidecar-injector",
-        {"path": "/webhooks/0/namespaceSelector", "value": SELECTOR},
+        {"path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": EXPRESSION},
         "istiod",
     ),
 }
