@@ -14,16 +14,19 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, injection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, private_directory
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, reference
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECTION, REVISION
 
 #: Options of the application, for the job that applies it.
 ARGUMENT_SPEC: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "manifests": {"type": "list", "elements": "dict", "required": True},
     "chart": {"type": "path"},
+    "chart_files": {"type": "dict"},
     "chart_release": {"type": "str", "default": "liveness"},
     "chart_values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
@@ -38,6 +41,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "revision": {"type": "str", "default": ""},
     "istio_namespace": {"type": "str", "default": "istio-system"},
     "istioctl_binary": {"type": "path"},
+}
+
+#: Annotation of our app's Deployment that names such of its objects as not every run has, with their API versions.
+PARTS = "meshops.istio/parts"
+_OPTIONAL = {
+    "HorizontalPodAutoscaler": "autoscaling/v2",
+    "PodDisruptionBudget": "policy/v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
 }
 
 #: By which charts name what Helm runs at certain moments, and those moments that are a test.
@@ -65,11 +76,14 @@ def prepare(task: Task, cluster: Cluster) -> Application:
     params = task.params
     found = flat(params["manifests"])
     if params["chart"]:
-        found = [*_rendered(task, cluster), *found]
+        found = [*_rendered(task, cluster, Path(params["chart"]).expanduser()), *found]
+    if params["chart_files"]:
+        with private_directory() as directory:
+            found = [*_rendered(task, cluster, _written(params["chart_files"], directory)), *found]
     if params["namespace"]:
         labels = params["namespace_labels"] or injection.namespace_labels(params["injection"], params["revision"])
         found = placed(found, params["namespace"], labels)
-    if params["injection"] == injection.MANUAL and injection.workloads(found):
+    if params["injection"] == injection.MANUAL and params["state"] == "present" and injection.workloads(found):
         return _injected(task, cluster, found)
     return Application(found)
 
@@ -102,13 +116,44 @@ def placed(objects: Objects, namespace: str, labels: dict[str, str]) -> Objects:
     return [{**own, "metadata": {**own["metadata"], "labels": {**kept, **labels}}}, *rest]
 
 
-def _rendered(task: Task, cluster: Cluster) -> Objects:
+def _written(files: dict[str, str], directory: Path) -> Path:
+    """A chart that came as its files' contents."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return directory
+
+
+def left_over(cluster: Cluster, wanted: Objects, live: dict[Identity, dict[str, Any]]) -> Objects:
+    """Objects that an earlier run made as part of our app, and this one does not want, as they are.
+
+    :arg live: live objects of those that are wanted
+    """
+    there = set(map(identity, wanted))
+    missed = [
+        (_OPTIONAL[kind], kind, key[2], key[3])
+        for key, obj in live.items()
+        for kind in ((obj["metadata"].get("annotations") or {}).get(PARTS) or "").split()
+        if kind in _OPTIONAL and (_OPTIONAL[kind], kind, key[2], key[3]) not in there
+    ]
+    return [obj for obj in (_get(cluster, *key) for key in missed) if obj]
+
+
+def _get(cluster: Cluster, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+    try:
+        return cluster.get(api_version, kind, name, namespace)
+    except JobError:  # the kind is served no more, and with it the object is gone
+        return None
+
+
+def _rendered(task: Task, cluster: Cluster, path: Path) -> Objects:
     """What a chart renders to, without what Helm would run at certain moments: here nobody would.
 
     :raises JobError: there is no helm, or it refuses the chart
     """
     params = task.params
-    chart = charts.Chart(Path(params["chart"]).expanduser())
+    chart = charts.Chart(path)
     if not chart.metadata:
         raise JobError(f"{chart.path} is not a chart: its Chart.yaml is empty.")
     text = Helm(params["helm_binary"]).template(

@@ -21,10 +21,12 @@ class Endpoint(NamedTuple):
     """A place to send a request to.
 
     :ivar str host: an IP address or a DNS name
+    :ivar str scheme: ``http`` or ``https``
     """
 
     host: str
     port: int
+    scheme: str = "http"
 
     @property
     def authority(self) -> str:
@@ -33,7 +35,7 @@ class Endpoint(NamedTuple):
 
     def url(self, path: str) -> str:
         """Of a path there."""
-        return f"http://{self.authority}{path}"
+        return f"{self.scheme}://{self.authority}{path}"
 
 
 class Proxied(NamedTuple):

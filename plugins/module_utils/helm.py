@@ -32,8 +32,9 @@ _REPOSITORY = "repository"
 _VERSIONS_NAMED = 5
 
 _DIRECTORY = "meshops-istio-{pid}-"
-#: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own.
-_CONFLICT_GOES_ON = re.compile(r"\n(- \.|conflicts? with )")
+#: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own; both majors each value
+#: that a chart's schema refuses, below a line with the chart's name.
+_GOES_ON = re.compile(r"\n(- |conflicts? with |[\w.-]+:$)", re.MULTILINE)
 _DIRECTORY_OF = re.compile(r"^meshops-istio-(\d+)-")
 
 
@@ -100,7 +101,7 @@ class Helm:
         except OSError as error:
             raise JobError(f"{self.binary} cannot be run: {error}.") from error
         if done.returncode:
-            words = _CONFLICT_GOES_ON.sub(r" \1", done.stderr.strip()) or done.stdout.strip()
+            words = _GOES_ON.sub(r" \1", done.stderr.strip()) or done.stdout.strip()
             # Helm 4 logs to stderr beside its error; the error is what counts.
             errors = [line for line in words.splitlines() if line.startswith("Error:")]
             words = (errors or [words])[-1][:2000]

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
+import socket
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +35,7 @@ class Evidence:
 
     :ivar list latencies_ms: of each success in the row, in milliseconds
     :ivar int tries: requests sent until the row was complete
+    :ivar dict tls: of the last answer, where it came over TLS
     """
 
     url: str
@@ -39,16 +43,21 @@ class Evidence:
     server: str = ""
     latencies_ms: list[float] = field(default_factory=list)
     tries: int = 0
+    tls: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer."""
+    """One HTTP answer.
+
+    :ivar dict tls: what the server has shown, where it was asked over TLS
+    """
 
     status: int
     headers: dict[str, str]
     body: str
     milliseconds: float
+    tls: dict[str, str] = field(default_factory=dict)
 
 
 def get(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
@@ -72,6 +81,61 @@ def get(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.items()}
         milliseconds = (time.monotonic() - started) * 1000
         return Answer(response.status, headers, response.data.decode("utf-8", "replace"), round(milliseconds, 1))
+
+
+def over_tls(server_name: str, ca_file: str | None = None) -> Callable[[Endpoint, str, str | None], Answer]:
+    """As ``get``, over TLS: the certificate must be for a name and of an authority that is trusted.
+
+    :arg server_name: sent as SNI, for the gateway to choose a certificate by
+    :arg ca_file: PEM certificates of the authorities to trust; the system's if not given
+    :raises JobError: that file cannot be read
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise JobError(
+            f"{ca_file} holds no certificates to trust: {error}. It is named by liveness_verify_ca_file."
+        ) from error
+
+    def send(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
+        started = time.monotonic()
+        # urllib3 does not say which certificate it has accepted.
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), REQUEST_TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=server_name) as secured,
+        ):
+            shown = _shown(secured, server_name)
+            connection = http.client.HTTPConnection(server_name, timeout=REQUEST_TIMEOUT)
+            connection.sock = secured
+            try:
+                headers = {"Host": host or server_name, "User-Agent": "meshops.istio", "Connection": "close"}
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+                body = response.read().decode("utf-8", "replace")
+            except http.client.HTTPException as error:
+                raise OSError(f"no HTTP answer: {error!r}") from error
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            milliseconds = (time.monotonic() - started) * 1000
+            return Answer(response.status, headers, body, round(milliseconds, 1), shown)
+
+    return send
+
+
+def _shown(secured: ssl.SSLSocket, server_name: str) -> dict[str, str]:
+    """What a server has shown of itself."""
+    certificate = secured.getpeercert() or {}
+
+    def common_name(whose: str) -> str:
+        found = dict(pair for pairs in certificate.get(whose, ()) for pair in pairs)
+        return found.get("commonName") or found.get("organizationName", "")
+
+    return {
+        "server_name": server_name,
+        "version": secured.version() or "",
+        "subject": common_name("subject"),
+        "issuer": common_name("issuer"),
+        "not_after": str(certificate.get("notAfter", "")),
+    }
 
 
 def through(cluster: Cluster) -> Callable[[Proxied, str, str | None], Answer]:
@@ -144,6 +208,7 @@ def in_a_row(
                     found.latencies_ms.clear()
                     break
                 found.status, found.server = answer.status, answer.headers.get("server", "")
+                found.tls = answer.tls
                 if answer.status != 200:
                     last[endpoint] = f"{answer.status} from {found.server or 'an unknown server'}"
                     found.latencies_ms.clear()
@@ -176,4 +241,5 @@ def as_dict(evidence: Evidence) -> dict[str, Any]:
         "server": evidence.server,
         "latencies_ms": evidence.latencies_ms,
         "tries": evidence.tries,
+        **({"tls": evidence.tls} if evidence.tls else {}),
     }

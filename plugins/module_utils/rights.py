@@ -47,6 +47,8 @@ class Right(NamedTuple):
 
 #: Features that need more than a run without them: the app is asked for through the API server's proxy.
 FROM_CLUSTER = "verify-from-cluster"
+#: What liveness_verify says beside its proof where it may; preflight does not ask for it.
+COUNTED = "counted"
 
 RIGHTS: tuple[Right, ...] = (
     Right("v1", "Namespace", WRITE, "cluster"),
@@ -70,6 +72,10 @@ RIGHTS: tuple[Right, ...] = (
     Right("v1", "Event", ("list",), "control-plane"),
     Right("v1", "Service", ("get",), "control-plane", feature=FROM_CLUSTER, subresource="proxy"),
     *(
+        Right("v1", "Pod", ("get",), where, feature=COUNTED, subresource="proxy")
+        for where in ("control-plane", "application")
+    ),
+    *(
         Right("v1", kind, ("list",), where)
         for kind in ("LimitRange", "ResourceQuota")
         for where in ("control-plane", "application")
@@ -79,6 +85,8 @@ RIGHTS: tuple[Right, ...] = (
     Right("apps/v1", "Deployment", (*WRITE, "watch"), "application"),
     Right("networking.istio.io/v1", "Gateway", WRITE, "application"),
     Right("networking.istio.io/v1", "VirtualService", WRITE, "application"),
+    # Deleted where a later run wants none.
+    Right("policy/v1", "PodDisruptionBudget", (*WRITE, "delete"), "application"),
     Right("policy/v1beta1", POLICY, WRITE, "cluster", (POLICY,)),
     Right("security.openshift.io/v1", CONSTRAINTS, WRITE, "cluster", (CONSTRAINTS,)),
     Right("rbac.authorization.k8s.io/v1", "RoleBinding", WRITE, "application", (POLICY, CONSTRAINTS)),

@@ -21,6 +21,11 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
 options:
+  state:
+    description: V(absent) takes the application's objects away, but for its namespace, and asks for nothing.
+    type: str
+    choices: [present, absent]
+    default: present
   manifests:
     description: The application's objects, or, with O(chart), those beside the chart's.
     type: list
@@ -31,6 +36,13 @@ options:
       - Directory or .tgz of the application's chart, where the task runs. It is rendered by helm and applied without a
         release; what Helm would run as a hook is left out.
     type: path
+  chart_files:
+    description:
+      - A chart of the application that is handed over, file by file, its content by its path in the chart. It is
+        rendered as O(chart) is. Where an earlier run has made objects of its optional kinds and this one has none
+        of them (a C(PodDisruptionBudget), C(HorizontalPodAutoscaler) or C(ServiceMonitor) that the annotation
+        C(meshops.istio/parts) of its Deployment names), they are deleted.
+    type: dict
   chart_release:
     description: Name that the chart is rendered under.
     type: str
@@ -98,6 +110,16 @@ options:
   address:
     description: C(HOST:PORT) to ask, where a provider forwards from elsewhere. Found from the Service if not given.
     type: str
+  scheme:
+    description:
+      - How to ask. With V(https) the server's certificate must be for O(host_header), which is sent as server name
+        (SNI) too, and of an authority that is trusted. It cannot be asked so from inside of the cluster.
+    type: str
+    choices: [http, https]
+    default: http
+  ca_file:
+    description: PEM certificates of the authorities to trust; the system's if not given.
+    type: path
   path:
     description: Path to ask for.
     type: str
@@ -152,6 +174,19 @@ EXAMPLES = r"""
     manifests: "{{ manifests }}"
     verify_from: cluster
 
+- name: Over TLS, by the name that the certificate is for
+  meshops.istio.istio_liveness:
+    manifests: "{{ manifests }}"
+    scheme: https
+    port: https
+    host_header: mesh.example.com
+    ca_file: /etc/pki/mesh-ca.pem
+
+- name: Take the application away
+  meshops.istio.istio_liveness:
+    manifests: "{{ manifests }}"
+    state: absent
+
 - name: Through a forwarded port
   meshops.istio.istio_liveness:
     manifests: "{{ manifests }}"
@@ -173,7 +208,7 @@ injected:
   sample: [Deployment liveness/liveness]
 evidence:
   description: What came back.
-  returned: success, not in check mode
+  returned: success, not in check mode, nor with O(state=absent)
   type: dict
   contains:
     url:
@@ -207,6 +242,26 @@ evidence:
       returned: always
       type: str
       sample: controller
+    tls:
+      description: What the server has shown of itself.
+      returned: when it was asked over TLS
+      type: dict
+      sample:
+        server_name: mesh.example.com
+        version: TLSv1.3
+        subject: mesh.example.com
+        issuer: Example CA
+        not_after: Nov 26 12:00:00 2027 GMT
+    counted:
+      description:
+        - How many answers of 200 the proxies on the way have counted themselves meanwhile, those of others included. In
+          place of C(metric) and C(answers) stands C(unknown), with the reason, where the account may not C(get)
+          C(pods/proxy), or the proxies keep no such counter.
+      returned: always
+      type: dict
+      sample:
+        gateway: {metric: istio_requests_total, answers: 4}
+        sidecar: {metric: istio_requests_total, answers: 4}
     mtls:
       description: SPIFFE identities of the application (C(by)) and of its caller (C(uri)), as the application was
         handed them.

@@ -102,24 +102,17 @@ class Place:
         for file in (group_vars / "main.yml", self.vars_file):
             self.variables |= yaml.safe_load(file.read_text())
         self.operator.write_text(yaml.safe_dump(istio_operator(self.variables), sort_keys=False))
-        # The template module, so that the app is what the role would apply, variables of the inventory included.
-        command = [
-            program("ansible"),
-            "all",
-            "--inventory",
-            self.inventory,
-            "--extra-vars",
-            f"@{ROLE}/defaults/main.yml",
-        ]
-        arguments = f"src={ROLE}/templates/app.yaml.j2 dest={self.app} mode=0644"
-        image = json.dumps({"liveness_verify_image": self.variables["liveness_verify_image"]})
-        command += ["--extra-vars", image, "--module-name", "ansible.builtin.template", "--args", arguments]
-        process.run(command, env=self.environment, timeout=COMMAND_TIMEOUT)
-        # Its namespace is not in the template: the role's task adds it.
+        # The chart that the role renders; namespaces are what the role adds.
         name = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["liveness_verify_namespace"]
+        image = f"image={self.variables['liveness_verify_image']}"
+        chart = [ROLE / "files/liveness", "--namespace", name, "--set", image]
+        command = [bed.bin_directory() / "helm", "template", "liveness", *chart]
+        printed = process.run(command, env=self.environment, timeout=COMMAND_TIMEOUT)
+        app = [obj for obj in yaml.safe_load_all(printed) if obj]
+        for obj in app:
+            obj["metadata"]["namespace"] = name
         metadata = {"name": name, "labels": {"istio-injection": "enabled"}}
-        namespace = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        self.app.write_text(f"{namespace}\n{self.app.read_text()}")
+        self.app.write_text(yaml.safe_dump_all([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, *app]))
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl on behalf of the benchmark itself, which must not warm a contender's cache."""

@@ -33,13 +33,15 @@ def istio_operator(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gateway(gateway: dict[str, Any], exposure: str) -> dict[str, Any]:
-    if unknown := set(gateway) - {"name", "node_ports"}:
+    values = gateway.get("values") or {}
+    if unknown := {*set(gateway) - {"name", "node_ports", "values"}, *set(values) - {"podAnnotations"}}:
         raise ValueError(f"gateway {gateway['name']}: no equivalent of {', '.join(sorted(unknown))}")
     pinned = gateway.get("node_ports") or {}
     ports = [
         dict(port) | ({"nodePort": pinned[port["name"]]} if port["name"] in pinned else {}) for port in GATEWAY_PORTS
     ]
-    return {"name": gateway["name"], "enabled": True, "k8s": {"service": {"type": exposure, "ports": ports}}}
+    settings = {"service": {"type": exposure, "ports": ports}, **values}
+    return {"name": gateway["name"], "enabled": True, "k8s": settings}
 
 
 def _values(variables: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ ORDER = (
     "repair",
     "mesh",
     "injection",
+    "app",
     "rights",
     "interrupted",
     "adoption",

@@ -22,6 +22,7 @@ HERE, THERE = "in-process", "as-module"
 VOLATILE = {
     "latencies_ms": "how long answers took",
     "tries": "how often was asked until they came",
+    "answers": "how many the proxies counted meanwhile, those of the other host included",
     "free": "what pods use meanwhile",
     "metadata.creationTimestamp": "when the server made an object",
     "metadata.generation": "how often an object changed",
@@ -37,8 +38,14 @@ MESH = {
 } | {"image_pull_policy": "{{ istio_helm_image_pull_policy }}"}
 CRDS = {option: MESH[option] for option in ("chart_repository", "chart_version", "helm_binary")}
 ROLE = ROOT / "roles/liveness_verify"
-APP = f"{{{{ lookup('ansible.builtin.template', '{ROLE}/templates/app.yaml.j2') | from_yaml_all | list }}}}"
-LIVENESS = {"manifests": APP, "namespace": "liveness", "echo_path": "{{ liveness_verify_echo_path }}"}
+LIVENESS = {
+    "manifests": [],
+    "chart_files": "{{ _liveness_verify_chart_files }}",
+    "chart_values": "{{ _liveness_verify_chart_values }}",
+    "namespace": "liveness",
+    "echo_path": "{{ liveness_verify_echo_path }}",
+    "helm_binary": MESH["helm_binary"],
+}
 NOTE = {
     "apiVersion": "v1",
     "kind": "ConfigMap",
@@ -156,7 +163,11 @@ def run(cluster: TestCluster) -> Run:
     """Return one run of all cases on both hosts: side by side where nothing is written, else one after the other."""
     cluster.ensure_mesh()
     defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
-    common = {"hosts": "all", "gather_facts": False, "vars_files": [f"{ROLE}/defaults/main.yml"]}
+    common = {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars_files": [f"{ROLE}/defaults/main.yml", f"{ROLE}/vars/main.yml"],
+    }
     with_defaults = {**common, "module_defaults": {"group/meshops.istio.istio": defaults}}
     environment = {"K8S_AUTH_KUBECONFIG": "{{ istio_kubeconfig }}", "K8S_AUTH_CONTEXT": "{{ istio_context }}"}
     writing = [step for name, case in WRITING.items() for step in (undoing(case), task(name, case))]
@@ -165,7 +176,7 @@ def run(cluster: TestCluster) -> Run:
         {**common, "environment": environment, "tasks": [task(*item) for item in ENVIRONMENT.items()]},
         {**with_defaults, "serial": 1, "tasks": writing},
     ]
-    extra = {"server": cluster.server, "ca": str(cluster.ca), "tools": str(cluster.tools)}
+    extra = {"role_path": str(ROLE), "server": cluster.server, "ca": str(cluster.ca), "tools": str(cluster.tools)}
     hosts = {HERE: LOCAL, THERE: {**LOCAL, "ansible_connection": "as_process"}}
     playbook = cluster.playbook(plays, "-vvv", hosts=hosts, environ={"PYTHONHASHSEED": "0"}, **extra)
     done = playbook.run().succeeded()

@@ -10,14 +10,16 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     application,
+    counters,
     endpoint,
     exposure,
     manifests,
+    places,
     probe,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
@@ -30,6 +32,8 @@ ARGUMENT_SPEC = argument_spec(
         "deployments": {"type": "list", "elements": "str", "default": []},
         "port": {"type": "str", "default": "http2"},
         "address": {"type": "str"},
+        "scheme": {"type": "str", "choices": [places.HTTP, places.HTTPS], "default": places.HTTP},
+        "ca_file": {"type": "path"},
         "path": {"type": "str", "default": "/healthz"},
         "host_header": {"type": "str"},
         "echo_path": {"type": "str"},
@@ -45,36 +49,122 @@ MANAGER = f"{FIELD_MANAGER}.liveness"
 
 
 def run(task: Task) -> dict[str, Any]:
-    """Apply the app, wait for it and the gateway, and ask.
+    """Apply the app, wait for it and the gateway, and ask; or take the app away.
 
-    :raises JobError: the app cannot be rendered or injected, it or the gateway does not become ready, has no address,
-        does not answer, or the answer did not come through a sidecar over mutual TLS
+    :raises JobError: options contradict each other; the app cannot be rendered or injected; it or the gateway does not
+        become ready, has no address, does not answer; or the answer did not come through a sidecar over mutual TLS
     """
     params, cluster = task.params, Cluster(task.params)
+    places.check(params)
     app = application.prepare(task, cluster)
+    if params["state"] == "absent":
+        return _absent(task, cluster, app.objects)
     plan = manifests.plan(cluster, app.objects, MANAGER, preview=task.check_mode or task.diff)
-    if plan.changes and not task.check_mode:
+    removed = application.left_over(cluster, app.objects, plan.live)
+    if not task.check_mode:
+        # Before the rest, whose annotation is what remembers them.
+        manifests.delete(cluster, removed)
         manifests.apply(cluster, plan.changes, MANAGER)
-    result: dict[str, Any] = {"changed": bool(plan.changes), "objects": plan.names, **app.facts}
+    result: dict[str, Any] = {
+        "changed": bool(plan.changes or removed),
+        "objects": [*plan.names, *map(reference, removed)],
+        **app.facts,
+    }
     if task.diff:
-        result["diff"] = [change.diff() for change in plan.changes]
+        result["diff"] = [*(change.diff() for change in plan.changes), *map(manifests.removal_diff, removed)]
     if task.check_mode:
         return result
     service = _wait(task, cluster, plan, app.objects)
-    places, send = _places(task, cluster, service)
-    found, evidence = probe.in_a_row(
-        places,
-        params["path"],
-        params["host_header"],
-        params["successes"],
-        params["wait_timeout"],
-        task.say,
-        send,
-    )
-    result["evidence"] = {**probe.as_dict(evidence), "asked_from": params["verify_from"]}
-    if params["echo_path"]:
-        result["evidence"]["mtls"] = _mtls(params, found, send)
+    return {**result, "evidence": _evidence(task, cluster, service, app.objects)}
+
+
+def _absent(task: Task, cluster: Cluster, objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Take the app's objects away, but for its namespace: who else lives there cannot be known."""
+    live = manifests.read(cluster, objects)
+    removed = [live[identity(obj)] for obj in reversed(objects) if identity(obj) in live and obj["kind"] != "Namespace"]
+    removed += application.left_over(cluster, objects, live)
+    removed = [obj for obj in removed if not obj["metadata"].get("deletionTimestamp")]
+    if not task.check_mode:
+        manifests.delete(cluster, removed)
+    result: dict[str, Any] = {"changed": bool(removed), "objects": [reference(obj) for obj in removed]}
+    if task.diff:
+        result["diff"] = [manifests.removal_diff(obj) for obj in removed]
     return result
+
+
+def _evidence(task: Task, cluster: Cluster, service: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Ask, and gather what the answers and the proxies on the way say.
+
+    :raises JobError: there is no answer, or it did not come the way that is to be proven
+    """
+    params = task.params
+    asked, send = places.asked_at(params, cluster, service)
+    watched = {
+        "gateway": (counters.GATEWAY, _selected(cluster, params["gateway_namespace"], service["spec"].get("selector"))),
+        "sidecar": (counters.SIDECAR, _pods_of(cluster, objects)),
+    }
+    before = {name: counters.read(cluster, pods, families) for name, (families, pods) in watched.items()}
+    try:
+        found, evidence = probe.in_a_row(
+            asked,
+            params["path"],
+            params["host_header"],
+            params["successes"],
+            params["wait_timeout"],
+            task.say,
+            send,
+        )
+    except JobError as error:
+        raise JobError(f"{error.message} {_from_inside(params, cluster)}".rstrip(), **error.details) from error
+    result = {**probe.as_dict(evidence), "asked_from": params["verify_from"]}
+    if params["echo_path"]:
+        result["mtls"] = _mtls(params, found, send)
+    result["counted"] = {
+        name: counters.read(cluster, pods, families).since(before[name]) for name, (families, pods) in watched.items()
+    }
+    for name, count in result["counted"].items():
+        if count.get("answers", params["successes"]) < params["successes"]:
+            raise JobError(
+                f"{evidence.url} has answered {params['successes']} times, and the {name} has counted "
+                f"{count['answers']} ({count['metric']}): the requests went another way. Look at what stands before "
+                f"{params['gateway_namespace']}/{params['gateway']}, and at the namespace's label for injection."
+            )
+    return result
+
+
+def _from_inside(params: dict[str, Any], cluster: Cluster) -> str:
+    """What the gateway answers through the API server, where somebody outside got no answer: whose fault it is."""
+    if params["verify_from"] == "cluster" or params["scheme"] != places.HTTP:
+        return ""
+    try:
+        answer = probe.through(cluster)(places.proxied(params, cluster), params["path"], params["host_header"])
+    except (JobError, OSError):
+        return ""  # no right to ask so, or no pod of the gateway
+    if answer.status == 200:
+        return (
+            "From inside of the cluster the gateway answers 200: the mesh works, and what is in front of it does not. "
+            "Look at firewall, security group, load balancer and node ports, or name the address that leads to it: "
+            "liveness_verify_address."
+        )
+    return f"From inside of the cluster the gateway answers {answer.status} too: look at the mesh, not at the network."
+
+
+def _pods_of(cluster: Cluster, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Running pods of the app's workloads."""
+    found: dict[Identity, dict[str, Any]] = {}
+    for obj in objects:
+        if obj["kind"] in WAITED_FOR:
+            labels = (obj["spec"].get("selector") or {}).get("matchLabels")
+            found.update((identity(pod), pod) for pod in _selected(cluster, obj["metadata"]["namespace"], labels))
+    return list(found.values())
+
+
+def _selected(cluster: Cluster, namespace: str, labels: dict[str, str] | None) -> list[dict[str, Any]]:
+    if not labels:
+        return []
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    pods = cluster.list("v1", "Pod", namespace, label_selector=selector, field_selector="status.phase=Running")
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
 
 def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -108,71 +198,6 @@ def _namespace_and_name(text: str) -> tuple[str, str]:
     if not namespace or not name:
         raise JobError(f"deployments: {text} is not NAMESPACE/NAME.")
     return namespace, name
-
-
-def _places(
-    task: Task, cluster: Cluster, service: dict[str, Any]
-) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
-    """Where to ask for the app, and how."""
-    params = task.params
-    if params["verify_from"] == "controller":
-        return list(_endpoints(task, cluster, service)), probe.get
-    if params["address"]:
-        raise JobError(
-            f"address: {params['address']} would not be asked from inside of the cluster. Set one of "
-            "liveness_verify_address and liveness_verify_from: cluster."
-        )
-    if not endpoint.has_port(service, params["port"]):
-        raise JobError(
-            f"Service {params['gateway_namespace']}/{params['gateway']} has no port named {params['port']} (its ports: "
-            f"{_port_names(service)}). Name another by liveness_verify_gateway_port."
-        )
-    place = endpoint.Proxied(cluster.host, params["gateway_namespace"], params["gateway"], params["port"])
-    return [place], probe.through(cluster)
-
-
-def _port_names(service: dict[str, Any]) -> str:
-    return ", ".join(port.get("name", str(port["port"])) for port in service["spec"].get("ports") or [])
-
-
-def _serving(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) -> set[str] | None:
-    """The nodes that answer for a Service that keeps requests on the node where they arrive; None for all.
-
-    :raises JobError: none does
-    """
-    selector = service["spec"].get("selector")
-    if not endpoint.keeps_local(service) or not selector:
-        return None
-    labels = ",".join(f"{key}={value}" for key, value in selector.items())
-    serving = endpoint.serving_nodes(cluster.list("v1", "Pod", params["gateway_namespace"], label_selector=labels))
-    if not serving:
-        raise JobError(
-            f"Service {params['gateway_namespace']}/{params['gateway']} has external_traffic_policy Local, and no node "
-            "runs a pod of it that is ready, so that none answers."
-        )
-    return serving
-
-
-def _endpoints(task: Task, cluster: Cluster, service: dict[str, Any]) -> list[endpoint.Endpoint]:
-    params = task.params
-    name = f"{params['gateway_namespace']}/{params['gateway']}"
-    if params["address"]:
-        host, _colon, port = params["address"].rpartition(":")
-        if not host or not port.isdigit():
-            raise JobError(f"address: {params['address']} is not HOST:PORT.")
-        return [endpoint.Endpoint(host.strip("[]"), int(port))]
-    nodes, serving = [], None
-    if service["spec"].get("type") == "NodePort":
-        nodes, serving = cluster.list("v1", "Node"), _serving(params, cluster, service)
-    found = endpoint.endpoints(service, params["port"], nodes, serving)
-    if not found:
-        raise JobError(
-            f"Service {name} of type {service['spec'].get('type')} cannot be reached from outside by a port named "
-            f"{params['port']} (its ports: {_port_names(service)}). Expose it as NodePort or LoadBalancer "
-            "(istio_helm_exposure), ask from inside (liveness_verify_from: cluster), or give the address that leads to "
-            "it: liveness_verify_address."
-        )
-    return found
 
 
 def _mtls(params: dict[str, Any], found: endpoint.Place, send: Callable[..., probe.Answer]) -> dict[str, str]:

@@ -21,14 +21,16 @@ FILES = {
     "preflight": ["defaults"],
 }
 ASKED = {
-    "objects": "{{ _liveness_verify_objects | map(attribute='kind') | list }}",
+    "objects": "{{ _liveness_verify_manifests | map(attribute='kind') | list }}",
+    "guides": "{{ not _liveness_verify_is_own_app }}",
     "applications": "{{ _psp_rbac_applications }}",
     "istioctl": "{{ preflight_istioctl_binary }}",
 }
 MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
-GUIDES = ["ServiceAccount", "Deployment", "Service", "Gateway", "VirtualService"]
+#: In place of kinds: the guide's app, which is a chart.
+GUIDES = None
 #: Variables that a user sets, and what comes of them: kinds of objects, service accounts, preflight's istioctl.
-CASES: dict[str, tuple[dict[str, Any], list[str], list[str], str]] = {
+CASES: dict[str, tuple[dict[str, Any], list[str] | None, list[str], str]] = {
     "nothing": ({}, GUIDES, ["default", "liveness"], ""),
     "manual": ({"liveness_verify_injection": "manual"}, GUIDES, ["default", "liveness"], "istioctl"),
     "istioctl": (
@@ -61,8 +63,6 @@ pytestmark = pytest.mark.slow
 def test_what_variables_come_to(tmp_path: Path) -> None:
     """An own app takes the place of the guide's; only manual injection has preflight look at istioctl."""
     files = [str(ROLES / role / folder / "main.yml") for role, folders in FILES.items() for folder in folders]
-    link = tmp_path / "templates"
-    link.symlink_to(ROLES / "liveness_verify/templates")
     (tmp_path / "app.yml").write_text(f"---\nkind: Service\n---\n---\n{json.dumps(MAP)}\n")
     plays = []
     for name, (given, *_expected) in CASES.items():
@@ -86,4 +86,5 @@ def test_what_variables_come_to(tmp_path: Path) -> None:
     for name, (_given, objects, accounts, istioctl) in CASES.items():
         answer = json.loads((tmp_path / f"{name}.json").read_text())
         explicit = [entry["service_accounts"] for entry in answer["applications"] if "service_accounts" in entry]
-        assert (answer["objects"], explicit, answer["istioctl"]) == (objects, [accounts], istioctl), name
+        assert (answer["objects"], explicit, answer["istioctl"]) == (objects or [], [accounts], istioctl), name
+        assert answer["guides"] == (objects is GUIDES), name

@@ -180,6 +180,11 @@ def test_program_that_hangs(program: Program) -> None:
         ("", "Error: first\nError: second\n", "Error: second"),
         (
             "",
+            "Error: values don't meet the schema(s) in chart(s):\napp:\n- at '': not allowed\nlevel=WARN\n",
+            "Error: values don't meet the schema(s) in chart(s): app: - at '': not allowed",
+        ),
+        (
+            "",
             'Error: x: conflicts with "a":\n- .x\n- .y && object b: conflict with "b": .z\nconflicts with "c":\n'
             "- .v\nlevel=ERROR msg=y",
             'Error: x: conflicts with "a": - .x - .y && object b: conflict with "b": .z conflicts with "c": - .v',

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshops.istio.plugins.module_utils.application import PARTS
 from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
@@ -84,6 +86,7 @@ class World:
         self.body = XFCC.format(namespace="istio-system")
         self.after_wait: dict[Identity, dict[str, Any]] = {}
         self.pods: list[dict[str, Any]] = []
+        self.counts: dict[str, Iterator[int]] = {}
         self.send: Any = None
         self.host = "https://192.0.2.9:6443"
 
@@ -95,13 +98,28 @@ class World:
         """One object."""
         return self.objects.get((api_version, kind, namespace, name))
 
-    def list(self, api_version: str, kind: str, *_where: str, **options: str) -> list[dict[str, Any]]:
-        """The nodes, or a gateway's pods."""
+    def list(self, api_version: str, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
+        """The nodes, or pods."""
         self.log += [f"list {kind} {options}"] if options else []
-        return {("v1", "Node"): [NODE, NODE_B], ("v1", "Pod"): self.pods}[api_version, kind]
+        if kind == "Node":
+            return [NODE, NODE_B]
+        return [
+            {**pod, "apiVersion": api_version, "kind": kind, "metadata": {**pod["metadata"], "namespace": namespace}}
+            for pod in self.pods
+        ]
+
+    def delete(self, obj: dict[str, Any]) -> bool:
+        """Forget."""
+        self.log.append(f"delete {obj['kind']} {obj['metadata']['name']}")
+        return bool(self.objects.pop(identity(obj), None))
 
     def fetch(self, path: str, headers: dict[str, str], _timeout: float) -> tuple[int, dict[str, str], bytes]:
-        """Through the API server's proxy."""
+        """Through the API server's proxy, a Service's answer or what a proxy has counted."""
+        if "/stats/prometheus" in path and not self.counts:
+            return 403, {}, b"{}"
+        if "/stats/prometheus" in path:
+            reporter = "source" if "/istio-system/" in path else "destination"
+            return 200, {}, METRIC.format(reporter=reporter, value=next(self.counts[reporter])).encode()
         self.asked.append((path, headers))
         return 200, {"server": "istio-envoy"}, self.body.encode()
 
@@ -172,6 +190,7 @@ def test_first_run(world: World) -> None:
             "latencies_ms": [1.0, 1.0, 1.0],
             "tries": 3,
             "asked_from": "controller",
+            "counted": {name: {"unknown": "no pod of it was found"} for name in ("gateway", "sidecar")},
         },
     }
 
@@ -341,7 +360,7 @@ def test_only_nodes_with_a_ready_gateway_pod_are_asked(world: World) -> None:
     world.pods = [pod("a", "False"), pod("b")]
     run(manifests=[])
     assert world.asked[0][0] == [Endpoint("192.0.2.11", 30010)]
-    assert world.log == ["list Pod {'label_selector': 'app=in,istio=ingressgateway'}"]
+    assert world.log[0] == "list Pod {'label_selector': 'app=in,istio=ingressgateway'}"
 
 
 def test_no_node_answers(world: World) -> None:
@@ -356,6 +375,123 @@ def test_pods_are_not_read_for_other_services(world: World) -> None:
     """Every node passes requests on."""
     run(manifests=[])
     assert world.log == []
+
+
+# -- what the proxies have counted -------------------------------------------------------------------------------------
+
+METRIC = 'istio_requests_total{{reporter="{reporter}",response_code="200"}} {value}\n'
+
+
+@pytest.fixture
+def counting(world: World) -> World:
+    """Pods of gateway and application, whose proxies count on with each look."""
+    selector = {"matchLabels": {"app": "app"}}
+    world.objects[identity(APP)] = {**APP, "spec": {**APP["spec"], "selector": selector}, "status": AVAILABLE}
+    world.objects[identity(CONFIG)] = CONFIG
+    service = gateway_service()
+    service["spec"]["selector"] = {"istio": "ingressgateway"}
+    world.objects[identity(service)] = service
+    world.pods = [pod("a")]
+    world.counts = {"source": iter([7, 10]), "destination": iter([0, 3])}
+    return world
+
+
+def with_selector() -> list[dict[str, Any]]:
+    """The application, whose pods can be found."""
+    return [{**APP, "spec": {**APP["spec"], "selector": {"matchLabels": {"app": "app"}}}}, CONFIG]
+
+
+def test_proxies_have_counted_the_answers(counting: World) -> None:
+    """Before and after; what was there before is others'."""
+    counted = run(manifests=with_selector())["evidence"]["counted"]
+    assert counted == {name: {"metric": "istio_requests_total", "answers": 3} for name in ("gateway", "sidecar")}
+
+
+def test_sidecar_that_was_passed_by(counting: World) -> None:
+    """Answers that it has not seen prove nothing."""
+    counting.counts["destination"] = iter([5, 5])
+    with pytest.raises(JobError, match=r"answered 3 times, and the sidecar has counted 0 \(istio_requests_total\)"):
+        run(manifests=with_selector())
+
+
+# -- over TLS ----------------------------------------------------------------------------------------------------------
+
+
+def test_over_tls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the port and name that are given."""
+    monkeypatch.setattr(liveness.probe, "over_tls", lambda name, ca_file: (name, ca_file))
+    service = gateway_service()
+    service["spec"]["ports"][1]["name"] = "https"
+    world.objects[identity(service)] = service
+    run(scheme="https", port="https", host_header="mesh.example.com", ca_file="/ca.pem", manifests=[])
+    assert world.asked[0][0] == [Endpoint(place.host, 30011, "https") for place in BOTH]
+    assert world.send == ("mesh.example.com", "/ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scheme": "https"}, "Set liveness_verify_host to it"),
+        ({"scheme": "https", "host_header": "a", "verify_from": "cluster"}, "sends no server name"),
+        ({"address": "192.0.2.1:80", "verify_from": "cluster"}, "would not be asked from inside"),
+    ],
+)
+def test_options_that_contradict_each_other(given: dict[str, Any], message: str, world: World) -> None:
+    """Said before anything is written."""
+    with pytest.raises(JobError, match=message):
+        run(**given)
+    assert world.log == []
+
+
+# -- whose fault it is -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(200, "the mesh works, and what is in front of it does not"), (503, "answers 503 too: look at the mesh")],
+)
+def test_no_answer_from_outside(status: int, words: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same question through the API server tells the mesh from what is in front of it."""
+
+    def nothing(*_arguments: Any) -> None:
+        raise JobError("No 3 answers of 200 in a row within 300 s: timed out.")
+
+    def fetch(path: str, *_more: Any) -> tuple[int, dict[str, str], bytes]:
+        assert path == f"{PROXY}/healthz"
+        return status, {}, b""
+
+    monkeypatch.setattr(liveness.probe, "in_a_row", nothing)
+    monkeypatch.setattr(world, "fetch", fetch)
+    with pytest.raises(JobError, match=rf"^No 3 answers of 200 .* From inside of the cluster .*{words}"):
+        run(manifests=[])
+
+
+# -- absent ------------------------------------------------------------------------------------------------------------
+
+
+def test_absent(world: World) -> None:
+    """What was applied is taken away, last things first; who lives in the namespace beside it is not asked."""
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "liveness"}}
+    for obj in (APP, CONFIG, space):
+        world.objects[identity(obj)] = obj
+    shown = run(check_mode=True, diff=True, state="absent", namespace="liveness")
+    assert (shown["changed"], len(shown["diff"]), world.log) == (True, 2, [])
+    result = run(state="absent", namespace="liveness")
+    assert result == {"changed": True, "objects": ["ConfigMap liveness/app", "Deployment liveness/app"]}
+    assert world.log == ["delete ConfigMap app", "delete Deployment app"]
+    assert run(state="absent", namespace="liveness") == {"changed": False, "objects": []}
+    assert world.asked == []
+
+
+def test_what_the_app_had_and_has_no_more(world: World) -> None:
+    """Its Deployment remembers; the optional object goes before the Deployment forgets it."""
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {**APP["metadata"]}}
+    annotated = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: "PodDisruptionBudget Unknown"}}}
+    for obj in (annotated, budget):
+        world.objects[identity(obj)] = obj
+    bare = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: ""}}}
+    assert run(manifests=[bare])["objects"] == ["Deployment liveness/app", "PodDisruptionBudget liveness/app"]
+    assert world.log[:3] == ["dry run Deployment app", "delete PodDisruptionBudget app", "apply Deployment app"]
 
 
 # -- from inside of the cluster ----------------------------------------------------------------------------------------
