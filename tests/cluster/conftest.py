@@ -28,6 +28,7 @@ ORDER = (
     "mesh",
     "injection",
     "app",
+    "fail_fast",
     "rights",
     "interrupted",
     "adoption",
