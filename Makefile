@@ -52,7 +52,7 @@ down: ## delete the demo's cluster (5 s)
 
 clean: ## delete every cluster of the test bed, .venv and all build output; the caches stay
 	@python3 tests/testbed down --all
-	rm -rf .venv build .ansible .pytest_cache .ruff_cache tests/output inventories/kind/group_vars/all/testbed.yml molecule/*/group_vars
+	rm -rf .venv build istio-report .ansible .pytest_cache .ruff_cache tests/output inventories/kind/group_vars/all/testbed.yml molecule/*/group_vars
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-cache: ## delete the caches too: the next setup and the next cluster start from nothing

@@ -138,6 +138,11 @@ gateways:
   type: list
   elements: str
   sample: [istio-system/istio-ingressgateway]
+timing:
+  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  returned: always
+  type: dict
+  sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
