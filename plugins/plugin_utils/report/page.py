@@ -18,8 +18,8 @@ HERE = Path(__file__).resolve().parent
 SHOWN = ("url", "status", "server", "latencies_ms", "tries", "asked_from", "mtls")
 #: What a key is called on the page; others are called by their name.
 WORDS = {
-    "by": "the application is",
-    "uri": "its caller is",
+    "by": "application",
+    "uri": "caller",
     "uid": "UID",
     "cpu": "CPU",
     "memory_mib": "memory, MiB",

@@ -68,7 +68,7 @@ class Lane:
     @property
     def words(self) -> str:
         """The lane for those who cannot see it."""
-        return ", ".join(f"{bar.kind} from {bar.start:g} s to {bar.start + bar.seconds:g} s" for bar in self.bars)
+        return ", ".join(f"{part.kind} from {part.start:g} s to {part.start + part.seconds:g} s" for part in self.bars)
 
 
 def instant(text: str) -> datetime:
@@ -121,7 +121,7 @@ class Timeline:
     @property
     def kinds(self) -> list[str]:
         """What bars stand for, in the order of the steps."""
-        seen = {bar.kind for lane in self.lanes for bar in lane.bars if lane.group == "pod"}
+        seen = {part.kind for lane in self.lanes for part in lane.bars if lane.group == "pod"}
         return [word for word in [*(word for _name, word in STEPS), WAITING] if word in seen]
 
 
@@ -130,7 +130,7 @@ def draw(model: dict[str, Any]) -> Timeline:
     origin, end = instant(model["started"]), instant(model["ended"])
     total = max((end - origin).total_seconds(), 0.1)
 
-    def bar(kind: str, start: datetime, stop: datetime) -> Bar:
+    def between(kind: str, start: datetime, stop: datetime) -> Bar:
         from_, to = (min(max((moment - origin).total_seconds(), 0.0), total) for moment in (start, stop))
         to = max(from_, to)
         left, width = 100 * from_ / total, 100 * (to - from_) / total
@@ -140,19 +140,19 @@ def draw(model: dict[str, Any]) -> Timeline:
     for row in model["phases"]:
         if row["started"]:
             start = instant(row["started"])
-            bars = [bar(row["status"], start, start + timedelta(seconds=row["seconds"] or 0))]
+            bars = [between(row["status"], start, start + timedelta(seconds=row["seconds"] or 0))]
             lanes.append(Lane(row["name"], "phase", bars))
     for pod in model["pods"]:
         bars, start = [], instant(pod["created"])
         for step in pod["steps"]:
             stop = max(start, instant(step["until"]))
             if stop > start:
-                bars.append(bar(step["step"], start, stop))
+                bars.append(between(step["step"], start, stop))
             start = stop
         if not pod["ready"]:
-            bars.append(bar(WAITING, start, end))
+            bars.append(between(WAITING, start, end))
         elif not bars:
-            bars.append(bar(STEPS[-2][1], start, start))
+            bars.append(between(STEPS[-2][1], start, start))
         lanes.append(Lane(f"{pod['namespace']}/{pod['name']}", "pod", bars, pod["state"]))
     step = next((mark for mark in _MARKS if total / mark <= MOST_MARKS), int(total))
     marks = [(round(100 * second / total, 2), second) for second in range(0, int(total) + 1, step)]
