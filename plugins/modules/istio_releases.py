@@ -82,8 +82,9 @@ namespaces:
   elements: str
   sample: []
 releases:
-  description: Each release and what was done about it, or would be in check mode.
-  returned: success
+  description: Each release and what was done about it, or would be in check mode. Of a failure, those alone that helm
+    had written before.
+  returned: success, or something was written
   type: list
   elements: dict
   contains:

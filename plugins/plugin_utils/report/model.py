@@ -82,6 +82,7 @@ def build(
         "endpoint": evidence.get("url"),
         "cause": cause,
         "findings": findings,
+        "not_looked_at": [str(line) for result in found.values() for line in _diagnosis(result).get("skipped") or []],
         "warnings": _warnings(found),
         "evidence": evidence,
         "changes": changes,
@@ -105,7 +106,7 @@ def summary(model: dict[str, Any], page: str | None) -> dict[str, Any]:
         "verdict": model["verdict"]["status"],
         "text": model["verdict"]["text"],
         "endpoint": model["endpoint"],
-        "changed": any(row["status"] == "changed" for row in model["phases"]),
+        "changed": any(row["changed"] for row in model["phases"]),
         "findings": model["counts"],
         "cause": model["cause"]["code"] if model["cause"] else None,
         "seconds": model["seconds"],
@@ -206,6 +207,7 @@ def _phase_rows(phases: dict[str, Result], found: dict[str, Result], check: bool
                 "name": name,
                 "title": phase.title,
                 "status": status,
+                "changed": bool(result.get("changed")),
                 "started": timing.get("started"),
                 "seconds": timing.get("seconds"),
                 "summary": phase.summary(result, check) if result and status != FAILED else "",
@@ -242,6 +244,10 @@ def _said(phase: str, message: str) -> dict[str, Any]:
     return _finding(phase, {"code": code[1] if code else "", "message": cause, "fix": fix})
 
 
+def _diagnosis(result: Result) -> dict[str, Any]:
+    return result.get("diagnosis") or {}
+
+
 def _findings(
     found: dict[str, Result], rows: list[dict[str, Any]], failed: bool
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -249,7 +255,7 @@ def _findings(
     cause: dict[str, Any] | None = None
     findings: list[dict[str, Any]] = []
     for name, result in found.items():
-        diagnosis = result.get("diagnosis") or {}
+        diagnosis = _diagnosis(result)
         own = [_finding(name, given, WARNING) for given in result.get("findings") or []]
         own += [_finding(name, given, WARNING) for given in diagnosis.get("findings") or []]
         if result.get("failed") and cause is None:

@@ -119,6 +119,7 @@ def test_cause_is_the_diagnosis() -> None:
     report = built(samples.DIAGNOSED)
     assert (report["cause"]["code"], report["cause"]["fix"]) == ("image-pull", "Correct liveness_verify_image.")
     assert len(report["cause"]["evidence"]) == 2
+    assert report["not_looked_at"] == ["proxies: may not be read"]
     assert [finding["code"] for finding in report["findings"]] == ["no-endpoints", "room-short"]
     assert "ImagePullBackOff" in report["phases"][-1]["message"]
 
@@ -160,6 +161,15 @@ def test_changes() -> None:
     ]
     assert changes[2]["reasons"] == ["chart istiod 1.31.1", "not installed"]
     assert built(samples.SECOND)["changes"] == []
+
+
+def test_what_was_written_before_a_failure_is_told() -> None:
+    """istio_helm says which releases helm had written, and the summary that something is not as it was."""
+    helm = samples.GREEN["istio_helm"]
+    failed = {"failed": True, "changed": True, "msg": "helm upgrade failed", "releases": helm["releases"][1:2]}
+    report = built({**samples.REFUSED, "preflight": samples.GREEN["preflight"], "istio_helm": failed})
+    assert [change["name"] for change in report["changes"]] == ["istio-system/istiod"]
+    assert model.summary(report, None)["changed"] is True
 
 
 def test_no_diff_is_taken_over() -> None:
