@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import tempfile
 import traceback
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from ansible.release import __version__
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, secrets_of
@@ -71,6 +74,7 @@ def _model(task: Task) -> dict[str, Any]:
         failed=params["failed"],
         pods=pods,
         pods_note=note,
+        programs={"ansible-core": __version__, "python": platform.python_version()},
     )
     if len(model["pods"]) > MOST_PODS:
         model["pods_note"] = f"{len(model['pods']) - MOST_PODS} more pods became ready in this run."

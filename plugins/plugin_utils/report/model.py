@@ -23,7 +23,7 @@ FORMAT = 1
 
 #: Characters of a cause that the verdict quotes.
 LONGEST = 160
-#: How a run ended, from best to worst.
+#: How a run ended: with an answer through the mesh, without having asked for one, in check mode, or not well.
 PROVEN, DONE, CHECKED, FAILED = "proven", "done", "checked", "failed"
 
 Result = dict[str, Any]
@@ -66,7 +66,7 @@ def build(
     found = {name: result for name, result in phases.items() if result and not result.get("skipped")}
     rows = _phase_rows(phases, found, check)
     failed = failed or any(row["status"] == FAILED for row in rows)
-    started = min((_time(row["started"]) for row in rows if row["started"]), default=now)
+    started = min((timeline.instant(row["started"]) for row in rows if row["started"]), default=now)
     cause, findings = _findings(found, rows, failed)
     evidence = dict(_of(found, "liveness_verify", "evidence") or {})
     changes = [change for name, result in found.items() for change in _changes(name, result, check)]
@@ -116,10 +116,6 @@ def summary(model: dict[str, Any], page: str | None) -> dict[str, Any]:
 
 def _of(found: dict[str, Result], phase: str, key: str) -> Any:
     return found.get(phase, {}).get(key)
-
-
-def _time(text: str) -> datetime:
-    return timeline.instant(text)
 
 
 def _text(time: datetime) -> str:

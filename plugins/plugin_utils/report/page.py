@@ -41,7 +41,7 @@ def render(model: dict[str, Any]) -> str:
     return environment.get_template("page.html.j2").render(
         model=model,
         timeline=timeline.draw(model),
-        latencies=latencies(evidence.get("latencies_ms") or []),
+        latencies=latencies([value for value in evidence.get("latencies_ms") or [] if isinstance(value, (int, float))]),
         more_evidence={key: value for key, value in evidence.items() if key not in SHOWN},
         style=HERE.joinpath("page.css").read_text(),
     )

@@ -74,6 +74,9 @@ def test_three_files(tmp_path: Path) -> None:
     }
     assert result["msg"] == f"Report: {tmp_path}/a/b/kvm.html"
     assert json.loads((tmp_path / "a/b/kvm.json").read_text())["verdict"]["status"] == "proven"
+    assert {"ansible-core", "python", "helm", "istio", "kubernetes"} == set(
+        json.loads((tmp_path / "a/b/kvm.json").read_text())["versions"]
+    )
     assert "changed" not in result
     assert task.warnings == []
 
