@@ -5,7 +5,7 @@
 # The verbs; the work is in tests/tools. Only python3 (3.11 or newer, with venv) and git are needed to begin.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint sanity unit packaging apiserver molecule matrix down clean clean-cache
+.PHONY: help setup demo test bench lint sanity unit packaging browser apiserver molecule matrix down clean clean-cache
 
 RUN_TESTS := python3 tests/tools/run_tests.py
 
@@ -19,7 +19,7 @@ setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing w
 demo: ## a kind cluster with Istio, and an answer through it (1 min; the first time builds for 30 min); KUBECONFIG=FILE [VARS=FILE]: on your cluster
 	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)') $(if $(VARS),--vars '$(VARS)')
 
-test: ## lint, sanity, unit, packaging, apiserver and molecule (16 min; the first time builds for 37 min)
+test: ## lint, sanity, unit, packaging, browser, apiserver and molecule (16 min; the first time builds for 37 min)
 	@$(RUN_TESTS)
 
 bench: setup ## preflight on a large cluster, then our playbook against istioctl, in turns on one kind cluster (9 min); writes build/bench*.json
@@ -38,6 +38,9 @@ unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest (2 min)
 packaging: ## the archive, galaxy-importer, a clone run as AWX does (40 s)
 	@$(RUN_TESTS) packaging
 
+browser: ## the report in headless chromium: errors, requests, accessibility, print (30 s; installs chromium the first time)
+	@$(RUN_TESTS) browser
+
 apiserver: ## the tests that need API servers alone: today's, hardened, OpenShift's kinds, PodSecurityPolicy (2 min; the first time builds for 12 min)
 	@$(RUN_TESTS) apiserver
 
@@ -52,7 +55,7 @@ down: ## delete the demo's cluster (5 s)
 
 clean: ## delete every cluster of the test bed, .venv and all build output; the caches stay
 	@python3 tests/testbed down --all
-	rm -rf .venv build .ansible .pytest_cache .ruff_cache tests/output inventories/kind/group_vars/all/testbed.yml molecule/*/group_vars
+	rm -rf .venv build istio-report .ansible .pytest_cache .ruff_cache tests/output inventories/kind/group_vars/all/testbed.yml molecule/*/group_vars
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 clean-cache: ## delete the caches too: the next setup and the next cluster start from nothing

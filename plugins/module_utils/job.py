@@ -10,8 +10,10 @@ returns the result and raises ``JobError``.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -61,8 +63,9 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     """Run a job and turn its errors into a failed result.
 
     :arg job: a module of ``module_utils/jobs``
-    :returns: the task's result, with ``failed`` and ``msg`` where it failed
+    :returns: the task's result, with ``failed`` and ``msg`` where it failed, and ``timing``
     """
+    started, clock = datetime.now(timezone.utc), time.monotonic()
     try:
         result = job.run(task)
     except JobError as error:
@@ -70,4 +73,8 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     except ApiError as error:
         result = {"failed": True, "msg": f"The API server answered {error.status}: {error.message or error.reason}"}
     result.setdefault("changed", False)
+    result["timing"] = {
+        "started": started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "seconds": round(time.monotonic() - clock, 3),
+    }
     return result

@@ -270,6 +270,11 @@ evidence:
       sample:
         by: spiffe://cluster.local/ns/liveness/sa/liveness
         uri: spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway
+timing:
+  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  returned: always
+  type: dict
+  sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness

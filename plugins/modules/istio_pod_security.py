@@ -156,6 +156,11 @@ planned:
   returned: success
   type: dict
   sample: {Namespace istio-system: 0f4c2a1b9d8e7f60}
+timing:
+  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  returned: always
+  type: dict
+  sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security

@@ -113,6 +113,11 @@ cluster:
   returned: always
   type: dict
   sample: {free: {cpu: "3.2", memory_mib: 7000, nodes: 1}, uid: 9b5f6a0e-2f55-4b0e-a5a4-6d6d1a1b8b1c}
+timing:
+  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  returned: always
+  type: dict
+  sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import preflight

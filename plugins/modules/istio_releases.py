@@ -82,8 +82,9 @@ namespaces:
   elements: str
   sample: []
 releases:
-  description: Each release and what was done about it, or would be in check mode.
-  returned: success
+  description: Each release and what was done about it, or would be in check mode. Of a failure, those alone that helm
+    had written before.
+  returned: success, or something was written
   type: list
   elements: dict
   contains:
@@ -138,6 +139,11 @@ gateways:
   type: list
   elements: str
   sample: [istio-system/istio-ingressgateway]
+timing:
+  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  returned: always
+  type: dict
+  sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases

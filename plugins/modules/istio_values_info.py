@@ -86,6 +86,11 @@ releases:
       returned: always
       type: dict
       sample: {autoscaleEnabled: true, global: {istioNamespace: istio-system}}
+timing:
+  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  returned: always
+  type: dict
+  sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import values

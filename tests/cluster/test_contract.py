@@ -28,6 +28,7 @@ VOLATILE = {
     "metadata.generation": "how often an object changed",
     "metadata.resourceVersion": "the server's count of changes",
     "metadata.uid": "the server's name for an object that was made anew for the other host",
+    "timing": "when a task ran, and for how long",
     "time": "when a manager changed an object",
 }
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cluster.testcluster import TestCluster
@@ -91,11 +93,32 @@ def test_each_role_runs_alone(role: str, mesh: TestCluster) -> None:
     ids=["preflight", "install", "verify"],
 )
 def test_each_role_is_a_tag(tags: str, modules: list[str], mesh: TestCluster) -> None:
-    """Tags choose roles, one or several, and nothing else of ours runs."""
+    """Tags choose roles, one or several, and nothing else of ours runs but the report."""
     run = mesh.site(tags).succeeded()
     ran = [result.action for result in run.results if result.status != "skipped"]
     ours = [action for action in ran if action.startswith("meshops.istio.")]
-    assert ours == [f"meshops.istio.{module}" for module in modules]
+    assert ours == [f"meshops.istio.{module}" for module in [*modules, "istio_report"]]
+
+
+def test_run_ends_with_its_report(mesh: TestCluster, tmp_path: Path) -> None:
+    """The last thing that is said is where it is; it has the proof, and says that nothing was changed."""
+    run = mesh.site(istio_report_directory=str(tmp_path)).succeeded()
+    assert run.results[-1].data["msg"] == f"Report: {tmp_path}/cluster.html"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.html", "cluster.json", "cluster.xml"]
+    report = json.loads((tmp_path / "cluster.json").read_text())
+    assert report["verdict"]["status"] == "proven"
+    assert report["evidence"]["mtls"] == {"by": APP, "uri": GATEWAY}
+    assert (report["changes"], report["pods_note"]) == ([], "No pod was started by this run.")
+
+
+def test_run_that_fails_ends_with_its_report(mesh: TestCluster, tmp_path: Path) -> None:
+    """The error and the return code are the run's own; the report has the error as its cause."""
+    run = mesh.site("--tags=preflight", istio_report_directory=str(tmp_path), istio_helm_chart_version="1.15.0")
+    assert run.code == 2
+    assert "chart-missing" in run.message
+    assert run.results[-1].data["msg"] == f"Report: {tmp_path}/cluster.html"
+    report = json.loads((tmp_path / "cluster.json").read_text())
+    assert (report["verdict"]["status"], report["cause"]["code"]) == ("failed", "chart-missing")
 
 
 def test_somebody_elses_pod_security_label_stays(cluster: TestCluster) -> None:

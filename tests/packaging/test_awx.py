@@ -86,6 +86,12 @@ class Job:
             )
             pipe = step.stdout
 
+    @property
+    def artifacts(self) -> dict:
+        """Return what AWX keeps of the job, and hands to the next node of a workflow, as extra variables."""
+        (stats,) = [event for event in self.events if event["event"] == "playbook_on_stats"]
+        return stats["event_data"]["artifact_data"]
+
     def failures(self) -> list[dict]:
         """Return the data of every failed task's event."""
         return [event["event_data"] for event in self.events if event["event"] == "runner_on_failed"]
@@ -112,6 +118,9 @@ def test_an_unreachable_cluster_is_named(repository: Path, tmp_path: Path, dead_
     failures = job.failures()
     assert [failure["role"] for failure in failures] == ["preflight"], job.output
     assert f"127.0.0.1:{dead_port}" in failures[0]["res"]["msg"], job.output
+    summary = job.artifacts["istio_report"]["cluster"]
+    assert (summary["verdict"], summary["cause"]) == ("failed", "api-unreachable")
+    assert len(json.dumps(job.artifacts)) < 2000, "AWX refuses artifacts beyond 1 MB, and people read them"
 
 
 @pytest.fixture
@@ -160,3 +169,5 @@ def test_a_job_ends_with_an_answer_through_the_mesh(
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["status"] == 200
     assert report["server"] == "istio-envoy"
+    summary = job.artifacts["istio_report"]["cluster"]
+    assert (summary["verdict"], summary["endpoint"]) == ("proven", report["url"])

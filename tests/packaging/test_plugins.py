@@ -55,9 +55,8 @@ def test_action_group_holds_every_module_that_takes_a_cluster(documentation: dic
 @pytest.mark.parametrize("module", MODULES)
 def test_documentation_is_the_argument_spec(module: str, documentation: dict[str, Any]) -> None:
     """The options that ansible-doc shows are those that are validated, down to their defaults."""
-    source = (ROOT / "plugins/modules" / f"{module}.py").read_text()
-    job = source.split("run_module(")[1].split(")")[0]
-    spec = importlib.import_module(f"ansible_collections.meshops.istio.plugins.module_utils.jobs.{job}").ARGUMENT_SPEC
+    action = importlib.import_module(f"ansible_collections.meshops.istio.plugins.action.{module}").ActionModule
+    spec = action.job.ARGUMENT_SPEC
     documented = {name: comparable(option, "suboptions") for name, option in documentation[module]["options"].items()}
     assert documented == {name: comparable(option, "options") for name, option in spec.items()}
 

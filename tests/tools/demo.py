@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ ROOT = environments.ROOT
 CLUSTER = "meshops-demo"
 KIND_KUBECONFIG = ROOT / f"build/testbed/{CLUSTER}/kubeconfig"
 KIND_VARIABLES = ROOT / "inventories/kind/group_vars/all/testbed.yml"
-REPORT = ROOT / "build/demo/report.json"
+REPORTS = ROOT / "build/demo"
 
 
 def run(*command: str | Path) -> None:
@@ -42,11 +43,10 @@ def testbed(*arguments: str | Path) -> None:
 
 
 def install(inventory: str, variables: Path | None) -> None:
-    """Run site.yml, which leaves what it saw in REPORT."""
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.unlink(missing_ok=True)
+    """Run site.yml, which leaves its report in REPORTS."""
+    shutil.rmtree(REPORTS, ignore_errors=True)
     more = ["-e", f"@{variables}"] if variables else []
-    run("ansible-playbook", "site.yml", "-i", inventory, "-e", f"liveness_verify_report_path={REPORT}", *more)
+    run("ansible-playbook", "site.yml", "-i", inventory, "-e", f"istio_report_directory={REPORTS}", *more)
 
 
 def main() -> int:
@@ -76,14 +76,18 @@ def main() -> int:
         testbed("up", "--name", CLUSTER, "--kubeconfig", KIND_KUBECONFIG, "--vars", KIND_VARIABLES)
     install(inventory, arguments.vars)
 
-    seen = json.loads(REPORT.read_text())
-    print(f"\n{seen['url']}\n{seen['status']}\nserver: {seen['server']}")
+    reports = sorted(REPORTS.glob("*.json"))
+    for report in reports:
+        seen = json.loads(report.read_text())["evidence"]
+        print(f"\n{seen['url']}\n{seen['status']}\nserver: {seen['server']}")
     print(f"{time.monotonic() - started:.0f} s in all")
     print("Next:")
     print(f"  . .venv/bin/activate && ansible-playbook site.yml -i {inventory}    (a second run changes nothing)")
     print(f"  export KUBECONFIG={kubeconfig}")
     if not arguments.kubeconfig:
         print("  make down")
+    for report in reports:
+        print(f"Report: {report.with_suffix('.html')}")
     return 0
 
 

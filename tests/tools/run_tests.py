@@ -93,6 +93,12 @@ def packaging() -> Iterator[Step]:
     yield pytest("packaging", "dev", "tests/packaging", "-m", "not cluster")
 
 
+def browser() -> Iterator[Step]:
+    """The report in chromium; skipped where there is none, and none can be had."""
+    yield Step("programs of the browser", [sys.executable, "tests/browser/programs.py"])
+    yield pytest("browser", "dev", "tests/browser")
+
+
 def programs(*kubernetes: str) -> Step:
     """The step that builds control planes: the tests and molecule would too, but show nothing for minutes."""
     return Step("programs of the beds", [sys.executable, "tests/testbed", "build-programs", *kubernetes])
@@ -152,13 +158,14 @@ PARTS = {
     "sanity": sanity,
     "unit": unit,
     "packaging": packaging,
+    "browser": browser,
     "apiserver": apiserver,
     "apiserver-long": apiserver_long,
     "apiserver-matrix": apiserver_matrix,
     "molecule": molecule,
     "molecule-matrix": molecule_matrix,
 }
-DEFAULT = ["lint", "sanity", "unit", "packaging", "apiserver", "molecule"]
+DEFAULT = ["lint", "sanity", "unit", "packaging", "browser", "apiserver", "molecule"]
 
 
 def read_junit(path: Path) -> Count:

@@ -72,6 +72,8 @@ class Run:
         self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.wanted = in_parallel(self._ports_kept, self.wanted)
         self.live: dict[Identity, dict[str, Any]] = {}
+        #: Steps that helm has carried out, for a failure to tell.
+        self.written: list[Step] = []
         #: What earlier tasks of this run do, with digests: check mode finds it undone.
         self.planned: dict[str, str] = task.params["planned"] if task.check_mode else {}
 
@@ -235,6 +237,7 @@ class Run:
             force_conflicts=self.helm.major >= 4 and (step.forces or step.is_first),
             take_ownership=bool(step.adopted),
         )
+        self.written.append(step)
 
     def _wait(self, steps: list[Step]) -> None:
         """Wait for what a stage's releases run: all of what was written, and of the rest what was not ready before."""
@@ -267,7 +270,14 @@ def run(task: Task) -> dict[str, Any]:
     task.warnings += shown(mesh.advice(task.params))
     cluster = Cluster(task.params)
     with credentials(cluster) as environment:
-        return _run(task, Run(task, cluster, environment))
+        job = Run(task, cluster, environment)
+        try:
+            return _run(task, job)
+        except JobError as error:
+            if job.written:
+                written = [step.result() for step in job.written]
+                error.details = {"changed": True, "releases": written, **error.details}
+            raise
 
 
 def _run(task: Task, job: Run) -> dict[str, Any]:

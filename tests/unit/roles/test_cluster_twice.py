@@ -34,7 +34,7 @@ STOPPED = {"a1": "a2", "a2": "a1", "b1": "b3", "b3": "b1"}
 
 def test_hosts_that_are_one_cluster(tmp_path: Path) -> None:
     """Each names the others; hosts of other plays do not count."""
-    hosts = {name: {"_preflight_report": report} for reports in PLAYS.values() for name, report in reports.items()}
+    hosts = {name: {"preflight_result": report} for reports in PLAYS.values() for name, report in reports.items()}
     variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     tasks = [
         {"name": "Compare", "include_role": {"name": str(ROLE), "tasks_from": "cluster_twice.yml"}},

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +37,13 @@ def ending(result: Any) -> SimpleNamespace:
     return SimpleNamespace(run=run)
 
 
+def performed(outcome: Any) -> dict[str, Any]:
+    """The result of such a job without its timing, which is never twice the same."""
+    result = perform(ending(outcome), Task({}))
+    assert set(result.pop("timing")) == {"started", "seconds"}
+    return result
+
+
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
@@ -45,7 +54,7 @@ def ending(result: Any) -> SimpleNamespace:
 )
 def test_result(result: dict[str, Any], expected: dict[str, Any]) -> None:
     """Is passed on; without a word about it, nothing has changed."""
-    assert perform(ending(result), Task({})) == expected
+    assert performed(result) == expected
 
 
 def test_job_gets_its_task() -> None:
@@ -70,7 +79,24 @@ def test_job_gets_its_task() -> None:
 )
 def test_error_is_a_failed_result(error: Exception, expected: dict[str, Any]) -> None:
     """The user reads a message, never a traceback."""
-    assert perform(ending(error), Task({})) == {"failed": True, "changed": False, **expected}
+    assert performed(error) == {"failed": True, "changed": False, **expected}
+
+
+@pytest.mark.parametrize("fault", [None, JobError("no room")], ids=["success", "failure"])
+def test_result_says_when_and_how_long(fault: Exception | None) -> None:
+    """In the form in which Kubernetes writes times, on Python 3.9 too; a job that fails has taken its time as well."""
+
+    def run(_task: Task) -> dict[str, Any]:
+        time.sleep(0.05)
+        if fault:
+            raise fault
+        return {}
+
+    before = datetime.now(timezone.utc)
+    timing = perform(SimpleNamespace(run=run), Task({}))["timing"]
+    started = datetime.strptime(timing["started"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    assert abs((started - before).total_seconds()) < 1
+    assert 0.05 <= timing["seconds"] < 5
 
 
 def test_job_that_changed_something_before_it_failed() -> None:

@@ -55,7 +55,10 @@ def as_action(
     check_mode: bool = False,
     diff: bool = False,
 ) -> tuple[dict[str, Any], mock.Mock]:
-    """Run a job by its action. :returns: its result, and the mock that stands for running the module"""
+    """Run a job by its action.
+
+    :returns: its result without its timing, which no other run has, and the mock that stands for running the module
+    """
     task = SimpleNamespace(
         args=args,
         async_val=seconds,
@@ -74,12 +77,14 @@ def as_action(
     )
     action.job, action.module = job, "x"
     action._execute_module = mock.Mock(return_value={"changed": False, "by": "module"})
-    return action.run(None, {"inventory_hostname": "kvm"}), action._execute_module
+    result = action.run(None, {"inventory_hostname": "kvm"})
+    result.pop("timing", None)
+    return result, action._execute_module
 
 
 @pytest.fixture
 def as_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a job by AnsibleModule, as on a target; return what the module prints."""
+    """Run a job by AnsibleModule, as on a target; return what the module prints, without its timing."""
 
     def run(job: Any, args: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
         internal = {"module_name": "meshops.istio.x", "check_mode": check_mode, "diff": diff}
@@ -89,7 +94,9 @@ def as_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
         with pytest.raises(SystemExit):
             run_module(job)
-        return json.loads(capsys.readouterr().out)
+        result = json.loads(capsys.readouterr().out)
+        result.pop("timing", None)
+        return result
 
     return run
 

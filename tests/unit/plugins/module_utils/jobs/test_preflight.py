@@ -174,7 +174,9 @@ def run(options: dict[str, Any]) -> tuple[dict[str, Any], Task]:
     validated = ArgumentSpecValidator(copy.deepcopy(preflight.ARGUMENT_SPEC)).validate(options)
     assert not validated.error_messages
     task = Task(validated.validated_parameters)
-    return perform(preflight, task), task
+    result = perform(preflight, task)
+    del result["timing"]
+    return result, task
 
 
 def found(options: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -658,9 +658,12 @@ def test_wait_for_nothing_at_all(world: World, options: dict[str, Any]) -> None:
 def test_helm_that_fails(release: str, world: World, options: dict[str, Any]) -> None:
     """The lease is given back, and no later stage begins; base fails too although nobody waits for it."""
     world.fails = release
-    with pytest.raises(JobError, match=f"helm upgrade {release} failed"):
+    with pytest.raises(JobError, match=f"helm upgrade {release} failed") as failure:
         run(options)
     assert world.log[-1] == "give back lease"
+    written = [line.split("/")[-1] for line in world.log if line.startswith("helm ") and not line.endswith(release)]
+    assert [step["name"] for step in failure.value.details.get("releases", [])] == written
+    assert failure.value.details.get("changed", False) is bool(written)
     if release == "istiod":
         assert "helm istio-system/istio-ingressgateway" not in world.log
 

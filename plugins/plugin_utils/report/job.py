@@ -1,0 +1,149 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job of action istio_report: reads the pods' way to ready, and writes what a run did as HTML, JSON and JUnit.
+
+It runs in the controller only, and a run never fails because of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import tempfile
+import traceback
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible.release import __version__
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, secrets_of
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.plugin_utils.report import junit, page
+from ansible_collections.meshops.istio.plugins.plugin_utils.report.model import build, summary
+from ansible_collections.meshops.istio.plugins.plugin_utils.report.redaction import redacted
+
+ARGUMENT_SPEC = argument_spec(
+    {
+        "phases": {"type": "dict", "required": True},
+        "directory": {"type": "path", "default": "istio-report"},
+        "name": {"type": "str"},
+        "failed": {"type": "bool", "default": False},
+        "namespaces": {"type": "list", "elements": "str", "default": []},
+    }
+)
+
+MODE = 0o644
+#: Seconds for the pods of a cluster that may be what the run has failed at.
+TIMEOUT = 10.0
+#: Pods that are drawn; an application's namespace may have hundreds.
+MOST_PODS = 60
+#: Phases that start pods.
+STARTING = ("istio_helm", "liveness_verify")
+#: kubernetes.core's environment, as far as it is secret.
+SECRET_ENVIRONMENT = ("K8S_AUTH_API_KEY", "K8S_AUTH_PASSWORD")
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Write the report. What goes wrong with that is a warning."""
+    params = task.params
+    try:
+        model = _model(task)
+        written = _written(task, model) if params["directory"] else {}
+    except Exception as error:  # the run is over, and its outcome is not a matter of its report
+        task.say(traceback.format_exc())
+        task.warnings.append(f"There is no report, by a fault of meshops.istio.istio_report: {error!r}")
+        return {"files": {}, "summary": {}, "msg": f"No report: {error!r}"}
+    found = summary(model, written.get("html"))
+    said = f"Report: {written['html']}" if written else "No report was written."
+    return {"files": written, "summary": found, "msg": said}
+
+
+def _model(task: Task) -> dict[str, Any]:
+    params = task.params
+    pods, note = _pods(task)
+    model = build(
+        params["phases"],
+        params["name"],
+        datetime.now(timezone.utc),
+        check=task.check_mode,
+        failed=params["failed"],
+        pods=pods,
+        pods_note=note,
+        programs={"ansible-core": __version__, "python": platform.python_version()},
+    )
+    if len(model["pods"]) > MOST_PODS:
+        model["pods_note"] = f"{len(model['pods']) - MOST_PODS} more pods became ready in this run."
+        model["pods"] = model["pods"][-MOST_PODS:]
+    return redacted(model, _secrets(params))
+
+
+def _secrets(params: dict[str, Any]) -> set[str]:
+    """What is known to be secret: the credentials by which this task itself reaches the cluster."""
+    named = [params.get(name) for name, option in ARGUMENT_SPEC.items() if option.get("no_log")]
+    named += [os.environ.get(name) for name in SECRET_ENVIRONMENT]
+    return {secret for secret in named if isinstance(secret, str)} | secrets_of(params)
+
+
+# -- pods --------------------------------------------------------------------------------------------------------------
+
+
+def _pods(task: Task) -> tuple[list[dict[str, Any]], str]:
+    """The pods of all namespaces, or why there are none. A run that started none costs no request."""
+    phases, namespaces = task.params["phases"], set(task.params["namespaces"])
+    started = [phases[name] for name in STARTING if phases.get(name)]
+    if task.check_mode:
+        return [], "A check starts no pod."
+    if not any(result.get("changed") or result.get("failed") for result in started):
+        return [], "No pod was started by this run." if started else "This run did not come to starting pods."
+    for result in started:
+        namespaces |= {release["namespace"] for release in result.get("releases") or []}
+    try:
+        cluster = Cluster(task.params, TIMEOUT)
+        found = in_parallel(lambda namespace: cluster.list("v1", "Pod", namespace), sorted(namespaces))
+    except (JobError, ApiError) as error:
+        return [], f"The pods could not be read: {error}"
+    return [pod for pods in found for pod in pods], "No pod became ready in this run."
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+#: What the files end with, by the names that the result has for them.
+ENDINGS = {"html": "html", "json": "json", "junit": "xml"}
+
+
+def _written(task: Task, model: dict[str, Any]) -> dict[str, str]:
+    """Write the three files, all or none. :returns: their paths by form, none where they cannot be written"""
+    folder = Path(task.params["directory"]).absolute()
+    stem = re.sub(r"[^\w.-]+", "_", task.params["name"]).lstrip(".") or "report"
+    contents = {
+        "html": page.render(model).encode("utf-8", "replace"),
+        "json": (json.dumps(model, indent=2) + "\n").encode(),
+        "junit": junit.render(model),
+    }
+    paths = {form: folder / f"{stem}.{ENDINGS[form]}" for form in contents}
+    beside: dict[str, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for form, content in contents.items():
+            handle, name = tempfile.mkstemp(prefix=f".{stem}.", dir=folder)
+            beside[form] = Path(name)
+            with os.fdopen(handle, "wb") as stream:
+                os.fchmod(handle, MODE)
+                stream.write(content)
+        for form, written in beside.items():
+            written.replace(paths[form])
+    except OSError as error:
+        for written in beside.values():
+            written.unlink(missing_ok=True)
+        task.warnings.append(
+            f"The report could not be written: {error}. Set istio_report_directory to a directory that can be written, "
+            "or to '' for none."
+        )
+        return {}
+    return {form: str(path) for form, path in paths.items()}

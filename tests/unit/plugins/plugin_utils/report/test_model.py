@@ -1,0 +1,236 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report is made of what roles return: verdict, cause, what changed, and nothing that they did not say."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from harness import report_samples as samples
+
+from ansible_collections.meshops.istio.plugins.plugin_utils.report import model
+
+
+def built(phases: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A report of a sample."""
+    return model.build(phases, "kvm", samples.NOW, **more)
+
+
+def rows(report: dict[str, Any]) -> dict[str, str]:
+    """How each phase ended."""
+    return {row["name"]: row["status"] for row in report["phases"]}
+
+
+@pytest.mark.parametrize(
+    ("phases", "more", "status", "text"),
+    [
+        (
+            samples.GREEN,
+            {},
+            "proven",
+            f"Istio 1.31.1 works: {samples.URL} answered 200 through the gateway, over mutual TLS, 3 times in a row.",
+        ),
+        (samples.SECOND, {}, "proven", "Nothing had to be changed."),
+        (samples.CHECK, {"check": True}, "checked", "A run would change 5 things."),
+        (samples.REFUSED, {}, "failed", "The run stopped in preflight: gateway istio-ingressgateway, port http2 node"),
+        (samples.FAILED, {}, "failed", "The run stopped in liveness_verify: Pod liveness/liveness-b7dd of"),
+        (samples.DIAGNOSED, {}, "failed", "The image localhost/nothing:1 cannot be pulled"),
+        ({"preflight": samples.GREEN["preflight"]}, {}, "done", "No request was sent through the mesh."),
+        ({"preflight": {}}, {}, "done", "No phase ran."),
+        ({"preflight": samples.GREEN["preflight"], "crds": {}}, {"failed": True}, "failed", "A task failed after pre"),
+        ({}, {"failed": True}, "failed", "The run stopped at its beginning: A task failed before its first phase"),
+    ],
+)
+def test_verdict(phases: dict[str, Any], more: dict[str, Any], status: str, text: str) -> None:
+    """One word and one sentence, which is not longer for a message that is."""
+    verdict = built(phases, **more)["verdict"]
+    assert verdict["status"] == status
+    assert text in verdict["text"]
+    assert len(verdict["text"]) < 260
+
+
+@pytest.mark.parametrize("mtls", [None, {}])
+def test_verdict_claims_no_mutual_tls_that_nobody_saw(mtls: Any) -> None:
+    """An own app may echo nothing."""
+    proof = {**samples.GREEN["liveness_verify"]}
+    proof["evidence"] = {**proof["evidence"], "mtls": mtls, "latencies_ms": [1.0]}
+    text = built({**samples.GREEN, "liveness_verify": proof})["verdict"]["text"]
+    assert text.endswith("answered 200 through the gateway.")
+
+
+def test_phases_of_a_run() -> None:
+    """Those that only guard are not told of while they let pass."""
+    assert rows(built(samples.GREEN)) == {
+        "preflight": "unchanged",
+        "psp_rbac": "changed",
+        "crds": "changed",
+        "istio_helm": "changed",
+        "liveness_verify": "changed",
+    }
+
+
+def test_phases_of_a_run_that_stopped() -> None:
+    """What comes after is not reached; what tags left out before it is something else."""
+    phases = {**samples.REFUSED, "preflight": {}, "crds": {"failed": True, "msg": "no"}}
+    assert rows(built(phases)) == {
+        "preflight": "left out",
+        "psp_rbac": "left out",
+        "crds": "failed",
+        "istio_helm": "not reached",
+        "liveness_verify": "not reached",
+    }
+
+
+@pytest.mark.parametrize("guard", ["variables", "cluster_twice"])
+def test_guard_that_stops(guard: str) -> None:
+    """Is the phase that failed."""
+    report = built({**samples.REFUSED, "preflight": {}, guard: {"failed": True, "msg": "Wrong. Fix: Right."}})
+    assert rows(report)[guard] == "failed"
+    assert (report["cause"]["message"], report["cause"]["fix"]) == ("Wrong.", "Right.")
+
+
+@pytest.mark.parametrize(
+    ("phases", "summary"),
+    [
+        (samples.GREEN, ["1 warning", "PodSecurityAdmission; 2 objects applied", "15 kinds; 15 objects applied",
+                         "2 installed, 1 as wanted", f"200 from {samples.URL}; 1 object applied"]),
+        (samples.SECOND, ["1 warning", "PodSecurityAdmission; nothing differs", "15 kinds; nothing differs",
+                          "3 as wanted", f"200 from {samples.URL}; nothing differs"]),
+    ],
+)  # fmt: skip
+def test_summaries(phases: dict[str, Any], summary: list[str]) -> None:
+    """What each phase did."""
+    assert [row["summary"] for row in built(phases)["phases"]] == summary
+
+
+def test_summaries_of_a_check() -> None:
+    """Speak of what would be."""
+    found = {row["name"]: row["summary"] for row in built(samples.CHECK, check=True)["phases"]}
+    assert found["istio_helm"] == "2 to install, 1 as wanted"
+    assert found["crds"] == "15 kinds; 15 objects would be applied"
+
+
+def test_cause_is_the_diagnosis() -> None:
+    """With evidence and fix; its other findings stand after it, and the task's own words are kept."""
+    report = built(samples.DIAGNOSED)
+    assert (report["cause"]["code"], report["cause"]["fix"]) == ("image-pull", "Correct liveness_verify_image.")
+    assert len(report["cause"]["evidence"]) == 2
+    assert report["not_looked_at"] == ["proxies: may not be read"]
+    assert [finding["code"] for finding in report["findings"]] == ["no-endpoints", "room-short"]
+    assert "ImagePullBackOff" in report["phases"][-1]["message"]
+
+
+def test_cause_is_the_first_error_of_preflight() -> None:
+    """And is told once; errors stand before warnings."""
+    other = {**samples.ERROR, "object": "gateway other"}
+    phases = {**samples.REFUSED, "preflight": {**samples.REFUSED["preflight"]}}
+    phases["preflight"]["findings"] = [samples.WARNING, samples.ERROR, other]
+    report = built(phases)
+    assert report["cause"]["object"] == samples.ERROR["object"]
+    assert [finding["object"] for finding in report["findings"]] == ["gateway other", "cluster"]
+    assert report["counts"] == {"error": 2, "warning": 1}
+
+
+def test_cause_is_the_message_where_nobody_knows_better() -> None:
+    """Cause and fix are told apart."""
+    cause = built(samples.FAILED)["cause"]
+    assert cause["message"].startswith("Pod liveness/liveness-b7dd of Deployment liveness/liveness cannot start")
+    assert (cause["fix"], cause["code"]) == ("check the image's name.", "")
+
+
+def test_code_of_a_message() -> None:
+    """Where it begins with one."""
+    message = "Nothing was written. [cluster-twice] a: is the same cluster as b (UID 1). Fix: Leave one out."
+    cause = built({"cluster_twice": {"failed": True, "msg": message}})["cause"]
+    assert (cause["code"], cause["message"]) == ("cluster-twice", "a: is the same cluster as b (UID 1).")
+
+
+def test_changes() -> None:
+    """By release and set of objects; what is as wanted is none."""
+    changes = built(samples.GREEN)["changes"]
+    assert [(change["name"], change["action"]) for change in changes] == [
+        ("Pod security", "applied"),
+        ("Istio's kinds", "applied"),
+        ("istio-system/istiod", "installed"),
+        ("istio-system/istio-ingressgateway", "installed"),
+        ("Proof", "applied"),
+    ]
+    assert changes[2]["reasons"] == ["chart istiod 1.31.1", "not installed"]
+    assert built(samples.SECOND)["changes"] == []
+
+
+def test_what_was_written_before_a_failure_is_told() -> None:
+    """istio_helm says which releases helm had written, and the summary that something is not as it was."""
+    helm = samples.GREEN["istio_helm"]
+    failed = {"failed": True, "changed": True, "msg": "helm upgrade failed", "releases": helm["releases"][1:2]}
+    report = built({**samples.REFUSED, "preflight": samples.GREEN["preflight"], "istio_helm": failed})
+    assert [change["name"] for change in report["changes"]] == ["istio-system/istiod"]
+    assert model.summary(report, None)["changed"] is True
+
+
+def test_no_diff_is_taken_over() -> None:
+    """Objects' contents may hold secrets."""
+    assert "somebody's Secret" not in json.dumps(built(samples.GREEN))
+
+
+def test_warnings_that_are_findings_are_told_once() -> None:
+    """Preflight hands its findings to Ansible too."""
+    assert [(warning["phase"], warning["message"][:22]) for warning in built(samples.GREEN)["warnings"]] == [
+        ("istio_helm", "Somebody has changed s")
+    ]
+
+
+def test_unknown_evidence_is_kept() -> None:
+    """Whoever adds a key need not change the report."""
+    assert built(samples.GREEN)["evidence"]["counters"]["gateway"] == {"requests": 4, "errors": 0}
+
+
+def test_time_is_that_of_the_run() -> None:
+    """From its first phase to its end."""
+    report = built(samples.GREEN)
+    assert (report["started"], report["seconds"]) == ("2026-11-26T14:14:40.500Z", 22.5)
+    late = model.build({}, "kvm", samples.NOW + timedelta(hours=1))
+    assert late["seconds"] == 0
+
+
+def test_pods_of_a_check_are_nobodys() -> None:
+    """Those that are there were not started by it."""
+    report = built(samples.CHECK, check=True, pods=samples.PODS, pods_note="A check starts no pod.")
+    assert (report["pods"], report["pods_note"]) == ([], "A check starts no pod.")
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        (samples.GREEN, {"verdict": "proven", "endpoint": samples.URL, "changed": True, "cause": None}),
+        (samples.SECOND, {"verdict": "proven", "endpoint": samples.URL, "changed": False, "cause": None}),
+        (samples.DIAGNOSED, {"verdict": "failed", "endpoint": None, "changed": False, "cause": "image-pull"}),
+        (samples.FAILED, {"verdict": "failed", "endpoint": None, "changed": False, "cause": ""}),
+    ],
+)
+def test_summary(phases: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Is small enough for a workflow's variables."""
+    found = model.summary(built(phases), "/r/kvm.html")
+    assert {key: found[key] for key in expected} == expected
+    assert found["report"] == "/r/kvm.html"
+    assert len(json.dumps(found)) < 700
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        {"preflight": {"failed": True}},
+        {"preflight": {"failed": True, "msg": None, "findings": None, "warnings": None, "timing": None}},
+        {"liveness_verify": {"changed": True, "evidence": {"latencies_ms": None}, "objects": None}},
+        {"istio_helm": {"changed": True, "releases": [{}]}},
+        {"somebodys": {"changed": True, "objects": ["x"]}},
+        {"liveness_verify": {"failed": True, "diagnosis": {"main": {}, "findings": [{"evidence": "one line"}]}}},
+    ],
+)
+def test_results_that_lack_what_ours_have(phases: dict[str, Any]) -> None:
+    """Other roles, other versions: there is a report all the same."""
+    assert built(phases)["verdict"]["text"]
