@@ -97,7 +97,12 @@ GREEN: dict[str, dict[str, Any]] = {
             "tries": 4,
             "asked_from": "controller",
             "mtls": {"by": APP, "uri": GATEWAY},
-            "counters": {"gateway": {"requests": 4, "errors": 0}, "sidecar": ["inbound", 4]},
+            "tls": {"server_name": "mesh.example.com", "version": "TLSv1.3", "issuer": "Example CA"},
+            "counted": {
+                "gateway": {"metric": "istio_requests_total", "answers": 4},
+                "sidecar": {"unknown": "forbidden"},
+            },
+            "of_tomorrow": {"gateway": {"requests": 4, "errors": 0}, "sidecar": ["inbound", 4]},
         },
         "timing": _timing(55, 7.2),
     },

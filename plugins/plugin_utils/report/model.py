@@ -129,11 +129,11 @@ def _plural(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _applied(result: Result, check: bool) -> str:
+def _objects(result: Result, check: bool) -> str:
     number = len(result.get("objects") or [])
     if not number:
         return "nothing differs"
-    return f"{_plural(number, 'object')} {'would be applied' if check else 'applied'}"
+    return f"{_plural(number, 'object')} {'to change' if check else 'changed'}"
 
 
 def _preflight(result: Result, check: bool) -> str:
@@ -143,11 +143,11 @@ def _preflight(result: Result, check: bool) -> str:
 
 
 def _pod_security(result: Result, check: bool) -> str:
-    return "; ".join(filter(None, [result.get("mechanism", ""), _applied(result, check)]))
+    return "; ".join(filter(None, [result.get("mechanism", ""), _objects(result, check)]))
 
 
 def _crds(result: Result, check: bool) -> str:
-    return f"{_plural(len(result.get('crds') or []), 'kind')}; {_applied(result, check)}"
+    return f"{_plural(len(result.get('crds') or []), 'kind')}; {_objects(result, check)}"
 
 
 _DONE = {
@@ -157,7 +157,7 @@ _DONE = {
     "repair": "repaired",
     "recover": "recovered",
     "create": "created",
-    "apply": "applied",
+    "change": "changed",  # applied, or taken away
 }
 
 
@@ -174,7 +174,7 @@ def _releases(result: Result, check: bool) -> str:
 def _liveness(result: Result, check: bool) -> str:
     evidence = result.get("evidence") or {}
     answered = f"{evidence.get('status')} from {evidence.get('url')}" if evidence else ""
-    return "; ".join(filter(None, [answered, _applied(result, check)]))
+    return "; ".join(filter(None, [answered, _objects(result, check)]))
 
 
 PHASES: dict[str, Phase] = {
@@ -319,7 +319,7 @@ def _changes(phase: str, result: Result, check: bool) -> Iterable[dict[str, Any]
     if result.get("namespaces") and phase == "istio_helm":
         yield change("namespaces", "create", (f"Namespace {name}" for name in result["namespaces"]))
     if result.get("objects") and result.get("changed"):
-        yield change(PHASES[phase].title if phase in PHASES else phase, "apply", result["objects"])
+        yield change(PHASES[phase].title if phase in PHASES else phase, "change", result["objects"])
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------

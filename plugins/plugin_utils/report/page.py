@@ -24,6 +24,8 @@ WORDS = {
     "cpu": "CPU",
     "memory_mib": "memory, MiB",
     "url": "URL",
+    "tls": "TLS",
+    "counted": "counted by the proxies",
 }
 
 

@@ -96,8 +96,8 @@ def test_guard_that_stops(guard: str) -> None:
 @pytest.mark.parametrize(
     ("phases", "summary"),
     [
-        (samples.GREEN, ["1 warning", "PodSecurityAdmission; 2 objects applied", "15 kinds; 15 objects applied",
-                         "2 installed, 1 as wanted", f"200 from {samples.URL}; 1 object applied"]),
+        (samples.GREEN, ["1 warning", "PodSecurityAdmission; 2 objects changed", "15 kinds; 15 objects changed",
+                         "2 installed, 1 as wanted", f"200 from {samples.URL}; 1 object changed"]),
         (samples.SECOND, ["1 warning", "PodSecurityAdmission; nothing differs", "15 kinds; nothing differs",
                           "3 as wanted", f"200 from {samples.URL}; nothing differs"]),
     ],
@@ -111,7 +111,7 @@ def test_summaries_of_a_check() -> None:
     """Speak of what would be."""
     found = {row["name"]: row["summary"] for row in built(samples.CHECK, check=True)["phases"]}
     assert found["istio_helm"] == "2 to install, 1 as wanted"
-    assert found["crds"] == "15 kinds; 15 objects would be applied"
+    assert found["crds"] == "15 kinds; 15 objects to change"
 
 
 def test_cause_is_the_diagnosis() -> None:
@@ -153,11 +153,11 @@ def test_changes() -> None:
     """By release and set of objects; what is as wanted is none."""
     changes = built(samples.GREEN)["changes"]
     assert [(change["name"], change["action"]) for change in changes] == [
-        ("Pod security", "applied"),
-        ("Istio's kinds", "applied"),
+        ("Pod security", "changed"),
+        ("Istio's kinds", "changed"),
         ("istio-system/istiod", "installed"),
         ("istio-system/istio-ingressgateway", "installed"),
-        ("Proof", "applied"),
+        ("Proof", "changed"),
     ]
     assert changes[2]["reasons"] == ["chart istiod 1.31.1", "not installed"]
     assert built(samples.SECOND)["changes"] == []
@@ -186,7 +186,7 @@ def test_warnings_that_are_findings_are_told_once() -> None:
 
 def test_unknown_evidence_is_kept() -> None:
     """Whoever adds a key need not change the report."""
-    assert built(samples.GREEN)["evidence"]["counters"]["gateway"] == {"requests": 4, "errors": 0}
+    assert built(samples.GREEN)["evidence"]["of_tomorrow"]["gateway"] == {"requests": 4, "errors": 0}
 
 
 def test_time_is_that_of_the_run() -> None:
