@@ -18,6 +18,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
@@ -60,6 +61,7 @@ def run(task: Task) -> dict[str, Any]:
         result["diff"] = [change.diff() for change in plan.changes]
     if task.check_mode:
         return result
+    task.looks_at = _scope(params)
     service = _wait(task, cluster, plan, app.objects)
     places, send = _places(task, cluster, service)
     found, evidence = probe.in_a_row(
@@ -75,6 +77,20 @@ def run(task: Task) -> dict[str, Any]:
     if params["echo_path"]:
         result["evidence"]["mtls"] = _mtls(params, found, send)
     return result
+
+
+def _scope(params: dict[str, Any]) -> Scope:
+    """What a failure may be explained by: the app, and the gateway that leads to it."""
+    gateway = (params["gateway_namespace"], params["gateway"])
+    return Scope(
+        params["istio_namespace"],
+        [gateway],
+        [params["namespace"] or "default"],
+        host=params["host_header"] or "",
+        port=params["port"],
+        address=params["address"] or "",
+        exposed=params["verify_from"] == "controller",
+    )
 
 
 def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict[str, Any]]) -> dict[str, Any]:
