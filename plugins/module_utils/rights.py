@@ -45,8 +45,9 @@ class Right(NamedTuple):
         return {"apiGroups": [group], "resources": [resource], "verbs": self.verbs}
 
 
-#: Features that need more than a run without them: the app is asked for through the API server's proxy.
-FROM_CLUSTER = "verify-from-cluster"
+#: Features that need more than a run without them: the app is asked for through the API server's proxy, and a diagnosis
+#: looks at all that it knows rules for; without that it leaves out what it may not see, so preflight does not ask.
+FROM_CLUSTER, DIAGNOSIS = "verify-from-cluster", "diagnosis"
 
 RIGHTS: tuple[Right, ...] = (
     Right("v1", "Namespace", WRITE, "cluster"),
@@ -70,6 +71,22 @@ RIGHTS: tuple[Right, ...] = (
     Right("v1", "Event", ("list",), "control-plane"),
     Right("v1", "Service", ("get",), "control-plane", feature=FROM_CLUSTER, subresource="proxy"),
     *(
+        Right(api_version, kind, ("list",), "cluster", feature=DIAGNOSIS)
+        for api_version, kind in (
+            ("networking.istio.io/v1", "DestinationRule"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("networking.istio.io/v1", "ServiceEntry"),
+            ("networking.istio.io/v1", "VirtualService"),
+            ("security.istio.io/v1", "PeerAuthentication"),
+        )
+    ),
+    *(
+        Right("apps/v1", kind, ("list",), where, feature=DIAGNOSIS)
+        for kind in ("DaemonSet", "StatefulSet")
+        for where in ("control-plane", "application")
+    ),
+    Right("v1", "Event", ("list",), "application", feature=DIAGNOSIS),
+    *(
         Right("v1", kind, ("list",), where)
         for kind in ("LimitRange", "ResourceQuota")
         for where in ("control-plane", "application")
@@ -91,7 +108,12 @@ RIGHTS: tuple[Right, ...] = (
 
 
 #: Mechanism or feature -> the file that documents what it needs beside docs/rbac.yml.
-FILE_OF = {POLICY: "docs/rbac-psp.yml", CONSTRAINTS: "docs/rbac-scc.yml", FROM_CLUSTER: "docs/rbac-proxy.yml"}
+FILE_OF = {
+    POLICY: "docs/rbac-psp.yml",
+    CONSTRAINTS: "docs/rbac-scc.yml",
+    FROM_CLUSTER: "docs/rbac-proxy.yml",
+    DIAGNOSIS: "docs/rbac-diagnose.yml",
+}
 
 _DAEMON_SET = Right("apps/v1", "DaemonSet", (*OWN, "watch"), "control-plane")
 #: Component -> what installing it needs beside RIGHTS, in its own namespace; what its own roles allow is beside that.

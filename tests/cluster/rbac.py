@@ -29,7 +29,10 @@ HANDED_ON = "meshops-istio-handed-on"
 #: Mechanism of pod security -> how its file and roles are called.
 MECHANISMS = {POLICY: "psp", CONSTRAINTS: "scc"}
 #: Feature -> the same, and what it is.
-FEATURES = {rights.FROM_CLUSTER: ("proxy", "liveness_verify_from: cluster asks for the app")}
+FEATURES = {
+    rights.FROM_CLUSTER: ("proxy", "liveness_verify_from: cluster asks for the app"),
+    rights.DIAGNOSIS: ("diagnose", "a diagnosis makes all of its checks"),
+}
 #: Components that have a file of their own, by its name, with what they are.
 COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "node": ("Istio CNI or ztunnel is installed", ("cni", "ztunnel")),
@@ -253,8 +256,12 @@ def mechanism_text(mechanism: str) -> str:
 def feature_text(feature: str) -> str:
     """The whole file of what a feature needs beside the others."""
     short, description = FEATURES[feature]
-    name, (bound_in,) = f"meshops-istio-{short}", PLACES["control-plane"][2]
-    documents = [_role(name, merged(_rules("control-plane", feature=feature))), _binding(name, bound_in)]
+    documents: list[dict[str, Any]] = []
+    for place, (_name, _description, namespaces) in PLACES.items():
+        rules = merged(_rules(place, feature=feature))
+        if rules:
+            name = f"meshops-istio-{short}" + (f"-{place}" if documents else "")
+            documents += [_role(name, rules), *(_binding(name, namespace) for namespace in namespaces or ("",))]
     header = FEATURE_HEADER.format(feature=description)
     return header + "".join(f"---\n{_dumped(document)}" for document in documents)
 
