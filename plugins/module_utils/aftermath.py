@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -44,10 +45,9 @@ def explained(message: str, params: dict[str, Any], scope: Scope, seconds: float
     found: list[Diagnosis] = []
 
     def look() -> None:
-        try:
+        # Whatever goes wrong here, the failure that is to be explained is the one that counts.
+        with contextlib.suppress(Exception):
             found.append(read_and_diagnose(_Hasty(params, timeout=seconds), scope))
-        except Exception:  # noqa: S110 -- whatever it is, the failure that is to be explained is the one that counts
-            pass
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

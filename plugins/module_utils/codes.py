@@ -397,8 +397,9 @@ CODES: dict[str, Code] = {
     "pod-security-refused": Code(
         ERROR,
         "Pods are refused when they are created, by PodSecurityPolicy, Pod Security Admission or OpenShift's "
-        "SecurityContextConstraints. The guide's troubleshooting begins with this one: \"unable to validate against any "
-        'pod security policy"; Kubernetes 1.24 says "unable to admit pod", or that there are "no providers available".',
+        "SecurityContextConstraints. The guide's troubleshooting begins with this one: \"unable to validate against "
+        'any pod security policy"; Kubernetes 1.24 says "unable to admit pod", or that there are "no providers '
+        'available".',
         '`kubectl describe replicaset -n NAMESPACE`, under "Events".',
         "Role psp_rbac grants what the cluster's mechanism wants: name the namespace in "
         "`psp_rbac_application_namespaces`. With Istio CNI (`istio_helm_components: [base, istiod, cni]`) applications "
@@ -450,8 +451,8 @@ CODES: dict[str, Code] = {
     ),
     "proxy-out-of-sync": Code(
         ERROR,
-        "A proxy refuses what istiod sends it (`ERROR`), or has not taken it yet (`STALE`), and goes on with what it had "
-        "before. An EnvoyFilter that this Envoy does not understand is the usual reason.",
+        "A proxy refuses what istiod sends it (`ERROR`), or has not taken it yet (`STALE`), and goes on with what it "
+        "had before. An EnvoyFilter that this Envoy does not understand is the usual reason.",
         "`istioctl proxy-status`; istiod's log has the proxy's words.",
         "Correct or delete the EnvoyFilter, or whatever the log names.",
     ),
@@ -465,7 +466,8 @@ CODES: dict[str, Code] = {
     ),
     "pod-unschedulable": Code(
         ERROR,
-        "The scheduler finds no node for a pod: its requests are above what is free, or taints and selectors leave none.",
+        "The scheduler finds no node for a pod: its requests are above what is free, or taints and selectors leave "
+        "none.",
         '`kubectl describe pod NAME -n NAMESPACE`, under "Events".',
         "Make room, add a node, or request less: "
         "`istio_helm_values: {istiod: {resources: {requests: {cpu: 100m, memory: 512Mi}}}}`.",
@@ -500,8 +502,8 @@ CODES: dict[str, Code] = {
     ),
     "injection-revision-unknown": Code(
         ERROR,
-        "A namespace asks for sidecars of a revision or tag that no istiod serves: an upgrade has ended, or the name is "
-        "wrong. Its pods start without a sidecar, and nobody says so.",
+        "A namespace asks for sidecars of a revision or tag that no istiod serves: an upgrade has ended, or the name "
+        "is wrong. Its pods start without a sidecar, and nobody says so.",
         "`kubectl get namespace NAME --show-labels`; "
         "`kubectl get mutatingwebhookconfigurations -L istio.io/rev,istio.io/tag`.",
         "`kubectl label namespace NAME istio.io/rev=REVISION --overwrite`, and restart its pods.",
@@ -545,7 +547,8 @@ CODES: dict[str, Code] = {
     ),
     "gateway-unknown": Code(
         ERROR,
-        "A VirtualService names a Gateway that is not there. A name without a namespace is of the VirtualService's own.",
+        "A VirtualService names a Gateway that is not there. A name without a namespace is of the VirtualService's "
+        "own.",
         "`kubectl get gateways.networking.istio.io --all-namespaces`.",
         "Correct `spec.gateways`: `NAMESPACE/NAME`.",
     ),
@@ -558,7 +561,8 @@ CODES: dict[str, Code] = {
     ),
     "route-not-exported": Code(
         ERROR,
-        "A VirtualService for a gateway is not exported to the gateway's namespace, which therefore knows nothing of it.",
+        "A VirtualService for a gateway is not exported to the gateway's namespace, which therefore knows nothing of "
+        "it.",
         "`kubectl get virtualservice NAME -n NAMESPACE -o jsonpath={.spec.exportTo}`.",
         "Add the gateway's namespace to `spec.exportTo`, or leave it out.",
     ),
@@ -631,8 +635,8 @@ CODES: dict[str, Code] = {
     # -- diagnosis: exposure -------------------------------------------------------------------------------------------
     "gateway-unreachable": Code(
         ERROR,
-        "The gateway's pods are ready, and its address takes no connection from where the task runs: something in front "
-        "of the cluster is in the way. `liveness_verify_from: cluster` asks behind it.",
+        "The gateway's pods are ready, and its address takes no connection from where the task runs: something in "
+        "front of the cluster is in the way. `liveness_verify_from: cluster` asks behind it.",
         "`curl -v http://ADDRESS/`: a timeout is a firewall or a security group, a refusal a port on which nothing "
         "listens.",
         "Open the node port or the load balancer's port, or give the address that leads there: "

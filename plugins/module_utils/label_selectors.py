@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+
 def _holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:
     """One entry of ``matchExpressions``; a label that is not there is in no list."""
     key, values = expression["key"], expression.get("values") or []

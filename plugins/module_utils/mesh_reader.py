@@ -162,24 +162,27 @@ class MeshReader:
     def _list(self, kind: str, namespace: str | None = None, **query: Any) -> Objects | None:
         """Objects of a kind, in the newest version that is served; None without the right."""
         newest, fields = KINDS[kind]
-        for api_version in (newest, *_OLDER.get(newest, ())):
-            try:
-                found = self._cluster.list(
-                    api_version,
-                    kind,
-                    namespace,
-                    field_selector=_SELECTION.get(kind),
-                    keep=lambda obj: kept(obj, fields),
-                    **query,
-                )
-            except ApiError as error:
-                if error.status == 403:
-                    return None
-                raise
-            if found:
-                # What is going counts no more, but for a namespace, of which it is the news.
-                return [each for each in found if kind == "Namespace" or "deletionTimestamp" not in each["metadata"]]
-        return []
+        query = {"field_selector": _SELECTION.get(kind), "keep": lambda obj: kept(obj, fields), **query}
+
+        def first_served() -> Objects:
+            for api_version in (newest, *_OLDER.get(newest, ())):
+                found = self._cluster.list(api_version, kind, namespace, **query)
+                if found:
+                    break
+            # What is going counts no more, but for a namespace, of which it is the news.
+            return [each for each in found if kind == "Namespace" or "deletionTimestamp" not in each["metadata"]]
+
+        return self._allowed(first_served)
+
+    @staticmethod
+    def _allowed(read: Callable[[], Objects]) -> Objects | None:
+        """What a read returns; None without the right."""
+        try:
+            return read()
+        except ApiError as error:
+            if error.status == 403:
+                return None
+            raise
 
     @staticmethod
     def _take(state: MeshState, kind: str, objects: Objects | None, namespaces: Iterable[str] | None) -> None:
@@ -222,26 +225,22 @@ class MeshReader:
         state.objects["Deployment"] += [each for each in found if each["metadata"]["uid"] not in known]
 
     def _root_certificate(self, state: MeshState) -> None:
-        try:
+        def get() -> Objects:
             found = self._cluster.get("v1", "ConfigMap", ROOT_CERTIFICATE[0], state.istio_namespace)
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            return
-        objects = [{**found, "kind": "ConfigMap"}] if found else []
-        self._take(state, "ConfigMap", objects, [state.istio_namespace])
+            return [{**found, "kind": "ConfigMap"}] if found else []
+
+        self._take(state, "ConfigMap", self._allowed(get), [state.istio_namespace])
 
     def _secrets(self, state: MeshState) -> None:
         """Names of Secrets beside the gateways, and nothing that is in them."""
-        seen: dict[str, Objects] = {}
-        for namespace in sorted(state.control_plane):
-            try:
-                seen[namespace] = self._cluster.list("v1", "Secret", namespace, metadata_only=True)
-            except ApiError as error:
-                if error.status != 403:
-                    raise
+        names = sorted(state.control_plane)
+        lists = {name: self._allowed(lambda name=name: self._names_of_secrets(name)) for name in names}
+        seen = {name: found for name, found in lists.items() if found is not None}
         if seen:
             self._take(state, "Secret", [each for found in seen.values() for each in found], seen)
+
+    def _names_of_secrets(self, namespace: str) -> Objects:
+        return self._cluster.list("v1", "Secret", namespace, metadata_only=True)
 
     # -- beside the API -----------------------------------------------------------------------------------------------
 

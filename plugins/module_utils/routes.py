@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects, labels_of
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import contains
+from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects, labels_of
 
 #: The gateway's name that means all sidecars, and no gateway.
 MESH = "mesh"

@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A finding of a diagnosis: with its evidence, and what it breaks, so that causes can be told from consequences. Pure."""
+"""A finding of a diagnosis: its evidence, and what it breaks, by which causes are told from consequences. Pure."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ def addresses(state: MeshState) -> Iterator[Symptom]:
         told = load_balancer.told(service, state.events_of(service))
         cause = told or load_balancer.guessed(service, state.addresses)
         code = "load-balancer-pending" if told else _guessed_code(state)
-        if code == "load-balancer-pending" and not told:
-            if not state.lasts(service["metadata"].get("creationTimestamp"), _SOON):
-                continue
+        lasts = state.lasts(service["metadata"].get("creationTimestamp"), _SOON)
+        if code == "load-balancer-pending" and not told and not lasts:
+            continue
         message = f"is of type LoadBalancer and has no address: {quoted(cause.message)}."
         fix = f"{cause.fix[0].upper()}{cause.fix[1:]}."
         evidence = ("status.loadBalancer.ingress is empty", quoted(cause.message))
@@ -63,7 +63,9 @@ def reach(state: MeshState) -> Iterator[Symptom]:
         words = next(iter(tried.values()))
         message = f"its {kind} {addresses} takes no connection from here ({words}), though its pods are ready."
         if refused:
-            fix = "Something answers that the port is closed: let kube-proxy run on the nodes, and check the forwarding."
+            fix = (
+                "Something answers that the port is closed: let kube-proxy run on the nodes, and check the forwarding."
+            )
         else:
             fix = "Let the way through: security groups, firewalls, the provider's forwarding to that port."
         if endpoint.keeps_local(service):

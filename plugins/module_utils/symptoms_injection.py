@@ -97,7 +97,9 @@ def _reason(state: MeshState, key: Thing, pods: Objects, routed: bool) -> Sympto
     about, asked, refusal = f"{kind} {namespace}/{name}", state.asks(namespace), _refusal(pods[0])
     wants = asked or labels_of(pod).get(INJECT) == "true"
     breaks = frozenset({sidecar(key)})
-    seen = f"containers of pod {pod['metadata']['name']}: {', '.join(each['name'] for each in pod['spec']['containers'])}"
+    seen = (
+        f"containers of pod {pod['metadata']['name']}: {', '.join(each['name'] for each in pod['spec']['containers'])}"
+    )
     restart = f"kubectl rollout restart {kind.lower()} {name} -n {namespace}"
     if refusal and routed:
         message = f"a gateway sends it requests, and its pods want no sidecar ({refusal}): they arrive in plain text."

@@ -55,9 +55,11 @@ def selectors(state: MeshState) -> Iterator[Symptom]:
             continue
         if state.workloads(None, gateway["spec"]["selector"]):
             continue
-        there = sorted({f"istio={labels_of(pod)['istio']}" for pod in _gateway_pods(state) if labels_of(pod).get("istio")})
+        there = sorted(
+            {f"istio={labels_of(pod)['istio']}" for pod in _gateway_pods(state) if labels_of(pod).get("istio")}
+        )
         message = f"its selector ({_selector(gateway)}) selects no pod, so that no gateway listens for it."
-        fix = f"Name the labels of your gateway's pods in spec.selector: {', '.join(there) or 'kubectl get pods -L istio'}"
+        fix = f"Name the labels of your gateway's pods in spec.selector: {', '.join(there) or 'kubectl get pods -A'}"
         evidence = (f"no pod with {_selector(gateway)}", *(f"gateway pods have {each}" for each in there))
         breaks = frozenset({thing(gateway)})
         yield Symptom("gateway-selects-nothing", _about(gateway), message, fix, evidence, breaks)
@@ -104,8 +106,8 @@ def certificates(state: MeshState) -> Iterator[Symptom]:
             lacking = sorted(each for each in where if not state.get("Secret", each, name))
             if lacking:
                 message = (
-                    f"its port {server.number} wants the certificate of Secret {lacking[0]}/{name}, which is not there: "
-                    "the gateway ends each connection."
+                    f"its port {server.number} wants the certificate of Secret {lacking[0]}/{name}, which is not "
+                    "there: the gateway ends each connection."
                 )
                 fix = f"kubectl create secret tls {name} -n {lacking[0]} --cert=FILE --key=FILE"
                 evidence = (f"no Secret {lacking[0]}/{name}", f"servers.tls.credentialName: {name}")
@@ -226,7 +228,11 @@ def asked_host(state: MeshState) -> Iterator[Symptom]:
     taking = [
         gateway
         for gateway in mine
-        if any(routes.matches(host.rpartition("/")[2], state.host) for each in routes.servers(gateway) for host in each.hosts)
+        if any(
+            routes.matches(host.rpartition("/")[2], state.host)
+            for each in routes.servers(gateway)
+            for host in each.hosts
+        )
     ]
     if pods and not taking:
         listed = ", ".join(_about(each) for each in mine[:3]) or "none at all"
@@ -375,9 +381,12 @@ def _unknown(state: MeshState, virtual_service: dict[str, Any], wanted: routes.D
         message = f"{wanted.where} sends requests to host {wanted.host}, which Istio takes for no Service."
         fix = f"Write it in full: {whole}"
     else:
-        there = sorted(each["metadata"]["name"] for each in state.of("Service") if each["metadata"]["namespace"] == key[0])
+        there = sorted(
+            each["metadata"]["name"] for each in state.of("Service") if each["metadata"]["namespace"] == key[0]
+        )
         message = f"{wanted.where} sends requests to Service {'/'.join(key)}, which is not there."
-        fix = f"Name one that is there (in {key[0]}: {', '.join(there[:5]) or 'none'}); a short name is of namespace {own}."
+        listed = ", ".join(there[:5]) or "none"
+        fix = f"Name one that is there (in {key[0]}: {listed}); a short name is of namespace {own}."
     breaks = frozenset({thing(virtual_service)})
     evidence = (f"no Service for host {wanted.host}",)
     return Symptom("destination-unknown", _about(virtual_service), message, fix, evidence, breaks)
@@ -417,7 +426,9 @@ def _subset(
     }
     if wanted.subset not in known:
         shown = ", ".join(sorted(known)) or "none"
-        message = f"{wanted.where} sends requests to subset {wanted.subset} of Service {name}, and no DestinationRule has it."
+        message = (
+            f"{wanted.where} sends requests to subset {wanted.subset} of Service {name}, and no DestinationRule has it."
+        )
         fix = f"Name one that is there ({shown}), or add it to a DestinationRule with host {wanted.host}."
         evidence = (f"subsets of {wanted.host}: {shown}",)
         return Symptom("destination-subset-unknown", about, message, fix, evidence, breaks)

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the two ends of a connection disagree about mutual TLS. Pure.
 
-Without a rule Istio chooses by what it knows of the other end, and is right. A DestinationRule overrules it, and who has
-no sidecar can do no mutual TLS at all.
+Without a rule Istio chooses by what it knows of the other end, and is right. A DestinationRule overrules it, and who
+has no sidecar can do no mutual TLS at all.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def _tls_modes(rule: dict[str, Any]) -> list[tuple[str, str]]:
         (f"subset {subset['name']}", subset.get("trafficPolicy") or {}) for subset in spec.get("subsets") or []
     ]
     for where, policy in policies:
-        for place, settings in [(where, policy), *((f"{where}'s port", p) for p in policy.get("portLevelSettings") or [])]:
+        for place, settings in [
+            (where, policy),
+            *((f"{where}'s port", p) for p in policy.get("portLevelSettings") or []),
+        ]:
             mode = (settings.get("tls") or {}).get("mode")
             if mode:
                 found.append((mode, place))
@@ -158,7 +161,9 @@ def callers(state: MeshState) -> Iterator[Symptom]:
                 f"is of type {service['spec']['type']}, past the gateway, and its pods take only mutual TLS "
                 f"(PeerAuthentication {mode.policy}): who calls from outside cannot."
             )
-            fix = "Let requests come by the gateway, or make its ports PERMISSIVE: portLevelMtls of a PeerAuthentication."
+            fix = (
+                "Let requests come by the gateway, or make its ports PERMISSIVE: portLevelMtls of a PeerAuthentication."
+            )
             evidence = (f"PeerAuthentication {mode.policy} is STRICT", f"spec.type is {service['spec']['type']}")
             yield Symptom("mtls-strict-plain-caller", _about(service), message, fix, evidence)
 

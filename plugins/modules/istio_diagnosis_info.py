@@ -36,7 +36,7 @@ options:
     type: list
     elements: str
     default: []
-  host:
+  host_header:
     description: A host that should be answered for through the gateways; what is missing on its way is then found too.
     type: str
   port:
@@ -64,7 +64,7 @@ EXAMPLES = r"""
 - name: Find out why the shop is not reached
   meshops.istio.istio_diagnosis_info:
     application_namespaces: [shop]
-    host: shop.example.com
+    host_header: shop.example.com
   register: mesh
 
 - name: Stop where something is wrong

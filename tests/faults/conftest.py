@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clusters for the faults: a kind cluster with a real mesh where traffic matters, control planes alone otherwise.
 
-MESHOPS_TEST_KUBECONFIG and MESHOPS_TEST_VARS name a kind cluster of the test bed to use; MESHOPS_KEEP_CLUSTER=1 keeps all.
+MESHOPS_TEST_KUBECONFIG and MESHOPS_TEST_VARS name a kind cluster of the test bed to use; MESHOPS_KEEP_CLUSTER=1 keeps
+those that are made here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One thing that is broken on a real cluster, and the same almost: what is said of the one, and that nothing is of the other.
+"""One thing that is broken on a real cluster, and almost the same: what is said of the one, and nothing of the other.
 
 Manifests and expected codes are written in the tests, by hand, and know nothing of our rules.
 """

@@ -150,6 +150,19 @@ def with_istiod(cluster: BedCluster, namespace: str) -> None:
     cluster.kubectl("rollout", "status", "deployment/istiod", "-n", "istio-system", "--timeout=60s")
 
 
+def without_injector(cluster: BedCluster, namespace: str) -> None:
+    """Delete the webhook."""
+    LOST.append(cluster.get("mutatingwebhookconfiguration", "istio-sidecar-injector"))
+    cluster.kubectl("delete", "mutatingwebhookconfiguration", "istio-sidecar-injector")
+
+
+def with_injector(cluster: BedCluster, namespace: str) -> None:
+    """Put it back."""
+    lost = LOST.pop()
+    meta = {key: lost["metadata"][key] for key in ("name", "labels")}
+    cluster.apply({**{key: lost[key] for key in ("apiVersion", "kind", "webhooks")}, "metadata": meta})
+
+
 LOST: list[Manifest] = []
 EDGE = [deployment("edge", "istio-proxy"), service("edge", "edge", type="LoadBalancer")]
 AT_THE_EDGE = {"gateways": ["{ns}/edge"]}
@@ -221,15 +234,24 @@ TODAY = [
     Fault(
         "quota used up",
         "quota-exceeded",
-        [quota(**{"requests.cpu": "10m"}), deployment("web", **spec(container={"resources": {"requests": {"cpu": "1"}}}))],
-        [quota(**{"requests.cpu": "2"}), deployment("web", **spec(container={"resources": {"requests": {"cpu": "1"}}}))],
+        [
+            quota(**{"requests.cpu": "10m"}),
+            deployment("web", **spec(container={"resources": {"requests": {"cpu": "1"}}})),
+        ],
+        [
+            quota(**{"requests.cpu": "2"}),
+            deployment("web", **spec(container={"resources": {"requests": {"cpu": "1"}}})),
+        ],
         says="exceeded quota",
     ),
     Fault(
         "quota wants figures",
         "quota-needs-figures",
         [quota(**{"limits.memory": "1Gi"}), deployment()],
-        [quota(**{"limits.memory": "1Gi"}), deployment("web", **spec(container={"resources": {"limits": {"memory": "1Mi"}}}))],
+        [
+            quota(**{"limits.memory": "1Gi"}),
+            deployment("web", **spec(container={"resources": {"limits": {"memory": "1Mi"}}})),
+        ],
         says="must specify limits.memory",
     ),
     Fault(
@@ -352,6 +374,31 @@ TODAY = [
         after=unlabelled,
     ),
     Fault(
+        "host that no Gateway has",
+        "host-not-served",
+        [MESHED, service()],
+        [MESHED, *ROUTE],
+        INJECTED,
+        options={"host_header": "{ns}.example.com"},
+    ),
+    Fault(
+        "VirtualService for the mesh alone",
+        "host-not-routed",
+        [MESHED, service(), gateway("{ns}.example.com"), virtual_service("{ns}.example.com", gateways=["mesh"])],
+        [MESHED, *ROUTE],
+        INJECTED,
+        options={"host_header": "{ns}.example.com"},
+    ),
+    Fault(
+        "injector deleted",
+        "injector-missing",
+        [MESHED, *ROUTE],
+        [MESHED, *ROUTE],
+        INJECTED,
+        after=without_injector,
+        undo=with_injector,
+    ),
+    Fault(
         "no load balancer here",
         "load-balancer-missing",
         EDGE,
@@ -408,7 +455,12 @@ def policy(name: str, capabilities: list[str]) -> list[Manifest]:
             "kind": "Role",
             "metadata": {"name": "pods"},
             "rules": [
-                {"apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "verbs": ["use"], "resourceNames": [name]}
+                {
+                    "apiGroups": ["policy"],
+                    "resources": ["podsecuritypolicies"],
+                    "verbs": ["use"],
+                    "resourceNames": [name],
+                }
             ],
         },
         {

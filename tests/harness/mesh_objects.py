@@ -16,15 +16,36 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
 #: A moment ago, and long ago.
 JUST_NOW, BEFORE = "2026-01-01T11:59:58Z", "2026-01-01T10:00:00Z"
 SHOP, ISTIO, INGRESS = "shop", "istio-system", "istio-ingressgateway"
-KINDS = (
-    "ConfigMap DaemonSet Deployment DestinationRule Event Gateway MutatingWebhookConfiguration Namespace Node "
-    "PeerAuthentication Pod Secret Service ServiceEntry StatefulSet ValidatingWebhookConfiguration VirtualService"
-).split()
+KINDS = [
+    "ConfigMap",
+    "DaemonSet",
+    "Deployment",
+    "DestinationRule",
+    "Event",
+    "Gateway",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "Node",
+    "PeerAuthentication",
+    "Pod",
+    "Secret",
+    "Service",
+    "ServiceEntry",
+    "StatefulSet",
+    "ValidatingWebhookConfiguration",
+    "VirtualService",
+]
 
 
 def obj(kind: str, name: str, namespace: str = SHOP, spec: Object | None = None, **meta: Any) -> Object:
     """An object."""
-    meta = {"name": name, "namespace": namespace, "uid": f"{kind}/{namespace}/{name}", "creationTimestamp": BEFORE, **meta}
+    meta = {
+        "name": name,
+        "namespace": namespace,
+        "uid": f"{kind}/{namespace}/{name}",
+        "creationTimestamp": BEFORE,
+        **meta,
+    }
     return {"kind": kind, "metadata": meta, "spec": spec or {}, "status": {}}
 
 
@@ -84,7 +105,10 @@ def service(name: str = "web", where: str = SHOP, app: str = "", **spec: Any) ->
 
 def gateway(name: str = "web", *hosts: str, where: str = SHOP, number: int = 80, **over: Any) -> Object:
     """A Gateway. :arg over: selector, protocol, tls"""
-    server = {"port": {"number": number, "protocol": over.pop("protocol", "HTTP")}, "hosts": list(hosts) or ["a.example"]}
+    server = {
+        "port": {"number": number, "protocol": over.pop("protocol", "HTTP")},
+        "hosts": list(hosts) or ["a.example"],
+    }
     if "tls" in over:
         server["tls"] = over.pop("tls")
     selector = over.pop("selector", {"istio": "ingressgateway"})

@@ -61,7 +61,12 @@ def test_references() -> None:
 
 def test_namespaces_of_a_servers_hosts() -> None:
     """NAMESPACE/HOST, with the own namespace as a dot."""
-    for host, expected in (("shop/a.example", True), ("./a.example", True), ("*/a.example", True), ("x/a.example", False)):
+    for host, expected in (
+        ("shop/a.example", True),
+        ("./a.example", True),
+        ("*/a.example", True),
+        ("x/a.example", False),
+    ):
         (server,) = routes.servers(gateway("web", host))
         assert routes.server_takes(server, "a.example", "shop") is expected
 

@@ -45,7 +45,9 @@ def test_gateway_waits_for_istiod() -> None:
     assert f"Deployment {ISTIO}/{INGRESS} takes its image from it" in diagnose(alone).findings[0].evidence
 
 
-@pytest.mark.parametrize("called", [{"url": "https://istiod.example/inject", "service": None}, {}], ids=["url", "service"])
+@pytest.mark.parametrize(
+    "called", [{"url": "https://istiod.example/inject", "service": None}, {}], ids=["url", "service"]
+)
 def test_istiod_elsewhere(called: Object) -> None:
     """A cluster whose control plane is another cluster's: its webhook calls a URL, or a Service without pods."""
     remote = service("istiod", ISTIO, selector=None)
@@ -89,7 +91,9 @@ def test_service_of_a_webhook() -> None:
     assert codes(state(service("istiod", ISTIO, app="pilot"))) == ["service-without-endpoints"]
 
 
-X509 = 'failed calling webhook "namespace.sidecar-injector.istio.io": Post "https://istiod": x509: certificate signed by'
+X509 = (
+    'failed calling webhook "namespace.sidecar-injector.istio.io": Post "https://istiod": x509: certificate signed by'
+)
 
 
 def encoded(text: str) -> str:
@@ -128,14 +132,24 @@ def test_out_of_sync() -> None:
     """As istioctl tells it."""
     found = diagnose(state(out_of_sync=[("web-1-x.shop", "Listener ERROR")])).main
     assert found is not None
-    assert (found.code, found.object, found.evidence) == ("proxy-out-of-sync", "proxy web-1-x.shop", ("Listener ERROR",))
+    assert (found.code, found.object, found.evidence) == (
+        "proxy-out-of-sync",
+        "proxy web-1-x.shop",
+        ("Listener ERROR",),
+    )
 
 
 def test_analysis() -> None:
     """Errors before warnings, of the namespaces that are looked at, after our own findings; advice is left out."""
 
     def message(level: str, origin: str, code: str = "IST0101") -> dict[str, Any]:
-        return {"level": level, "origin": origin, "code": code, "message": "Referenced host not found.", "documentationUrl": "u"}
+        return {
+            "level": level,
+            "origin": origin,
+            "code": code,
+            "message": "Referenced host not found.",
+            "documentationUrl": "u",
+        }
 
     analysis = [
         message("Info", "Namespace shop"),

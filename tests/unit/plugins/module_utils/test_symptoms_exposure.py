@@ -20,7 +20,10 @@ OPEN, CLOSED, LOST = {"192.0.2.1:80": ""}, {"192.0.2.1:80": "Connection refused"
 def warning(reason: str, message: str) -> Object:
     """An event about the gateway's Service."""
     found = obj("Event", "x", ISTIO) | {"type": "Warning", "reason": reason, "message": message}
-    return found | {"involvedObject": {"uid": BALANCED["metadata"]["uid"]}, "source": {"component": "metallb-controller"}}
+    return found | {
+        "involvedObject": {"uid": BALANCED["metadata"]["uid"]},
+        "source": {"component": "metallb-controller"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,8 @@ def test_not_asked_from_outside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tried", "says"), [(OPEN, ""), ({}, ""), ({**LOST, **{"b:80": ""}}, ""), (CLOSED, "kube-proxy"), (LOST, "firewalls")]
+    ("tried", "says"),
+    [(OPEN, ""), ({}, ""), ({**LOST, "b:80": ""}, ""), (CLOSED, "kube-proxy"), (LOST, "firewalls")],
 )
 def test_connections(tried: dict[str, str], says: str) -> None:
     """One that is taken is enough; else a refusal and a silence are different things."""

@@ -33,14 +33,21 @@ LABEL = {"sidecar.istio.io/inject": "false"}
         ([namespace(rev="1-16"), BARE], "injection-revision-unknown", "istio.io/rev=1-16"),
         ([ENABLED, webhooks("canary"), BARE], "injection-partial", "older than the label"),
         ([ENABLED, BARE], "injection-partial", "older than the label"),
-        ([ENABLED, pod("web", SHOP, "app", labels=LABEL)], "injection-contradicted", "label sidecar.istio.io/inject=false"),
+        (
+            [ENABLED, pod("web", SHOP, "app", labels=LABEL)],
+            "injection-contradicted",
+            "label sidecar.istio.io/inject=false",
+        ),
         (
             [ENABLED, pod("web", SHOP, "app", annotations=LABEL)],
             "injection-contradicted",
             "annotation sidecar.istio.io/inject=false",
         ),
         (
-            [namespace(istio_injection="disabled"), pod("web", SHOP, "app", labels={"sidecar.istio.io/inject": "true"})],
+            [
+                namespace(istio_injection="disabled"),
+                pod("web", SHOP, "app", labels={"sidecar.istio.io/inject": "true"}),
+            ],
             "injection-contradicted",
             "istio-injection=disabled",
         ),
@@ -68,7 +75,10 @@ def test_no_injector() -> None:
         [ENABLED, pod("web", SHOP, "app", labels=LABEL), virtual_service(gateways=["mesh"])],
         [ENABLED, pod("agent", SHOP, "agent", spec={"hostNetwork": True})],
         [namespace(istio_injection="disabled"), BARE],
-        [namespace(istio_io_dataplane_mode="ambient"), pod("web", SHOP, "app", labels={"istio.io/dataplane-mode": "ambient"})],
+        [
+            namespace(istio_io_dataplane_mode="ambient"),
+            pod("web", SHOP, "app", labels={"istio.io/dataplane-mode": "ambient"}),
+        ],
         [namespace(rev="default")],
         [namespace(rev="tag"), webhooks("tag")],
     ],

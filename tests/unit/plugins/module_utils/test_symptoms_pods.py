@@ -31,8 +31,8 @@ GUIDE = (
     "[spec.initContainers[0].securityContext.privileged: Invalid value: true: Privileged containers are not allowed"
 )
 WEBHOOK = (
-    'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": failed to call webhook: Post '
-    '"https://istiod.istio-system.svc:443/inject?timeout=10s": '
+    'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": failed to call webhook: '
+    'Post "https://istiod.istio-system.svc:443/inject?timeout=10s": '
 )
 
 
@@ -41,7 +41,10 @@ WEBHOOK = (
     [
         (GUIDE, "pod-security-refused"),
         ('pods "web-" is forbidden: PodSecurityPolicy: unable to admit pod: []', "pod-security-refused"),
-        ('pods "web-x" is forbidden: violates PodSecurity "baseline:latest": non-default capabilities', "pod-security-refused"),
+        (
+            'pods "web-x" is forbidden: violates PodSecurity "baseline:latest": non-default capabilities',
+            "pod-security-refused",
+        ),
         ("unable to validate against any security context constraint: []", "pod-security-refused"),
         ('pods "web-x" is forbidden: exceeded quota: team, requested: pods=1', "quota-exceeded"),
         ('pods "web-x" is forbidden: failed quota: team: must specify limits.cpu', "quota-needs-figures"),
@@ -119,9 +122,7 @@ def test_containers_that_cannot_start(reason: str, code: str) -> None:
     assert found.main.evidence[0] == f"{reason}: words of the kubelet"
 
 
-@pytest.mark.parametrize(
-    "reason", ["ContainerCreating", "PodInitializing"], ids=["creating", "initializing"]
-)
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"], ids=["creating", "initializing"])
 def test_containers_that_are_about_to_start(reason: str) -> None:
     """Is no finding: a pod of a moment ago."""
     young = pod(ready=False, status=waiting(reason))

@@ -58,8 +58,8 @@ def test_faults(changed: list[Object], code: str) -> None:
         [policy("STRICT", ISTIO, selector={"matchLabels": {"app": "other"}}), PLAIN],
     ],
     ids=[
-        "permissive", "permissive-here", "permissive-port", "no-tls", "mutual", "elsewhere", "strict", "plain", "node-port",
-        "other-workload",
+        "permissive", "permissive-here", "permissive-port", "no-tls", "mutual", "elsewhere", "strict", "plain",
+        "node-port", "other-workload",
     ],
 )  # fmt: skip
 def test_near_misses(changed: list[Object]) -> None:
