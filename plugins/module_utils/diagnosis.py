@@ -121,7 +121,7 @@ LAYERS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
             Rule("callers in plain text", symptoms_tls.callers, ("PeerAuthentication", "Service", "Pod")),
         ),
     ),
-    ("istioctl", (Rule("istioctl's analysis", symptoms_analysis.messages, ()),)),
+    ("istioctl", (Rule("istioctl's analysis", symptoms_analysis.errors, ()),)),
 )
 
 
@@ -139,6 +139,13 @@ class Diagnosis(NamedTuple):
     def main(self) -> Symptom | None:
         """The one to mend first."""
         return self.findings[0] if self.findings else None
+
+    @property
+    def lines(self) -> list[str]:
+        """For people: each finding, and below it what it was seen by."""
+        return [
+            line for each in self.findings for line in (str(each), *(f"  seen: {words}" for words in each.evidence))
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """For a task's result."""
@@ -160,6 +167,8 @@ def diagnose(state: MeshState) -> Diagnosis:
                 skipped.append(f"{rule.about}: {', '.join(lacking)} may not be read")
             else:
                 found += rule.find(state)
+    if found:
+        found += symptoms_analysis.hints(state)
     return Diagnosis(in_order(found), skipped)
 
 

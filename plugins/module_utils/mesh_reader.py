@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import endpoint, exposure
+from ansible_collections.meshops.istio.plugins.module_utils import endpoint, exposure, routes
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import credentials
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
@@ -250,6 +250,7 @@ class MeshReader:
             state.addresses = exposure.evidence(self._cluster)
 
     def _connect(self, state: MeshState) -> None:
+        """Try the gateways' addresses, of ports on which they listen."""
         if self._scope.exposed and self._scope.connect:
             for service in state.gateway_services:
                 key = service["metadata"]["namespace"], service["metadata"]["name"]
@@ -257,13 +258,14 @@ class MeshReader:
                 state.answered[key] = dict(in_parallel(lambda place: (place.authority, _tried(place)), places))
 
     def _places(self, state: MeshState, service: dict[str, Any]) -> list[endpoint.Endpoint]:
-        if self._scope.address:
+        if self._scope.address:  # who gives one asks for it
             host, _colon, port = self._scope.address.rpartition(":")
             return [endpoint.Endpoint(host.strip("[]"), int(port))] if host and port.isdigit() else []
-        ports = service["spec"].get("ports") or [{}]
-        name = self._scope.port if endpoint.has_port(service, self._scope.port) else ports[0].get("name", "")
-        if service["spec"].get("type") not in ("NodePort", "LoadBalancer"):
+        ports = [port for port in service["spec"].get("ports") or [] if routes.is_listened_on(state, service, port)]
+        names = [port.get("name", "") for port in ports]
+        if not names or service["spec"].get("type") not in ("NodePort", "LoadBalancer"):
             return []
+        name = self._scope.port if self._scope.port in names else names[0]
         serving = endpoint.serving_nodes(state.pods_behind(service)) if endpoint.keeps_local(service) else None
         return endpoint.endpoints(service, name, state.of("Node"), serving)
 

@@ -140,6 +140,18 @@ def services_of(state: MeshState, gateway: dict[str, Any]) -> Objects:
     return found
 
 
+def is_listened_on(state: MeshState, service: dict[str, Any], port: dict[str, Any]) -> bool:
+    """Whether a gateway's pods listen where a port of their Service leads: they do for Gateways only."""
+    pods = state.pods_behind(service)
+    for gateway in state.of("Gateway"):
+        selector = gateway["spec"].get("selector") or {}
+        if any(contains(labels_of(pod), selector) for pod in pods) and any(
+            server.number in (port["port"], port.get("targetPort")) for server in servers(gateway)
+        ):
+            return True
+    return False
+
+
 def is_ours(state: MeshState, gateway: dict[str, Any]) -> bool:
     """Whether a Gateway is for one of the gateways that are asked about, or of a namespace that is looked at."""
     if gateway["metadata"]["namespace"] in state.control_plane | state.applications:

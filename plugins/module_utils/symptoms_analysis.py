@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom, quoted
-
-#: Levels that are told; Info is advice.
-_LEVELS = ("Error", "Warning")
 
 
 def _is_looked_at(state: MeshState, origin: str) -> bool:
@@ -22,13 +18,23 @@ def _is_looked_at(state: MeshState, origin: str) -> bool:
     return not namespace or namespace in state.control_plane | state.applications
 
 
-def messages(state: MeshState) -> Iterator[Symptom]:
-    """Errors, then warnings."""
-    found: list[dict[str, Any]] = [each for each in state.analysis if each.get("level") in _LEVELS]
-    for each in sorted(found, key=lambda message: _LEVELS.index(message["level"])):
+def errors(state: MeshState) -> Iterator[Symptom]:
+    """What istioctl is sure of."""
+    yield from _of_level(state, "Error")
+
+
+def hints(state: MeshState) -> Iterator[Symptom]:
+    """Its warnings. Many a healthy mesh has some (each EnvoyFilter is one): they are told beside other findings only.
+
+    Its third level, Info, is advice.
+    """
+    yield from _of_level(state, "Warning")
+
+
+def _of_level(state: MeshState, level: str) -> Iterator[Symptom]:
+    for each in state.analysis:
         origin = each.get("origin") or "the mesh"
-        if _is_looked_at(state, origin):
+        if each.get("level") == level and _is_looked_at(state, origin):
             words, code = quoted(each.get("message", "")), each.get("code", "")
-            evidence = (f"{each['level']} [{code}] {words}",)
             fix = f"See {each.get('documentationUrl') or 'https://istio.io/latest/docs/reference/config/analysis/'}"
-            yield Symptom("istioctl-analysis", origin, f"{words} ({code}).", fix, evidence)
+            yield Symptom("istioctl-analysis", origin, f"{words} ({code}).", fix, (f"{level} [{code}] {words}",))

@@ -57,7 +57,7 @@ def reach(state: MeshState) -> Iterator[Symptom]:
         tried = state.answered.get(key[1:]) or {}
         if not tried or not all(tried.values()):
             continue
-        refused = all("refused" in words.lower() for words in tried.values())
+        refused = any("refused" in words.lower() for words in tried.values())
         addresses = ", ".join(sorted(tried)[:3])
         kind = "node port" if service["spec"].get("type") == "NodePort" else "address"
         words = next(iter(tried.values()))

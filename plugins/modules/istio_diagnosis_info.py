@@ -74,6 +74,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+lines:
+  description: The same for people, a line for each finding with its fix, and below it what it was seen by.
+  returned: always
+  type: list
+  elements: str
 diagnosis:
   description: What was found.
   returned: always

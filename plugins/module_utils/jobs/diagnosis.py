@@ -9,7 +9,6 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.aftermath import read_and_diagnose
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
@@ -45,9 +44,7 @@ def run(task: Task) -> dict[str, Any]:
         istioctl=params["istioctl_binary"] or "",
     )
     found = read_and_diagnose(Cluster(params), scope)
-    for line in shown(found.findings):
-        task.say(line)
-    return {"changed": False, "diagnosis": found.as_dict()}
+    return {"changed": False, "diagnosis": found.as_dict(), "lines": found.lines}
 
 
 def _namespace_and_name(text: str) -> tuple[str, str]:

@@ -185,6 +185,9 @@ def test_connections(listening: int) -> None:
     assert state.answered == {(ISTIO, INGRESS): {"127.0.0.1:1": "Connection refused"}}
     state = read(FakeCluster(*others, *node_and_service(1)), connect=True, address=f"127.0.0.1:{listening}")
     assert state.answered == {(ISTIO, INGRESS): {f"127.0.0.1:{listening}": ""}}
+    none = [each for each in others if each["kind"] != "Gateway"]
+    state = read(FakeCluster(*none, *node_and_service(1)), connect=True)
+    assert not state.answered[(ISTIO, INGRESS)], "nobody listens where there is no Gateway"
     for quiet in ({"connect": False}, {"connect": True, "exposed": False}, {"connect": True, "address": "nonsense"}):
         assert not read(FakeCluster(*others, *node_and_service(1)), **quiet).answered.get((ISTIO, INGRESS))
 

@@ -19,12 +19,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.symptom import Sympt
 CAUSE = Symptom("gateway-unknown", "VirtualService shop/web", "names Gateway shop/wbe.", "Name another.", ("wbe",))
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, found: Diagnosis, **options: Any
-) -> tuple[dict[str, Any], list[Scope], list[str]]:
-    """Run the job. :returns: its result, what it looked at, and what it said"""
+def run(monkeypatch: pytest.MonkeyPatch, found: Diagnosis, **options: Any) -> tuple[dict[str, Any], list[Scope]]:
+    """Run the job. :returns: its result, and what it looked at"""
     looked: list[Scope] = []
-    said: list[str] = []
     monkeypatch.setattr(diagnosis, "Cluster", lambda params: None)
 
     def look(_cluster: None, scope: Scope) -> Diagnosis:
@@ -34,16 +31,16 @@ def run(
     monkeypatch.setattr(diagnosis, "read_and_diagnose", look)
     validated = ArgumentSpecValidator(diagnosis.ARGUMENT_SPEC).validate(options)
     assert not validated.error_messages
-    return perform(diagnosis, Task(validated.validated_parameters, say=said.append)), looked, said
+    return perform(diagnosis, Task(validated.validated_parameters)), looked
 
 
 def test_finding_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is returned, and shown in a line."""
-    result, _looked, said = run(monkeypatch, Diagnosis([CAUSE], []))
+    """It is returned, and in words for people."""
+    result, _looked = run(monkeypatch, Diagnosis([CAUSE], []))
     assert not result.get("failed")
     assert not result["changed"]
     assert result["diagnosis"]["main"] == CAUSE.as_dict()
-    assert said == [str(CAUSE)]
+    assert result["lines"] == [str(CAUSE), "  seen: wbe"]
 
 
 def test_scope(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,12 +51,12 @@ def test_scope(monkeypatch: pytest.MonkeyPatch) -> None:
         "host_header": "a.example",
         "connect": False,
     }
-    _result, looked, _said = run(monkeypatch, Diagnosis([], []), **options)
+    _result, looked = run(monkeypatch, Diagnosis([], []), **options)
     assert looked == [Scope("istio-system", [("edge", "in")], ["shop"], host="a.example", connect=False)]
 
 
 def test_gateway_without_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is refused."""
-    result, looked, _said = run(monkeypatch, Diagnosis([], []), gateways=["in"])
+    result, looked = run(monkeypatch, Diagnosis([], []), gateways=["in"])
     assert result["msg"] == "gateways: in is not NAMESPACE/NAME."
     assert looked == []
