@@ -633,6 +633,12 @@ CODES: dict[str, Code] = {
         "Correct `spec.selector` or `targetPort`, or let the pods become ready.",
     ),
     # -- diagnosis: exposure -------------------------------------------------------------------------------------------
+    "gateway-missing": Code(
+        ERROR,
+        "There is no Service of the gateway that is asked about, by which its pods are reached.",
+        "`kubectl get services --all-namespaces -l istio`.",
+        "Let role istio_helm restore it, or name another: `istio_helm_gateways`.",
+    ),
     "gateway-unreachable": Code(
         ERROR,
         "The gateway's pods are ready, and its address takes no connection from where the task runs: something in "

@@ -106,6 +106,7 @@ LAYERS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     (
         "exposure",
         (
+            Rule("Services of gateways", symptoms_exposure.there, ("Service", "Pod")),
             Rule("load balancers", symptoms_exposure.addresses, ("Service",)),
             Rule("gateways' addresses", symptoms_exposure.reach, ("Service",)),
         ),

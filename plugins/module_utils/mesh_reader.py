@@ -98,7 +98,7 @@ _TRIED, _CONNECT = 4, 1.5
 class Scope:
     """What a diagnosis is about.
 
-    :ivar list gateways: (namespace, name) of gateways' Deployments and Services
+    :ivar list gateways: (namespace, name) of gateways' Deployments and Services; those that are there if none is named
     :ivar list applications: namespaces of applications; those that ask for injection if none is named
     :ivar bool named_only: none is meant, if none is named
     :ivar str host: that is asked for through the gateways
@@ -144,9 +144,15 @@ class MeshReader:
             asking = {each["metadata"]["name"] for each in state.of("Namespace") if injects(each)}
             state.applications = asking - state.control_plane
         namespaces = sorted(state.control_plane | state.applications)
-        work: list[Callable[[], None]] = [
+        first: list[Callable[[], None]] = [
             *(lambda kind=kind: self._take(state, kind, self._list(kind), None) for kind in _OF_THE_CLUSTER),
             *(lambda kind=kind: self._everywhere(state, kind, namespaces) for kind in _EVERYWHERE),
+        ]
+        in_parallel(lambda read: read(), first)
+        state.gateways = state.gateways or state.found_gateways()
+        state.applications -= state.control_plane - state.named
+        namespaces = sorted(state.control_plane | state.applications)
+        work: list[Callable[[], None]] = [
             *(lambda kind=kind: self._looked_into(state, kind, namespaces) for kind in _LOOKED_INTO),
             lambda: self._root_certificate(state),
             lambda: self._secrets(state),

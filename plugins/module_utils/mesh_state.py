@@ -217,6 +217,15 @@ class MeshState:
             if webhook["name"].endswith("sidecar-injector.istio.io")
         ]
 
+    def found_gateways(self) -> list[tuple[str, str]]:
+        """Namespace and name of Services of gateways: of pods that are a proxy and nothing else."""
+        found = []
+        for service in self.of("Service"):
+            pods = self.pods_behind(service)
+            if any([each["name"] for each in pod["spec"]["containers"]] == ["istio-proxy"] for pod in pods):
+                found.append((service["metadata"]["namespace"], service["metadata"]["name"]))
+        return sorted(found)
+
     @cached_property
     def gateway_services(self) -> Objects:
         """Services of the gateways that are asked about, as far as they are there."""

@@ -25,6 +25,19 @@ def _about(service: dict[str, Any]) -> str:
     return "{} {}/{}".format(*thing(service))
 
 
+def there(state: MeshState) -> Iterator[Symptom]:
+    """Gateways that somebody names, and of which there is no Service."""
+    for namespace, name in state.gateways:
+        if not state.exposed or not state.knows("Service", namespace) or state.get("Service", namespace, name):
+            continue
+        others = ", ".join("/".join(each) for each in state.found_gateways()[:3]) or "none"
+        message = f"is not there, so that nothing leads to the gateway's pods. Gateways that are there: {others}."
+        fix = "Let role istio_helm restore it, or name another gateway."
+        evidence = (f"no Service {namespace}/{name}",)
+        breaks = frozenset({("Service", namespace, name)})
+        yield Symptom("gateway-missing", f"Service {namespace}/{name}", message, fix, evidence, breaks)
+
+
 def addresses(state: MeshState) -> Iterator[Symptom]:
     """Services of type LoadBalancer without an address, with what is known of the reason."""
     for service in state.gateway_services:

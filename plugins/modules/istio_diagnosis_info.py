@@ -27,10 +27,10 @@ options:
     type: str
     default: istio-system
   gateways:
-    description: Gateways to look at, as C(NAMESPACE/NAME) of their Deployment and Service.
+    description: Gateways to look at, as C(NAMESPACE/NAME) of their Service. If empty, those that are there.
     type: list
     elements: str
-    default: [istio-system/istio-ingressgateway]
+    default: []
   application_namespaces:
     description: Namespaces of applications. If empty, those whose labels ask for injection.
     type: list

@@ -201,7 +201,7 @@ def own_webhooks(bundle: str | None, where: str = "{ns}") -> Manifest:
     )
 
 
-OWN = {"namespace": "{ns}", "gateways": ["{ns}/none"], "application_namespaces": ["{ns}"]}
+OWN = {"namespace": "{ns}", "application_namespaces": ["{ns}"]}
 SCC = 'unable to validate against any security context constraint: [provider "restricted-v2": Forbidden: not usable]'
 LARGE = {"resources": {"requests": {"cpu": "1000"}}}
 SMALL = {"resources": {"requests": {"cpu": "10m"}}}
@@ -397,6 +397,13 @@ TODAY = [
         INJECTED,
         after=without_injector,
         undo=with_injector,
+    ),
+    Fault(
+        "gateway without a Service",
+        "gateway-missing",
+        EDGE[:1],
+        [EDGE[0], service("edge", "edge", type="NodePort")],
+        options=AT_THE_EDGE,
     ),
     Fault(
         "no load balancer here",

@@ -16,7 +16,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import S
 ARGUMENT_SPEC = argument_spec(
     {
         "namespace": {"type": "str", "default": "istio-system"},
-        "gateways": {"type": "list", "elements": "str", "default": ["istio-system/istio-ingressgateway"]},
+        "gateways": {"type": "list", "elements": "str", "default": []},
         "application_namespaces": {"type": "list", "elements": "str", "default": []},
         "host_header": {"type": "str"},
         "port": {"type": "str", "default": "http2"},

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.mesh_objects import INGRESS, ISTIO, Object, healthy, namespace, obj, service
+from harness.mesh_objects import INGRESS, ISTIO, Object, healthy, namespace, obj, pod, service
 
 from ansible_collections.meshops.istio.plugins.module_utils import mesh_reader
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
@@ -87,6 +87,15 @@ def test_named_applications() -> None:
     assert read(cluster, applications=["other"]).applications == {"other"}
     assert read(cluster).applications == {"shop", "other"}
     assert read(cluster, named_only=True).applications == set()
+
+
+def test_gateways_that_are_there() -> None:
+    """Are found by their pods, in whatever namespace."""
+    assert read(FakeCluster(*healthy()), gateways=[]).gateways == [(ISTIO, INGRESS)]
+    edge = [service("edge", "edge"), pod("edge", "edge", "istio-proxy")]
+    found = read(FakeCluster(*healthy(), *edge), gateways=[])
+    assert found.gateways == [("edge", "edge"), (ISTIO, INGRESS)]
+    assert found.knows("Event", "edge")
 
 
 def test_older_istio() -> None:

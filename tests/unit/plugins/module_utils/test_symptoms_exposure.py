@@ -53,6 +53,14 @@ def test_a_cloud_has_a_minute() -> None:
     assert codes(state(young, addresses=Evidence())) == ["load-balancer-missing"]
 
 
+def test_service_that_is_not_there() -> None:
+    """Of a gateway that somebody names; a run that has not come to its gateways yet names them too."""
+    gone = (f"Service/{INGRESS}",)
+    assert codes(state(without=gone)) == ["gateway-missing"]
+    assert codes(state(without=gone, exposed=False)) == []
+    assert codes(state(without=gone, partly={"Service": {"shop"}})) == []
+
+
 def test_not_asked_from_outside() -> None:
     """Then no address matters."""
     assert codes(state(BALANCED, addresses=Evidence(), exposed=False)) == []
