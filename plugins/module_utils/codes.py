@@ -393,4 +393,288 @@ CODES: dict[str, Code] = {
         "`kubectl get pods -n NAMESPACE -L sidecar.istio.io/inject`.",
         "Remove the pod's label, or the namespace's. If it is meant: `preflight_ignore: [injection-contradicted]`.",
     ),
+    # -- diagnosis: admission ------------------------------------------------------------------------------------------
+    "pod-security-refused": Code(
+        ERROR,
+        "Pods are refused when they are created, by PodSecurityPolicy, Pod Security Admission or OpenShift's "
+        "SecurityContextConstraints. The guide's troubleshooting begins with this one: \"unable to validate against "
+        'any pod security policy"; Kubernetes 1.24 says "unable to admit pod", or that there are "no providers '
+        'available".',
+        '`kubectl describe replicaset -n NAMESPACE`, under "Events".',
+        "Role psp_rbac grants what the cluster's mechanism wants: name the namespace in "
+        "`psp_rbac_application_namespaces`. With Istio CNI (`istio_helm_components: [base, istiod, cni]`) applications "
+        "need no privilege for their sidecar.",
+    ),
+    "service-account-missing": Code(
+        ERROR,
+        "Pods are refused because the service account that they name is not there.",
+        "`kubectl get serviceaccounts -n NAMESPACE`.",
+        "Create it, or correct `serviceAccountName` in the pod template.",
+    ),
+    "injector-unreachable": Code(
+        ERROR,
+        "Pods are refused because the API server cannot call istiod, which injects their sidecar. Why not is mostly "
+        "another finding: istiod is not ready, its Service is gone, or its certificate is not trusted. If there is "
+        "none, the way from the API server to istiod's port 15017 is closed, as by a firewall of a private cluster.",
+        '`kubectl describe replicaset -n NAMESPACE`: "failed calling webhook".',
+        "Mend what the other finding says, or open port 15017 of the nodes or pods to the API server.",
+    ),
+    "admission-denied": Code(
+        ERROR,
+        "Pods are refused by something that no rule here knows: a policy engine, a webhook, a "
+        "ValidatingAdmissionPolicy. Its words are in the message.",
+        '`kubectl describe replicaset -n NAMESPACE`, under "Events".',
+        "What its words say.",
+    ),
+    "webhook-certificate": Code(
+        ERROR,
+        "The API server does not trust istiod: the webhook that injects sidecars holds no CA, or another than the one "
+        "that istiod's certificate is of. Istiod writes it; what applies the webhook from a file may undo that.",
+        "`kubectl get mutatingwebhookconfiguration NAME -o jsonpath={.webhooks[0].clientConfig.caBundle} | base64 -d`, "
+        "beside `kubectl get configmap istio-ca-root-cert -n istio-system -o jsonpath={.data}`.",
+        "Keep others from setting `caBundle`, and restart istiod: "
+        "`kubectl rollout restart deployment -n istio-system -l istio=pilot`.",
+    ),
+    # -- diagnosis: the control plane ----------------------------------------------------------------------------------
+    "istiod-missing": Code(
+        ERROR,
+        "There is no istiod, and something waits for one: namespaces that ask for injection, or gateways, whose image "
+        "comes from it.",
+        "`kubectl get deployments --all-namespaces -l istio=pilot`.",
+        "Install it by role istio_helm. If it is in another namespace, name that one: `istio_helm_namespace`.",
+    ),
+    "istiod-not-ready": Code(
+        ERROR,
+        "No pod of istiod is ready: no sidecar is injected, and the proxies go on with what they had last.",
+        "`kubectl describe pods -n istio-system -l istio=pilot`.",
+        "Mend what its pods or its log say: `kubectl logs -n istio-system -l istio=pilot`.",
+    ),
+    "proxy-out-of-sync": Code(
+        ERROR,
+        "A proxy refuses what istiod sends it (`ERROR`), or has not taken it yet (`STALE`), and goes on with what it "
+        "had before. An EnvoyFilter that this Envoy does not understand is the usual reason.",
+        "`istioctl proxy-status`; istiod's log has the proxy's words.",
+        "Correct or delete the EnvoyFilter, or whatever the log names.",
+    ),
+    # -- diagnosis: pods -----------------------------------------------------------------------------------------------
+    "image-pull": Code(
+        ERROR,
+        "An image cannot be had: a wrong name or tag, a registry that cannot be reached or wants a login, or a pull "
+        "policy `Never` for one that is not on the node.",
+        '`kubectl describe pod NAME -n NAMESPACE`, under "Events".',
+        "Correct it: `istio_helm_hub`, `istio_helm_tag`, `istio_helm_image_pull_secrets`, `liveness_verify_image`.",
+    ),
+    "pod-unschedulable": Code(
+        ERROR,
+        "The scheduler finds no node for a pod: its requests are above what is free, or taints and selectors leave "
+        "none.",
+        '`kubectl describe pod NAME -n NAMESPACE`, under "Events".',
+        "Make room, add a node, or request less: "
+        "`istio_helm_values: {istiod: {resources: {requests: {cpu: 100m, memory: 512Mi}}}}`.",
+    ),
+    "container-misconfigured": Code(
+        ERROR,
+        "A container cannot be made: it refers to a ConfigMap, Secret or user that is not there, or its command is not "
+        "in the image.",
+        "`kubectl describe pod NAME -n NAMESPACE`.",
+        "Create what is missing, or correct the reference.",
+    ),
+    "container-crashes": Code(
+        ERROR,
+        "A container ends again and again. Of Istio's own: `istio-init` without `NET_ADMIN`, `istio-validation` "
+        "without Istio CNI.",
+        "`kubectl logs --previous POD -n NAMESPACE -c CONTAINER`.",
+        "Mend what the log says.",
+    ),
+    "pod-unready": Code(
+        ERROR,
+        "The pods of a workload run, and none becomes ready: a readiness probe fails. That of `istio-proxy` does until "
+        "istiod has answered it.",
+        '`kubectl describe pod NAME -n NAMESPACE`, under "Events".',
+        "Mend the probe, or what it asks.",
+    ),
+    # -- diagnosis: injection ------------------------------------------------------------------------------------------
+    "injector-missing": Code(
+        ERROR,
+        "A namespace asks for sidecars, and there is no webhook that injects any.",
+        "`kubectl get mutatingwebhookconfigurations`.",
+        "Let role istio_helm restore it.",
+    ),
+    "injection-revision-unknown": Code(
+        ERROR,
+        "A namespace asks for sidecars of a revision or tag that no istiod serves: an upgrade has ended, or the name "
+        "is wrong. Its pods start without a sidecar, and nobody says so.",
+        "`kubectl get namespace NAME --show-labels`; "
+        "`kubectl get mutatingwebhookconfigurations -L istio.io/rev,istio.io/tag`.",
+        "`kubectl label namespace NAME istio.io/rev=REVISION --overwrite`, and restart its pods.",
+    ),
+    "injection-label-missing": Code(
+        WARNING,
+        "A gateway sends requests to a workload of a namespace that was named as an application's, and the namespace "
+        "does not ask for sidecars. Requests to it are in plain text.",
+        "`kubectl get namespace NAME --show-labels`.",
+        "`kubectl label namespace NAME istio-injection=enabled`, and restart its pods; role liveness_verify labels its "
+        "own.",
+    ),
+    "injection-host-network": Code(
+        WARNING,
+        "A gateway sends requests to pods that use the node's network. Istio injects no sidecar there, as it would "
+        "redirect the node's own traffic.",
+        "`kubectl get pod NAME -n NAMESPACE -o jsonpath={.spec.hostNetwork}`.",
+        "Leave `hostNetwork` out of the pod template.",
+    ),
+    # -- diagnosis: routing --------------------------------------------------------------------------------------------
+    "gateway-autogenerated": Code(
+        ERROR,
+        "Gateway `istio-autogenerated-k8s-ingress` is there, which Istio made of Kubernetes' Ingress until 1.0. It "
+        "stands for all hosts on ports 80 and 443 and takes requests from other Gateways. The guide's troubleshooting "
+        "says to delete it.",
+        "`kubectl get gateways.networking.istio.io --all-namespaces`.",
+        "`kubectl delete gateways.networking.istio.io istio-autogenerated-k8s-ingress -n istio-system`.",
+    ),
+    "gateway-selects-nothing": Code(
+        ERROR,
+        "The selector of a Gateway is of no pod, so that no gateway listens for it: connections are refused, or end in "
+        "404 where another Gateway has the port.",
+        "`kubectl get pods --all-namespaces -L istio`. The label is the gateway's name without `istio-`.",
+        "Correct `spec.selector`.",
+    ),
+    "gateway-port-unexposed": Code(
+        ERROR,
+        "A Gateway has a port that no Service of its pods has. The proxy listens, and nobody can reach it.",
+        "`kubectl get service istio-ingressgateway -n istio-system`.",
+        "Use a port of the Service (80, 443), or add one: `ports` of the gateway in `istio_helm_gateways`.",
+    ),
+    "gateway-unknown": Code(
+        ERROR,
+        "A VirtualService names a Gateway that is not there. A name without a namespace is of the VirtualService's "
+        "own.",
+        "`kubectl get gateways.networking.istio.io --all-namespaces`.",
+        "Correct `spec.gateways`: `NAMESPACE/NAME`.",
+    ),
+    "gateway-host-mismatch": Code(
+        ERROR,
+        "No host of a VirtualService is one that its Gateways take, or they take it from another namespace only "
+        "(`NAMESPACE/HOST`). Requests for it end in 404.",
+        "`kubectl get gateways.networking.istio.io,virtualservices --all-namespaces -o yaml`.",
+        "Make the hosts of both the same.",
+    ),
+    "route-not-exported": Code(
+        ERROR,
+        "A VirtualService for a gateway is not exported to the gateway's namespace, which therefore knows nothing of "
+        "it.",
+        "`kubectl get virtualservice NAME -n NAMESPACE -o jsonpath={.spec.exportTo}`.",
+        "Add the gateway's namespace to `spec.exportTo`, or leave it out.",
+    ),
+    "host-not-served": Code(
+        ERROR,
+        "No Gateway takes the host that is asked for through this gateway.",
+        "`kubectl get gateways.networking.istio.io --all-namespaces -o yaml`.",
+        "Apply one, or ask for another host: `liveness_verify_host`.",
+    ),
+    "host-not-routed": Code(
+        ERROR,
+        "A Gateway takes the host that is asked for, and no VirtualService routes it there: requests end in 404. One "
+        "without `gateways` is for sidecars only.",
+        "`kubectl get virtualservices --all-namespaces`.",
+        "Name the Gateway in `spec.gateways` of the VirtualService.",
+    ),
+    "gateway-certificate-missing": Code(
+        ERROR,
+        "The Secret with a Gateway's certificate is not in the namespace of the gateway's pods. The gateway ends each "
+        "connection to that port.",
+        "`kubectl get secrets -n istio-system`.",
+        "`kubectl create secret tls NAME -n istio-system --cert=FILE --key=FILE`.",
+    ),
+    "gateways-conflict": Code(
+        ERROR,
+        "Two Gateways have the same port of the same pods, with different protocols, or with TLS for the same host. "
+        "Istio takes the older one, and leaves the other out.",
+        "`kubectl get gateways.networking.istio.io --all-namespaces -o yaml`.",
+        "Put the servers into one Gateway, or give one another port, host or selector.",
+    ),
+    "virtual-services-conflict": Code(
+        ERROR,
+        "Two VirtualServices route the same host at the same place and match the same requests: one of them gets none. "
+        "For sidecars only the older of two counts, whatever they match.",
+        "`kubectl get virtualservices --all-namespaces`.",
+        "Put the routes into one VirtualService, or let each match something else.",
+    ),
+    "destination-unknown": Code(
+        ERROR,
+        "A VirtualService sends requests to a host that is no Service and of no ServiceEntry. A short name is of the "
+        "VirtualService's own namespace, and `NAME.NAMESPACE` is no Service for Istio.",
+        "`kubectl get services -n NAMESPACE`.",
+        "Write the host in full: `NAME.NAMESPACE.svc.cluster.local`.",
+    ),
+    "destination-port-unknown": Code(
+        ERROR,
+        "A VirtualService sends requests to a port that the Service does not have, or names none of several.",
+        "`kubectl get service NAME -n NAMESPACE`.",
+        "Name a port of the Service in `destination.port.number`; a port of its pods is no such.",
+    ),
+    "destination-subset-unknown": Code(
+        ERROR,
+        "A VirtualService sends requests to a subset that no DestinationRule has.",
+        "`kubectl get destinationrules --all-namespaces -o yaml`.",
+        "Correct the name, or add the subset to a DestinationRule with the same host.",
+    ),
+    "subset-selects-nothing": Code(
+        ERROR,
+        "No pod behind a Service has the labels of a subset that requests are sent to.",
+        "`kubectl get pods -n NAMESPACE --show-labels`.",
+        "Correct the labels of the subset, or run pods with them.",
+    ),
+    "service-without-endpoints": Code(
+        ERROR,
+        "A Service that requests are sent to has no pod that can answer: its selector is of none, none is ready, or "
+        "its `targetPort` names a port that they do not have.",
+        "`kubectl get endpointslices -n NAMESPACE -l kubernetes.io/service-name=NAME`.",
+        "Correct `spec.selector` or `targetPort`, or let the pods become ready.",
+    ),
+    # -- diagnosis: exposure -------------------------------------------------------------------------------------------
+    "gateway-missing": Code(
+        ERROR,
+        "There is no Service of the gateway that is asked about, by which its pods are reached.",
+        "`kubectl get services --all-namespaces -l istio`.",
+        "Let role istio_helm restore it, or name another: `istio_helm_gateways`.",
+    ),
+    "gateway-unreachable": Code(
+        ERROR,
+        "The gateway's pods are ready, and its address takes no connection from where the task runs: something in "
+        "front of the cluster is in the way. `liveness_verify_from: cluster` asks behind it.",
+        "`curl -v http://ADDRESS/`: a timeout is a firewall or a security group, a refusal a port on which nothing "
+        "listens.",
+        "Open the node port or the load balancer's port, or give the address that leads there: "
+        "`liveness_verify_address`.",
+    ),
+    # -- diagnosis: mutual TLS -----------------------------------------------------------------------------------------
+    "mtls-disabled-by-rule": Code(
+        ERROR,
+        "A DestinationRule has proxies call a Service in plain text, or by TLS of its own, whose pods take only mutual "
+        "TLS (PeerAuthentication `STRICT`). Requests end in 503.",
+        "`kubectl get destinationrules,peerauthentications --all-namespaces`.",
+        "Leave `tls` out of the rule's `trafficPolicy`: Istio then chooses by itself.",
+    ),
+    "mtls-without-sidecar": Code(
+        ERROR,
+        "A DestinationRule asks for mutual TLS to a Service whose pods have no sidecar, so that nobody understands it. "
+        "Requests end in 503.",
+        "`kubectl get pods -n NAMESPACE`: `1/1` is mostly a pod without sidecar.",
+        "Leave `tls` out of the rule's `trafficPolicy`, or let the pods have sidecars.",
+    ),
+    "mtls-strict-plain-caller": Code(
+        WARNING,
+        "Pods take only mutual TLS (PeerAuthentication `STRICT`), and who calls them can do none: workloads without a "
+        "sidecar beside them, or requests from outside by a node port or load balancer past the gateway. Their "
+        "connections are reset.",
+        "`kubectl get peerauthentications --all-namespaces`; `kubectl get pods -n NAMESPACE`.",
+        "Let the callers have sidecars, let requests come by the gateway, or set mode `PERMISSIVE` until they do.",
+    ),
+    "istioctl-analysis": Code(
+        WARNING,
+        "`istioctl analyze` has found something in Istio's configuration; its message and code are in the finding.",
+        "`istioctl analyze --all-namespaces`.",
+        "What the page of its code says, at the address in the finding.",
+    ),
 }

@@ -158,7 +158,7 @@ def why_pending(cluster: Cluster) -> Callable[[dict[str, Any]], Cause]:
         if told:
             return told
         if not looked or time.monotonic() - looked[-1][0] > LOOK_EVERY:
-            looked.append((time.monotonic(), _evidence(cluster)))
+            looked.append((time.monotonic(), evidence(cluster)))
         return load_balancer.guessed(service, looked[-1][1])
 
     return explain
@@ -173,7 +173,8 @@ def _events(cluster: Cluster, meta: dict[str, Any]) -> list[dict[str, Any]]:
         return []
 
 
-def _evidence(cluster: Cluster) -> load_balancer.Evidence | None:
+def evidence(cluster: Cluster) -> load_balancer.Evidence | None:
+    """Who gives addresses to Services; None where the cluster may not be looked at."""
     try:
         seen = snapshot.Reader(cluster, [], []).addresses()
     except (ApiError, JobError):

@@ -1,20 +1,24 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The istioctl program: found, asked for its version, and run. Manual injection needs it, and nothing else here."""
+"""The istioctl program: found, asked for its version, and run. Manual injection needs it; a diagnosis uses it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 _SECONDS = 30.0
 #: Seconds for kube-inject, which forwards a port for each workload where it asks the running istiod.
 _INJECTION_SECONDS = 120.0
+#: Seconds for its looking at a cluster.
+_LOOKING_SECONDS = 60.0
 #: How kube-inject begins its remarks about workloads that it leaves alone.
 _REMARK = "===> "
 
@@ -84,6 +88,42 @@ class Istioctl:
                 "than istiod's may not understand its template)"
             )
         return done.stdout, [line[len(_REMARK) :] for line in lines if line.startswith(_REMARK)]
+
+    def analyze(self, environment: dict[str, str]) -> list[dict[str, Any]]:
+        """What it finds in all of a cluster's configuration: ``code``, ``level``, ``origin``, ``message``.
+
+        :arg environment: with the credentials
+        :raises JobError: it cannot be run
+        :raises ValueError: it failed, and printed no JSON
+        """
+        arguments = ["analyze", "--all-namespaces", "--output=json", *_context(environment)]
+        done = self._run(arguments, "", environment, _LOOKING_SECONDS)
+        return _json(done)
+
+    def proxy_status(self, environment: dict[str, str], namespace: str) -> list[dict[str, Any]]:
+        """What istiod says of its proxies: an answer a replica, each as its ``/debug/syncz`` has it.
+
+        :arg namespace: Istio's
+        :raises JobError: it cannot be run
+        :raises ValueError: it failed, or is too old to print JSON
+        """
+        arguments = ["proxy-status", "--output=json", f"--istioNamespace={namespace}", *_context(environment)]
+        found = _json(self._run(arguments, "", environment, _LOOKING_SECONDS))
+        return found if isinstance(found, list) else [found]
+
+
+def _context(environment: dict[str, str]) -> list[str]:
+    """Helm is told the context by a variable, which istioctl does not read."""
+    named = environment.get("HELM_KUBECONTEXT")
+    return ["--context", named] if named else []
+
+
+def _json(done: subprocess.CompletedProcess[str]) -> Any:
+    """What a command printed, whatever it ended with: analyze ends with a code of its own where it found something."""
+    try:
+        return json.loads(done.stdout)
+    except ValueError as error:
+        raise ValueError((done.stderr or done.stdout).strip()[:300] or f"exit code {done.returncode}") from error
 
 
 def version_of(binary: str) -> str:

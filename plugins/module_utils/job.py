@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.aftermath import explained
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (
@@ -39,6 +41,7 @@ class Task:
     :ivar dict params: validated options
     :ivar say: shows a line of progress; modules cannot, so there it does nothing
     :ivar list warnings: for the user; both ways of running hand them to Ansible
+    :ivar Scope looks_at: what a failure from now on may be explained by looking at; None while it is the options' fault
     """
 
     params: dict[str, Any]
@@ -46,6 +49,7 @@ class Task:
     diff: bool = False
     say: Callable[[str], None] = lambda line: None
     warnings: list[str] = field(default_factory=list)
+    looks_at: Scope | None = None
 
 
 def argument_spec(own: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +73,8 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     try:
         result = job.run(task)
     except JobError as error:
-        result = {"failed": True, "msg": error.message, **error.details}
+        told = explained(error.message, task.params, task.looks_at) if task.looks_at else {"msg": error.message}
+        result = {"failed": True, **told, **error.details}
     except ApiError as error:
         result = {"failed": True, "msg": f"The API server answered {error.status}: {error.message or error.reason}"}
     result.setdefault("changed", False)

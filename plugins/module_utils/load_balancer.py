@@ -209,7 +209,7 @@ def findings(gateways: list[str], seen: Evidence) -> list[Finding]:
     return [Finding("load-balancer-missing", about, message + waiting, fix)]
 
 
-def _when(event: dict[str, Any]) -> str:
+def seen_at(event: dict[str, Any]) -> str:
     """When an event was seen last, as text that can be compared; which field has it depends on who wrote it."""
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
@@ -224,7 +224,7 @@ def _warning(service: dict[str, Any], events: list[dict[str, Any]]) -> dict[str,
         for event in events
         if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("uid") == uid
     ]
-    return max(own, key=_when, default=None)
+    return max(own, key=seen_at, default=None)
 
 
 def told(service: dict[str, Any], events: list[dict[str, Any]]) -> Cause | None:

@@ -36,21 +36,46 @@ _HOPELESS_WAITING = {
 #: start.
 HOPELESS_RESTARTS = 4
 
-#: Refusals of a pod's creation, as conditions and events quote them, and what to do about each.
+#: Refusals of a pod's creation, as conditions and events quote them -> the code of what is wrong, and what to do.
 _REFUSALS = (
     (
         re.compile(r"violates PodSecurity"),
+        "pod-security-refused",
         "Pod Security Admission refuses the pod: raise the namespace's level (role psp_rbac), or use Istio CNI",
     ),
     (
         re.compile(
             r"unable to (validate against any pod security policy|admit pod)|no providers available to validate"
         ),
+        "pod-security-refused",
         "PodSecurityPolicy refuses the pod: bind a policy to its service account (role psp_rbac)",
     ),
-    (re.compile(r"exceeded quota"), "the namespace's ResourceQuota is used up: raise it or lower the requests"),
+    (
+        re.compile(r"unable to validate against any security context constraint"),
+        "pod-security-refused",
+        "SecurityContextConstraints refuse the pod: let its service account use one that admits it (role psp_rbac)",
+    ),
+    (
+        re.compile(r"exceeded quota"),
+        "quota-exceeded",
+        "the namespace's ResourceQuota is used up: raise it or lower the requests",
+    ),
+    (
+        re.compile(r"failed quota: .* must specify"),
+        "quota-needs-figures",
+        "name requests and limits in the pod template, or give the namespace a LimitRange with defaults",
+    ),
+    (
+        re.compile(r"(maximum|minimum) \S+ usage per|limit to request ratio"),
+        "limit-range",
+        "change the namespace's LimitRange, or the pod's requests and limits",
+    ),
     # Kubernetes makes the account "default" itself, a moment after the namespace.
-    (re.compile(r'serviceaccount (?!"default")\S+ not found'), "create the service account"),
+    (
+        re.compile(r'serviceaccount (?!"default")\S+ not found'),
+        "service-account-missing",
+        "create the service account",
+    ),
 )
 
 
@@ -155,33 +180,41 @@ def current_pods(workload: dict[str, Any], pods: list[dict[str, Any]]) -> list[d
     return [pod for pod in pods if template(pod) == template(newest)]
 
 
-def refusal(message: str) -> str | None:
-    """What to do about a refused pod, or None when the message names no refusal that is certain to last."""
-    for pattern, fix in _REFUSALS:
+def refusal_code(message: str) -> tuple[str, str] | None:
+    """Code and fix of a pod's refusal, or None when the message names no refusal that is certain to last."""
+    for pattern, code, fix in _REFUSALS:
         if pattern.search(message):
-            return fix
+            return code, fix
     return None
 
 
-def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+def refusal(message: str) -> str | None:
+    """What to do about a refused pod, or None when the message names no refusal that is certain to last."""
+    found = refusal_code(message)
+    return found[1] if found else None
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the kubelet says of a pod's containers, those that come first included."""
     status = pod.get("status", {})
     return (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or [])
 
 
-def _last_end(container: dict[str, Any]) -> str:
+def last_end(container: dict[str, Any]) -> str:
+    """How a container ended when it last did."""
     ended = container.get("lastState", {}).get("terminated", {})
     return f"exit code {ended.get('exitCode')}, {ended.get('reason', '')}" if ended else "no exit code"
 
 
 def pod_hopeless(pod: dict[str, Any]) -> tuple[str, str] | None:
     """Why a pod will not become ready by waiting: (cause, fix), or None."""
-    for container in _containers(pod):
+    for container in containers(pod):
         waiting = container.get("state", {}).get("waiting", {})
         reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
         if reason in _HOPELESS_WAITING:
             return f"container {container['name']}: {reason}: {waiting.get('message', '')}", _HOPELESS_WAITING[reason]
         if reason == "CrashLoopBackOff" and restarts >= HOPELESS_RESTARTS:
-            cause = f"container {container['name']} has ended {restarts} times ({_last_end(container)})"
+            cause = f"container {container['name']} has ended {restarts} times ({last_end(container)})"
             return cause, f"read its log: kubectl logs --previous -c {container['name']}"
     return None
 
@@ -191,7 +224,7 @@ def pod_state(pod: dict[str, Any]) -> str:
     unschedulable = pod_unschedulable(pod)
     if unschedulable:
         return f"unschedulable: {unschedulable}"
-    for container in _containers(pod):
+    for container in containers(pod):
         state = container.get("state", {})
         if state.get("waiting", {}).get("reason"):
             return f"{container['name']}: {state['waiting']['reason']}"

@@ -47,8 +47,9 @@ class Right(NamedTuple):
 
 #: Features that need more than a run without them: the app is asked for through the API server's proxy.
 FROM_CLUSTER = "verify-from-cluster"
-#: What liveness_verify says beside its proof where it may; preflight does not ask for it.
-COUNTED = "counted"
+#: What is left out where it may not be done, so that preflight does not ask for it: liveness_verify says beside its
+#: proof what the proxies have counted, and a diagnosis looks at all that it knows rules for.
+COUNTED, DIAGNOSIS = "counted", "diagnosis"
 
 RIGHTS: tuple[Right, ...] = (
     Right("v1", "Namespace", WRITE, "cluster"),
@@ -76,6 +77,22 @@ RIGHTS: tuple[Right, ...] = (
         for where in ("control-plane", "application")
     ),
     *(
+        Right(api_version, kind, ("list",), "cluster", feature=DIAGNOSIS)
+        for api_version, kind in (
+            ("networking.istio.io/v1", "DestinationRule"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("networking.istio.io/v1", "ServiceEntry"),
+            ("networking.istio.io/v1", "VirtualService"),
+            ("security.istio.io/v1", "PeerAuthentication"),
+        )
+    ),
+    *(
+        Right("apps/v1", kind, ("list",), where, feature=DIAGNOSIS)
+        for kind in ("DaemonSet", "StatefulSet")
+        for where in ("control-plane", "application")
+    ),
+    Right("v1", "Event", ("list",), "application", feature=DIAGNOSIS),
+    *(
         Right("v1", kind, ("list",), where)
         for kind in ("LimitRange", "ResourceQuota")
         for where in ("control-plane", "application")
@@ -99,7 +116,12 @@ RIGHTS: tuple[Right, ...] = (
 
 
 #: Mechanism or feature -> the file that documents what it needs beside docs/rbac.yml.
-FILE_OF = {POLICY: "docs/rbac-psp.yml", CONSTRAINTS: "docs/rbac-scc.yml", FROM_CLUSTER: "docs/rbac-proxy.yml"}
+FILE_OF = {
+    POLICY: "docs/rbac-psp.yml",
+    CONSTRAINTS: "docs/rbac-scc.yml",
+    FROM_CLUSTER: "docs/rbac-proxy.yml",
+    DIAGNOSIS: "docs/rbac-diagnose.yml",
+}
 
 _DAEMON_SET = Right("apps/v1", "DaemonSet", (*OWN, "watch"), "control-plane")
 #: Component -> what installing it needs beside RIGHTS, in its own namespace; what its own roles allow is beside that.

@@ -32,6 +32,7 @@ MECHANISMS = {POLICY: "psp", CONSTRAINTS: "scc"}
 FEATURES = {
     rights.FROM_CLUSTER: ("proxy", "liveness_verify_from: cluster asks for the app"),
     rights.COUNTED: ("counted", "liveness_verify shall say what the proxies have counted"),
+    rights.DIAGNOSIS: ("diagnose", "a diagnosis makes all of its checks"),
 }
 #: Components that have a file of their own, by its name, with what they are.
 COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -256,10 +257,12 @@ def mechanism_text(mechanism: str) -> str:
 def feature_text(feature: str) -> str:
     """The whole file of what a feature needs beside the others."""
     short, description = FEATURES[feature]
-    name, places = f"meshops-istio-{short}", ("control-plane", "application")
-    rules = {place: _rules(place, feature=feature) for place in places}
-    documents = [_role(name, merged([rule for place in places for rule in rules[place]]))]
-    documents += [_binding(name, bound_in) for place in places if rules[place] for bound_in in PLACES[place][2]]
+    documents: list[dict[str, Any]] = []
+    for place, (_name, _description, namespaces) in PLACES.items():
+        rules = merged(_rules(place, feature=feature))
+        if rules:
+            name = f"meshops-istio-{short}" + (f"-{place}" if documents else "")
+            documents += [_role(name, rules), *(_binding(name, namespace) for namespace in namespaces or ("",))]
     header = FEATURE_HEADER.format(feature=description)
     return header + "".join(f"---\n{_dumped(document)}" for document in documents)
 

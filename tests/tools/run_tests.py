@@ -153,6 +153,12 @@ def molecule_matrix() -> Iterator[Step]:
     yield from scenarios("hostname", "addons", "ambient", "adopt")
 
 
+def faults() -> Iterator[Step]:
+    """What a diagnosis must name: faults on control planes alone, and on a kind cluster with Istio."""
+    yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
+    yield pytest("faults", "dev", "tests/faults")
+
+
 PARTS = {
     "lint": linting,
     "sanity": sanity,
@@ -162,6 +168,7 @@ PARTS = {
     "apiserver": apiserver,
     "apiserver-long": apiserver_long,
     "apiserver-matrix": apiserver_matrix,
+    "faults": faults,
     "molecule": molecule,
     "molecule-matrix": molecule_matrix,
 }

@@ -20,6 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
+from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
@@ -74,6 +75,7 @@ def run(task: Task) -> dict[str, Any]:
         result["diff"] = [*(change.diff() for change in plan.changes), *map(manifests.removal_diff, removed)]
     if task.check_mode:
         return result
+    task.looks_at = _scope(params)
     service = _wait(task, cluster, plan, app.objects)
     return {**result, "evidence": _evidence(task, cluster, service, app.objects)}
 
@@ -165,6 +167,20 @@ def _selected(cluster: Cluster, namespace: str, labels: dict[str, str] | None) -
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     pods = cluster.list("v1", "Pod", namespace, label_selector=selector, field_selector="status.phase=Running")
     return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def _scope(params: dict[str, Any]) -> Scope:
+    """What a failure may be explained by: the app, and the gateway that leads to it."""
+    gateway = (params["gateway_namespace"], params["gateway"])
+    return Scope(
+        params["istio_namespace"],
+        [gateway],
+        [params["namespace"] or "default"],
+        host=params["host_header"] or "",
+        port=params["port"],
+        address=params["address"] or "",
+        exposed=params["verify_from"] == "controller",
+    )
 
 
 def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
+from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
@@ -141,6 +142,12 @@ class Run:
     def is_planned(self, wanted: dict[str, Any]) -> bool:
         """Whether another task makes of an object what is wanted of it, before this one's turn."""
         return self.planned.get(reference(wanted)) == digest(wanted)
+
+    @property
+    def scope(self) -> Scope:
+        """What a failure may be explained by: the releases of this run, and nobody's applications."""
+        gateways = [(release.namespace, release.name) for release in self.wanted if release.part == GATEWAY]
+        return Scope(self.params["namespace"], gateways, named_only=True, exposed=False)
 
     def missing_namespaces(self) -> list[manifests.Change]:
         """Namespaces of the releases and of the Lease that nobody has made yet, nor will in this very run.
@@ -300,8 +307,10 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
             else:
                 job.examine(steps)
                 diff = _diff(steps)
+            task.looks_at = job.scope
             job.carry_out(steps)
     elif not task.check_mode:
+        task.looks_at = job.scope
         job.wait_for_all(steps)
     for step in steps:
         if step.action == "none":

@@ -17,6 +17,7 @@ PLUGINS = "ansible_collections.meshops.istio.plugins"
 #: Module -> its job.
 JOBS = {
     "istio_crds": "module_utils.jobs.crds",
+    "istio_diagnosis_info": "module_utils.jobs.diagnosis",
     "istio_liveness": "module_utils.jobs.liveness",
     "istio_pod_security": "module_utils.jobs.pod_security",
     "istio_preflight_info": "module_utils.jobs.preflight",

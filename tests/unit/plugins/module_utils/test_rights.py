@@ -112,7 +112,8 @@ def test_every_right_is_asked_for_or_covered(right: Right) -> None:
     assert resource.namespaced or right.where == "cluster"
     assert set(right.verbs) <= {"get", "list", "watch", "create", "update", "patch", "delete"}
     assert len(right.verbs) == len(set(right.verbs))
-    found = reviews(CONTROL_PLANE, APPLICATIONS, mechanism=next(iter(right.mechanisms), ""))
+    mechanism, features = next(iter(right.mechanisms), ""), filter(None, [right.feature])
+    found = reviews(CONTROL_PLANE, APPLICATIONS, mechanism=mechanism, features=features)
     group = right.api_version.rpartition("/")[0]
     namespaces = {"cluster": [""], "control-plane": CONTROL_PLANE, "application": APPLICATIONS}[right.where]
     for namespace in namespaces:
