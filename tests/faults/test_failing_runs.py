@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from cluster.testcluster import TestCluster
-from faults.fault import Manifest, placed
+from faults.fault import STOPPED, Manifest, placed
 from faults.manifests import NET_ADMIN, deployment, gateway, service, virtual_service
 from harness.beds import BedCluster
 from harness.in_process import run_job
@@ -92,7 +92,7 @@ def assert_told(found: Failed, code: str, words: str) -> None:
     assert "Cause:" not in message, "the job itself has said so already"
 
 
-def test_policy_refusal(today: BedCluster, record_property: Callable[[str, Any], None]) -> None:
+def test_policy_refusal(today: BedCluster) -> None:
     """A pod that its namespace's level does not admit."""
     with today.namespace({"pod-security.kubernetes.io/enforce": "baseline"}) as namespace:
         app = deployment("web", spec={"containers": [{"name": "app", "image": "app", **NET_ADMIN}]})
@@ -104,12 +104,12 @@ def test_policy_refusal(today: BedCluster, record_property: Callable[[str, Any],
             return any(each["type"] == "ReplicaFailure" for each in conditions)
 
         found = failing(today, namespace, app, refused)
-    record_property("seconds", round(found.seconds, 1))
+    STOPPED.append((found.result["diagnosis"]["main"]["code"], found.seconds))
     assert found.seconds < SOON
     assert_told(found, "pod-security-refused", "violates PodSecurity")
 
 
-def test_unschedulable(today: BedCluster, record_property: Callable[[str, Any], None]) -> None:
+def test_unschedulable(today: BedCluster) -> None:
     """A pod that no node has room for; it is certain when no autoscaler has brought one."""
     with today.namespace() as namespace:
         app = deployment(
@@ -121,13 +121,13 @@ def test_unschedulable(today: BedCluster, record_property: Callable[[str, Any], 
             return any(each.get("reason") == "Unschedulable" for each in conditions)
 
         found = failing(today, namespace, app, unschedulable)
-    record_property("seconds", round(found.seconds, 1))
+    STOPPED.append((found.result["diagnosis"]["main"]["code"], found.seconds))
     assert AUTOSCALER - 1 < found.seconds < AUTOSCALER + SOON
     assert_told(found, "pod-unschedulable", "Insufficient cpu")
 
 
 @pytest.mark.cluster
-def test_image_pull(mesh: TestCluster, record_property: Callable[[str, Any], None]) -> None:
+def test_image_pull(mesh: TestCluster) -> None:
     """From the kubelet's first back-off on."""
     with mesh.namespace() as namespace:
         app = deployment("web", spec={"containers": [{"name": "app", "image": "127.0.0.1:1/web:1"}]})
@@ -139,7 +139,7 @@ def test_image_pull(mesh: TestCluster, record_property: Callable[[str, Any], Non
             return any(each["state"].get("waiting", {}).get("reason") == "ImagePullBackOff" for each in containers)
 
         found = failing(mesh, namespace, app, backs_off)
-    record_property("seconds", round(found.seconds, 1))
+    STOPPED.append((found.result["diagnosis"]["main"]["code"], found.seconds))
     assert found.seconds < SOON
     assert_told(found, "image-pull", "127.0.0.1:1/web:1")
 
