@@ -10,6 +10,7 @@ namespaces that matter. What may not be read at all is left out, and the checks 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +93,8 @@ _SELECTION = {"Pod": "status.phase!=Succeeded,status.phase!=Failed", "Event": "t
 _FEW = 3
 #: Addresses that are tried, and seconds for a connection.
 _TRIED, _CONNECT = 4, 1.5
+#: Seconds that a proxy may take for an update.
+_UPDATE = 2.0
 
 
 @dataclass
@@ -284,9 +287,19 @@ class MeshReader:
             istioctl = Istioctl(self._scope.istioctl)
             with credentials(self._cluster) as environment:
                 state.analysis = istioctl.analyze(environment)
-                state.out_of_sync = out_of_sync(istioctl.proxy_status(environment, state.istio_namespace))
+                state.out_of_sync = self._lasting(lambda: istioctl.proxy_status(environment, state.istio_namespace))
         except (JobError, ValueError) as error:
             self.notes.append(f"istioctl: {error}")
+
+    @staticmethod
+    def _lasting(ask: Callable[[], list[dict[str, Any]]]) -> list[tuple[str, str]]:
+        """Proxies that are out of sync, and still are a moment later: an update takes one."""
+        found = out_of_sync(ask())
+        if not found:
+            return []
+        time.sleep(_UPDATE)
+        still = out_of_sync(ask())
+        return [each for each in found if each in still]
 
 
 def _tried(place: endpoint.Endpoint) -> str:

@@ -62,15 +62,17 @@ class Waiter:
         self._objects: dict[Identity, dict[str, Any]] = {}
         self._since: dict[tuple, float] = {}
         self._refused_before: set[Identity] = set()
+        self._created: set[Identity] = set()
 
-    def wait(self, targets: Iterable[Identity]) -> dict[Identity, dict[str, Any]]:
+    def wait(self, targets: Iterable[Identity], created: Iterable[Identity] = ()) -> dict[Identity, dict[str, Any]]:
         """Wait for objects to be there and ready.
 
         :arg targets: identities of the objects
+        :arg created: those that are new, so that whatever refuses their pods does so now
         :returns: the ready objects by identity
         :raises JobError: the deadline has passed, or an object will certainly not become ready; names object and cause
         """
-        targets = list(targets)
+        targets, self._created = list(targets), set(created)
         started = last_line = time.monotonic()
         deadline = started + self._timeout
         streams = {(api_version, kind, namespace) for api_version, kind, namespace, _name in targets}
@@ -152,7 +154,8 @@ class Waiter:
             ) from value
         if kind == "LIST":
             if key not in listed:
-                self._refused_before |= {identity(obj) for obj in value if readiness.workload_hopeless(obj)}
+                refused = {identity(obj) for obj in value if readiness.workload_hopeless(obj)}
+                self._refused_before |= refused - self._created
             listed.add(key)
             for known in [
                 known for known in self._objects if known[:2] == key[:2] and known[2] == (key[2] or known[2])

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from apiserver.conftest import TODAY, bed
 from cluster.testcluster import TestCluster
-from faults.fault import ROWS
+from faults.fault import ROWS, STOPPED
 from harness.beds import BedCluster, bed_command
 from harness.in_process import Mesh
 from harness.playbooks import ROOT
@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the table."""
+    for code, seconds in STOPPED:
+        terminalreporter.write_line(f"a failing run stopped {seconds:.1f} s after its cause was to be seen: {code}")
     if not ROWS:
         return
     widths = [max(len(getattr(row, name)) for row in ROWS) for name in ("name", "bed", "expected", "found")]

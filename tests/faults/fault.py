@@ -38,6 +38,8 @@ class Row:
 
 #: Filled in by the tests, printed in the end.
 ROWS: list[Row] = []
+#: Codes, and the seconds after which a failing run stopped once its cause could be seen; printed too.
+STOPPED: list[tuple[str, float]] = []
 
 
 @dataclass(frozen=True)

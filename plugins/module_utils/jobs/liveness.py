@@ -205,7 +205,8 @@ def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict
     if not params["address"] and not is_ready(live[service]):
         pending.append(service)
     waiter = Waiter(cluster, params["wait_timeout"], task.say, exposure.why_pending(cluster))
-    ready = waiter.wait(pending) if pending else {}
+    created = [identity(change.wanted) for change in plan.changes if change.verb == "created"]
+    ready = waiter.wait(pending, created) if pending else {}
     return ready.get(service) or live[service]
 
 

@@ -258,8 +258,14 @@ class Run:
             for obj in release_objects.stored_objects(self.cluster, step.stored)
             if obj["kind"] in WAITED_FOR and (step in written or not is_ready(self.live[identity(obj)]))
         ]
+        created = [
+            identity(obj)
+            for step in written
+            if step.action == "install" and not step.adopted
+            for obj in release_objects.stored_objects(self.cluster, step.stored)
+        ]
         if pending:
-            Waiter(self.cluster, self.params["wait_timeout"], self.task.say).wait(pending)
+            Waiter(self.cluster, self.params["wait_timeout"], self.task.say).wait(pending, created)
 
     def wait_for_all(self, steps: list[Step]) -> None:
         """Wait for the releases of a run that wrote nothing: somebody may have restarted them just now."""

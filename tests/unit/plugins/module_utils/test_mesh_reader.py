@@ -223,8 +223,9 @@ def program(folder: Path, status: str) -> str:
     return str(path)
 
 
-def test_istioctl(tmp_path: Path) -> None:
+def test_istioctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its analysis, though it ends with a code of its own; and proxies that refuse what they are sent."""
+    monkeypatch.setattr(mesh_reader, "_UPDATE", 0)
     configs = str(CONFIGS).replace("'", '"')
     state = read(FakeCluster(*healthy()), istioctl=program(tmp_path, STATUS % configs))
     assert state.analysis == [{"code": "IST0101", "level": "Error"}]
@@ -248,6 +249,17 @@ def test_no_istioctl() -> None:
     reader = MeshReader(FakeCluster(), Scope(**SCOPE, istioctl="/nonexistent/istioctl"))  # type: ignore[arg-type]
     reader.read()
     assert reader.notes == ["istioctl: istioctl is not at /nonexistent/istioctl."]
+
+
+def test_update_that_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts no more when it has arrived."""
+    monkeypatch.setattr(mesh_reader, "_UPDATE", 0)
+    stale = {
+        "resources": [{"node": {"id": "a"}, "genericXdsConfigs": [{"typeUrl": "x.Listener", "configStatus": "STALE"}]}]
+    }
+    answers = [[stale], [{}]]
+    assert MeshReader._lasting(lambda: answers.pop(0)) == []
+    assert MeshReader._lasting(lambda: [stale]) == [("a", "Listener STALE")]
 
 
 def test_states_of_proxies() -> None:

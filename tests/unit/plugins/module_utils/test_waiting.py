@@ -276,6 +276,17 @@ def test_a_refusal_from_before_may_be_mended_already(monkeypatch: pytest.MonkeyP
     assert time.monotonic() - started >= 0.2
 
 
+def test_a_refusal_of_what_is_new() -> None:
+    """Cannot be an old one, however soon the controller was refused: it counts at once."""
+    refused = FakeCluster(Deployment=[[deployment(0, conditions=[REFUSED])]])
+    waiter = Waiter(refused, LATE)  # type: ignore[arg-type]
+    waiter._stop = Impatient()
+    started = time.monotonic()
+    with pytest.raises(JobError, match="cannot start its pods"):
+        waiter.wait([ISTIOD], created=[ISTIOD])
+    assert time.monotonic() - started < LATE / 2
+
+
 def test_crash_loop() -> None:
     """At the fourth restart it is one."""
     ended = {"lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}}

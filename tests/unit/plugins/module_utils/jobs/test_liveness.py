@@ -88,6 +88,7 @@ class World:
         self.pods: list[dict[str, Any]] = []
         self.counts: dict[str, Iterator[int]] = {}
         self.send: Any = None
+        self.created: list[str] = []
         self.host = "https://192.0.2.9:6443"
 
     def namespaced(self, _obj: dict[str, Any]) -> bool:
@@ -145,7 +146,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, *_arguments: Any) -> None:
             pass
 
-        def wait(self, keys: list[Identity]) -> dict[Identity, dict[str, Any]]:
+        def wait(self, keys: list[Identity], created: list[Identity]) -> dict[Identity, dict[str, Any]]:
+            found.created = [key[3] for key in created]
             found.log.append("wait for " + ", ".join(f"{key[1]} {key[2]}/{key[3]}" for key in keys))
             return {key: found.after_wait.get(key) or found.objects[key] for key in keys}
 
@@ -179,6 +181,7 @@ def test_first_run(world: World) -> None:
     """The application is applied, waited for, and asked through the gateway's node port."""
     result = run()
     assert world.log == ["apply ConfigMap app", "apply Deployment app", "wait for Deployment liveness/app"]
+    assert world.created == ["app", "app"]
     assert world.asked == [(BOTH, "/healthz", None, 3, 300)]
     assert result == {
         "changed": True,

@@ -221,6 +221,7 @@ class World:
         self.groups: list[str] = []
         self.nodes: list[dict[str, Any]] = []
         self.from_the_dead = False
+        self.created: list[str] = []
         self.fails: str | None = None
 
     def note(self, line: str) -> None:
@@ -381,7 +382,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, *_arguments: Any) -> None:
             pass
 
-        def wait(self, keys: list[Identity]) -> None:
+        def wait(self, keys: list[Identity], created: list[Identity]) -> None:
+            found.created += [key[3] for key in created]
             found.note("wait for " + " ".join(sorted(key[3] for key in keys)))
 
     monkeypatch.setattr(releases, "Cluster", lambda _params: found)
@@ -447,6 +449,7 @@ def test_first_installation(world: World, options: dict[str, Any]) -> None:
     ]
     assert world.log.index("helm istio-system/istio-base") < world.log.index("give back lease")
     assert sorted(world.forced) == ["istio-base", "istio-ingressgateway", "istiod"]
+    assert {"istiod", "istio-ingressgateway"} <= set(world.created)
 
 
 def test_second_run_writes_nothing(installed: World, options: dict[str, Any]) -> None:
@@ -500,8 +503,10 @@ def test_what_an_earlier_task_of_the_run_makes_is_not_shown_again(world: World, 
 
 def test_only_what_differs_is_written(installed: World, options: dict[str, Any]) -> None:
     """One value of one gateway; the control plane is left alone. The diff shows what was before (istio#31185)."""
+    installed.created.clear()
     options["values"] = {"istio-ingressgateway": {"labels": {"team": "edge"}}}
     result = run(options, diff=True)
+    assert installed.created == [], "an upgraded release's pods may have been refused before"
     assert actions(result) == {"istio-base": "none", "istiod": "none", "istio-ingressgateway": "upgrade"}
     assert [line for line in installed.log if line.startswith("helm")] == ["helm istio-system/istio-ingressgateway"]
     assert installed.forced == []
