@@ -28,7 +28,6 @@ ORDER = (
     "mesh",
     "injection",
     "app",
-    "fail_fast",
     "rights",
     "interrupted",
     "adoption",
