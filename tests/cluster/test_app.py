@@ -83,6 +83,38 @@ def test_optional_parts_come_and_go(app: App) -> None:
     app.still(liveness_verify_chart_values=AUTOSCALED)
 
 
+MONITORS = "servicemonitors.monitoring.coreos.com"
+
+
+@pytest.fixture
+def prometheus_operator(app: App) -> Iterator[None]:
+    """Have its kind defined, as far as the app has use for it."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    names = {"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor"}
+    spec = {"group": "monitoring.coreos.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
+    app.mesh.apply({**definition, "metadata": {"name": MONITORS}})
+    app.mesh.kubectl("wait", "--for=condition=Established", f"crd/{MONITORS}", "--timeout=30s")
+    yield
+    app.mesh.kubectl("delete", "crd", MONITORS)
+
+
+def test_service_monitor(app: App, prometheus_operator: None) -> None:
+    """What it names is there: the Service's port leads to what sidecar and app have counted, in Prometheus' format."""
+    monitored = {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}
+    app.verify(liveness_verify_chart_values=monitored).succeeded()
+    monitor = app.mesh.get(MONITORS, "liveness", f"--namespace={NAMESPACE}")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    selector = ",".join(f"{name}={value}" for name, value in monitor["spec"]["selector"]["matchLabels"].items())
+    (service,) = app.mesh.get("services", f"--namespace={NAMESPACE}", f"--selector={selector}")["items"]
+    place = f"/api/v1/namespaces/{NAMESPACE}/services/{service['metadata']['name']}:{endpoint['port']}/proxy"
+    assert "# TYPE envoy_" in app.mesh.kubectl("get", "--raw", place + endpoint["path"])
+    app.still(liveness_verify_chart_values=monitored)
+    app.verify().succeeded()
+    assert app.mesh.get(MONITORS, f"--namespace={NAMESPACE}")["items"] == []
+
+
 def test_value_that_the_chart_does_not_know(app: App) -> None:
     """Refused before anything is written, with its name."""
     with app.mesh.asked() as asked:
