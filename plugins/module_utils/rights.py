@@ -70,16 +70,7 @@ RIGHTS: tuple[Right, ...] = (
     Right("coordination.k8s.io/v1", "Lease", ("get", "create", "update", "delete"), "control-plane"),
     Right("v1", "Event", ("list",), "control-plane"),
     Right("v1", "Service", ("get",), "control-plane", feature=FROM_CLUSTER, subresource="proxy"),
-    *(
-        Right(api_version, kind, ("list",), "cluster", feature=DIAGNOSIS)
-        for api_version, kind in (
-            ("networking.istio.io/v1", "DestinationRule"),
-            ("networking.istio.io/v1", "Gateway"),
-            ("networking.istio.io/v1", "ServiceEntry"),
-            ("networking.istio.io/v1", "VirtualService"),
-            ("security.istio.io/v1", "PeerAuthentication"),
-        )
-    ),
+    # Istio's own kinds may be read by who installs istiod, which reads them.
     *(
         Right("apps/v1", kind, ("list",), where, feature=DIAGNOSIS)
         for kind in ("DaemonSet", "StatefulSet")
