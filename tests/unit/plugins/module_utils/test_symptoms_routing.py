@@ -137,7 +137,7 @@ ENTRY = obj("ServiceEntry", "api", SHOP, {"hosts": ["*.example.com"]})
     ids=[
         "targetPort", "any-host", "wildcard", "own-namespace", "mesh-alone", "no-gateways", "both", "gateway-elsewhere",
         "exported", "in-full", "ServiceEntry", "port", "port-of-several", "listeners-port", "ExternalName", "headless",
-        "without-selector", "named-port", "subset", 
+        "without-selector", "named-port", "subset",
         "subset-without-selector", "idle-service", "delegate", "another-match", "another-host",
         "one-host-two-gateways", "two-ports", "not-looked-at", "others-gateway",
         "gateway-api", "node-network", "match-of-a-gateway",
