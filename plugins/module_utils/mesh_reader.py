@@ -222,6 +222,11 @@ class MeshReader:
         seen = {name: found for name, found in lists.items() if found is not None}
         if seen:
             self._take(state, kind, [each for found in seen.values() for each in found], seen)
+        unseen = [name for name in namespaces if name not in seen]
+        if seen and unseen:
+            self.notes.append(f"what any {kind} tells in {', '.join(unseen)}: it may not be read there")
+        elif unseen and kind in _LOOKED_INTO:
+            self.notes.append(f"what any {kind} tells: it may not be read")
 
     # -- single objects -----------------------------------------------------------------------------------------------
 

@@ -76,16 +76,7 @@ RIGHTS: tuple[Right, ...] = (
         Right("v1", "Pod", ("get",), where, feature=COUNTED, subresource="proxy")
         for where in ("control-plane", "application")
     ),
-    *(
-        Right(api_version, kind, ("list",), "cluster", feature=DIAGNOSIS)
-        for api_version, kind in (
-            ("networking.istio.io/v1", "DestinationRule"),
-            ("networking.istio.io/v1", "Gateway"),
-            ("networking.istio.io/v1", "ServiceEntry"),
-            ("networking.istio.io/v1", "VirtualService"),
-            ("security.istio.io/v1", "PeerAuthentication"),
-        )
-    ),
+    # Istio's own kinds may be read by who installs istiod, which reads them.
     *(
         Right("apps/v1", kind, ("list",), where, feature=DIAGNOSIS)
         for kind in ("DaemonSet", "StatefulSet")

@@ -74,9 +74,10 @@ def matches(pattern: str, host: str) -> bool:
     if pattern.startswith("*") and host.startswith("*"):
         longer, shorter = sorted((pattern[1:], host[1:]), key=len, reverse=True)
         return longer.endswith(shorter)
-    if pattern.startswith("*"):
-        return len(host) >= len(pattern) and host.endswith(pattern[1:])
-    return matches(host, pattern) if host.startswith("*") else pattern.lower() == host.lower()
+    for wild, exact in ((pattern, host), (host, pattern)):
+        if wild.startswith("*"):
+            return len(exact) >= len(wild) and exact.endswith(wild[1:])
+    return pattern.lower() == host.lower()
 
 
 def _in_namespace(pattern: str, own: str, namespace: str) -> bool:

@@ -73,7 +73,7 @@ def reach(state: MeshState) -> Iterator[Symptom]:
         refused = any("refused" in words.lower() for words in tried.values())
         addresses = ", ".join(sorted(tried)[:3])
         kind = "node port" if service["spec"].get("type") == "NodePort" else "address"
-        words = next(iter(tried.values()))
+        words = tried[min(tried)]
         message = f"its {kind} {addresses} takes no connection from here ({words}), though its pods are ready."
         if refused:
             fix = (

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from faults.fault import Fault, Manifest, try_out
+from faults.fault import Fault, Manifest, look, try_out, until
 from faults.manifests import (
     NET_ADMIN,
     cluster_scoped,
@@ -19,6 +19,7 @@ from faults.manifests import (
     virtual_service,
 )
 from harness.beds import BedCluster
+from harness.playbooks import ROOT
 
 INJECTED = {"istio-injection": "enabled"}
 ROUTE = [service(), gateway("{ns}.example.com"), virtual_service("{ns}.example.com")]
@@ -497,3 +498,33 @@ POLICIES = [
 def test_pod_security_policy(fault: Fault, psp: BedCluster) -> None:
     """The guide's message, in the words of Kubernetes 1.24."""
     try_out(psp, "1.24 with PSP", fault)
+
+
+# -- rights ------------------------------------------------------------------------------------------------------------
+
+
+def test_rights(today: BedCluster) -> None:
+    """With docs/rbac.yml alone some checks are left out, and named; with docs/rbac-diagnose.yml none."""
+    today.kubectl("apply", "-f", ROOT / "docs/rbac.yml")
+    today.kubectl("delete", "--ignore-not-found", "-f", ROOT / "docs/rbac-diagnose.yml")
+    access = {
+        "kubeconfig": None,
+        "context": None,
+        "host": today.server,
+        "ca_cert": str(today.ca),
+        "api_key": today.token("meshops", "meshops-istio"),
+    }
+    options = {**access, "application_namespaces": ["liveness"], "connect": False}
+    lacking = {
+        "what any DaemonSet tells: it may not be read",
+        "what any Event tells in liveness: it may not be read there",
+        "what any StatefulSet tells: it may not be read",
+    }
+    # The API server's authorizer hears of bindings by a watch.
+    assert until(lambda: lacking <= set(look(today, **options)["skipped"]), 10), look(today, **options)
+    assert look(today, **options)["findings"] == []
+    today.kubectl("apply", "-f", ROOT / "docs/rbac-diagnose.yml")
+    with today.asked() as asked:
+        complete = until(lambda: len(look(today, **options)["skipped"]) == 1, 10)
+    assert complete, look(today, **options)
+    assert asked.writes == []

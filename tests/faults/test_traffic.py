@@ -32,6 +32,7 @@ from faults.manifests import (
     service,
     virtual_service,
 )
+from harness.playbooks import ROOT
 
 PLACE, BESIDE = "faults", "faults-outside"
 HTTP, HTTPS = 30010, 30011
@@ -570,6 +571,20 @@ def test_firewall_before_the_node_port(place: Place) -> None:
     finally:
         remove(place.mesh, objects)
         row.seconds = time.monotonic() - started
+
+
+def test_playbook(place: Place) -> None:
+    """It names the cause, with the fix, and does not fail."""
+    objects = placed([virtual_service("playbook.example.com", gateways=["wbe"])], PLACE)
+    place.mesh.apply(*objects)
+    try:
+        run = place.mesh.playbook(ROOT / "playbooks/diagnose.yml", diagnose_application_namespaces=[PLACE]).run()
+    finally:
+        remove(place.mesh, objects)
+    line = run.succeeded().of("istio_diagnosis_info").data["lines"][0]
+    assert line.startswith(f"[gateway-unknown] VirtualService {PLACE}/web: names Gateway {PLACE}/wbe")
+    assert " Fix: " in line
+    assert line in run.output
 
 
 def remove(mesh: TestCluster, objects: list[Manifest]) -> None:

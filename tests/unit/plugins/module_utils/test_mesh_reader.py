@@ -111,7 +111,12 @@ def test_rights_in_some_namespaces() -> None:
     """They are looked into one by one, and what is elsewhere is not known."""
     cluster = FakeCluster(*healthy())
     cluster.refused = {("Gateway", None), ("Gateway", "shop"), ("Event", "shop"), ("Secret", ISTIO)}
-    state = read(cluster)
+    reader = MeshReader(cluster, Scope(**SCOPE))  # type: ignore[arg-type]
+    state = reader.read()
+    assert sorted(reader.notes)[1:] == [
+        "what any Event tells in shop: it may not be read there",
+        "what any Gateway tells in shop: it may not be read there",
+    ]
     assert state.partly["Gateway"] == {ISTIO}
     assert not state.knows("Gateway", "shop")
     assert state.partly["Event"] == {ISTIO}

@@ -181,6 +181,14 @@ def test_probes() -> None:
     assert codes(state(deployment(available=0), young)) == []
 
 
+def test_probes_of_a_rollout() -> None:
+    """The pods of the template before serve."""
+    old = pod(labels={"pod-template-hash": "0"})
+    old["metadata"].update(name="web-0-x", creationTimestamp="2026-01-01T09:00:00Z")
+    old["metadata"]["ownerReferences"][0]["name"] = "web-0"
+    assert codes(state(deployment(available=1, replicas=2), pod(ready=False), old)) == []
+
+
 def test_namespace_that_goes() -> None:
     """Explains whatever is wrong in it; one that nobody named is nobody's."""
     going = namespace()

@@ -120,6 +120,7 @@ ENTRY = obj("ServiceEntry", "api", SHOP, {"hosts": ["*.example.com"]})
         [service(selector=None)],
         [service(ports=[{"port": 80, "targetPort": "http"}])],
         [virtual_service(to={"host": "web", "subset": "v1"}), rule(**SUBSETS), pod(labels={"version": "v1"})],
+        [virtual_service(to={"host": "web", "subset": "v1"}), rule(**SUBSETS), service(selector=None)],
         [service("idle", app="nobody")],
         [virtual_service("part", hosts=None, gateways=None)],
         [virtual_service("newer", match=[{"uri": {"prefix": "/x"}}])],
@@ -136,7 +137,8 @@ ENTRY = obj("ServiceEntry", "api", SHOP, {"hosts": ["*.example.com"]})
     ids=[
         "targetPort", "any-host", "wildcard", "own-namespace", "mesh-alone", "no-gateways", "both", "gateway-elsewhere",
         "exported", "in-full", "ServiceEntry", "port", "port-of-several", "listeners-port", "ExternalName", "headless",
-        "without-selector", "named-port", "subset", "idle-service", "delegate", "another-match", "another-host",
+        "without-selector", "named-port", "subset",
+        "subset-without-selector", "idle-service", "delegate", "another-match", "another-host",
         "one-host-two-gateways", "two-ports", "not-looked-at", "others-gateway",
         "gateway-api", "node-network", "match-of-a-gateway",
     ],
