@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -162,6 +163,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         found.asked.append((endpoint, path, host))
         return Answer(200, {}, found.body, 1.0)
 
+    monkeypatch.setattr(liveness, "_PAUSE", 0)
     monkeypatch.setattr(liveness, "Cluster", lambda _params: found)
     monkeypatch.setattr(liveness, "Waiter", Waiter)
     monkeypatch.setattr(liveness.probe, "in_a_row", in_a_row)
@@ -412,9 +414,15 @@ def test_proxies_have_counted_the_answers(counting: World) -> None:
 
 def test_sidecar_that_was_passed_by(counting: World) -> None:
     """Answers that it has not seen prove nothing."""
-    counting.counts["destination"] = iter([5, 5])
+    counting.counts = {"source": itertools.count(7, 3), "destination": itertools.repeat(5)}
     with pytest.raises(JobError, match=r"answered 3 times, and the sidecar has counted 0 \(istio_requests_total\)"):
         run(manifests=with_selector())
+
+
+def test_answers_of_a_pod_that_ends(counting: World) -> None:
+    """A moment after a rollout; asked once more, they come from the new one."""
+    counting.counts = {"source": itertools.count(7, 3), "destination": iter([5, 6, 6, 9])}
+    assert run(manifests=with_selector())["evidence"]["counted"]["sidecar"]["answers"] == 3
 
 
 # -- over TLS ----------------------------------------------------------------------------------------------------------
