@@ -50,6 +50,8 @@ FROM_CLUSTER = "verify-from-cluster"
 #: What is left out where it may not be done, so that preflight does not ask for it: liveness_verify says beside its
 #: proof what the proxies have counted, and a diagnosis looks at all that it knows rules for.
 COUNTED, DIAGNOSIS = "counted", "diagnosis"
+#: To take the app away; asked for by a variable of liveness_verify, which preflight does not look at.
+REMOVAL = "removal"
 
 RIGHTS: tuple[Right, ...] = (
     Right("v1", "Namespace", WRITE, "cluster"),
@@ -93,6 +95,16 @@ RIGHTS: tuple[Right, ...] = (
     Right("apps/v1", "Deployment", (*WRITE, "watch"), "application"),
     Right("networking.istio.io/v1", "Gateway", WRITE, "application"),
     Right("networking.istio.io/v1", "VirtualService", WRITE, "application"),
+    *(
+        Right(api_version, kind, ("delete",), "application", feature=REMOVAL)
+        for api_version, kind in (
+            ("v1", "Service"),
+            ("v1", "ServiceAccount"),
+            ("apps/v1", "Deployment"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("networking.istio.io/v1", "VirtualService"),
+        )
+    ),
     # Deleted where a later run wants none.
     Right("policy/v1", "PodDisruptionBudget", (*WRITE, "delete"), "application"),
     Right("policy/v1beta1", POLICY, WRITE, "cluster", (POLICY,)),

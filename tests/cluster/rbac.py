@@ -32,6 +32,7 @@ MECHANISMS = {POLICY: "psp", CONSTRAINTS: "scc"}
 FEATURES = {
     rights.FROM_CLUSTER: ("proxy", "liveness_verify_from: cluster asks for the app"),
     rights.COUNTED: ("counted", "liveness_verify shall say what the proxies have counted"),
+    rights.REMOVAL: ("removal", "liveness_verify_state: absent takes the app away"),
     rights.DIAGNOSIS: ("diagnose", "a diagnosis makes all of its checks"),
 }
 #: Components that have a file of their own, by its name, with what they are.

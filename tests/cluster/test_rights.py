@@ -15,6 +15,8 @@ from cluster import rbac
 from cluster.testcluster import TestCluster
 from harness.playbooks import ROOT
 
+from ansible_collections.meshops.istio.plugins.module_utils import rights
+
 USER = "system:serviceaccount:{namespace}:{name}".format_map(rbac.ACCOUNT)
 #: Role of docs/rbac.yml, what is taken away there, and how preflight names it.
 SAMPLES = {
@@ -94,3 +96,29 @@ def test_they_are_enough_for_manual_injection(cluster: TestCluster, credential: 
     refused = cluster.site("--tags=liveness_verify", environ=credential, **live)
     assert "istioctl kube-inject failed:" in refused.message
     assert "portforward" in refused.message
+
+
+def test_what_is_left_out_without_a_right(cluster: TestCluster, credential: dict[str, str]) -> None:
+    """The proxies' counters, which the evidence says; with the documented right they are there."""
+    over = {"istio_kubeconfig": None, "istio_context": None}
+
+    def counted() -> dict[str, dict[str, Any]]:
+        run = cluster.site("--tags=preflight,liveness_verify", environ=credential, **over).succeeded()
+        return run.of("istio_liveness").data["evidence"]["counted"]
+
+    missing = "this account may not get pods/proxy (docs/rbac-counted.yml)"
+    assert counted() == {name: {"unknown": missing} for name in ("gateway", "sidecar")}
+    cluster.kubectl("apply", "-f", rbac.path(ROOT, rights.COUNTED))
+    time.sleep(1)
+    assert all(count["answers"] >= 3 for count in counted().values())
+
+
+def test_they_are_enough_to_take_the_app_away(cluster: TestCluster, credential: dict[str, str]) -> None:
+    """With the file for that beside them; without it, the object is named that may not be deleted."""
+    over = {"istio_kubeconfig": None, "istio_context": None, "liveness_verify_state": "absent"}
+    refused = cluster.site("--tags=liveness_verify", environ=credential, **over)
+    assert "cannot delete resource" in refused.message
+    cluster.kubectl("apply", "-f", rbac.path(ROOT, rights.REMOVAL))
+    time.sleep(1)
+    assert cluster.site("--tags=liveness_verify", environ=credential, **over).succeeded().changed
+    assert cluster.get("deployments", "--namespace=liveness")["items"] == []
