@@ -43,7 +43,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "istioctl_binary": {"type": "path"},
 }
 
-#: Annotation of our app's Deployment that names such of its objects as not every run has, with their API versions.
+#: Annotation of our app's Deployment that names such of its objects as not every run has; their kinds, and versions.
 PARTS = "meshops.istio/parts"
 _OPTIONAL = {
     "HorizontalPodAutoscaler": "autoscaling/v2",

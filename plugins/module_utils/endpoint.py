@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import conditions
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_true
 
 
 class Place(Protocol):
@@ -36,6 +36,12 @@ class Endpoint(NamedTuple):
     def url(self, path: str) -> str:
         """Of a path there."""
         return f"{self.scheme}://{self.authority}{path}"
+
+
+def at_address(text: str, scheme: str = "http") -> Endpoint | None:
+    """Of ``HOST:PORT``, IPv6 in brackets; None where it is something else."""
+    host, _colon, port = text.rpartition(":")
+    return Endpoint(host.strip("[]"), int(port), scheme) if host and port.isdigit() else None
 
 
 class Proxied(NamedTuple):
@@ -72,10 +78,6 @@ def has_port(service: dict[str, Any], port_name: str) -> bool:
     return _port(service, port_name) is not None
 
 
-def _is_ready(obj: dict[str, Any]) -> bool:
-    return conditions(obj).get("Ready", {}).get("status") == "True"
-
-
 def keeps_local(service: dict[str, Any]) -> bool:
     """Whether a node passes requests to its own pods only, so that one without drops them."""
     return service["spec"].get("externalTrafficPolicy") == "Local"
@@ -86,7 +88,7 @@ def serving_nodes(pods: list[dict[str, Any]]) -> set[str]:
     return {
         pod["spec"]["nodeName"]
         for pod in pods
-        if pod["spec"].get("nodeName") and _is_ready(pod) and not pod["metadata"].get("deletionTimestamp")
+        if pod["spec"].get("nodeName") and is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")
     }
 
 
@@ -100,7 +102,9 @@ def node_endpoints(
     port = _port(service, port_name)
     if not port or not port.get("nodePort"):
         return []
-    answering = [node for node in nodes if _is_ready(node) and (serving is None or node["metadata"]["name"] in serving)]
+    answering = [
+        node for node in nodes if is_true(node, "Ready") and (serving is None or node["metadata"]["name"] in serving)
+    ]
     found = []
     for wanted in _ADDRESS_TYPES:
         for node in answering:

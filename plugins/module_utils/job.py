@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.aftermath import explained
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (
@@ -63,6 +62,24 @@ def secrets_of(params: dict[str, Any]) -> set[str]:
     return extract_sensitive_values_from_kubeconfig(kubeconfig) if isinstance(kubeconfig, dict) else set()
 
 
+def namespace_and_name(option: str, text: str) -> tuple[str, str]:
+    """Both parts of ``NAMESPACE/NAME``. :raises JobError: it is something else; names the option"""
+    namespace, _slash, name = text.partition("/")
+    if not namespace or not name:
+        raise JobError(f"{option}: {text} is not NAMESPACE/NAME.")
+    return namespace, name
+
+
+def _told(error: JobError, task: Task) -> dict[str, Any]:
+    """What a failure says, with its cause where the job had begun to look at the mesh."""
+    if task.looks_at is None:
+        return {"msg": error.message}
+    # The rules of a diagnosis are loaded by who needs them: a run that goes well does not.
+    from ansible_collections.meshops.istio.plugins.module_utils.aftermath import explained
+
+    return explained(error.message, task.params, task.looks_at)
+
+
 def perform(job: Any, task: Task) -> dict[str, Any]:
     """Run a job and turn its errors into a failed result.
 
@@ -73,8 +90,7 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     try:
         result = job.run(task)
     except JobError as error:
-        told = explained(error.message, task.params, task.looks_at) if task.looks_at else {"msg": error.message}
-        result = {"failed": True, **told, **error.details}
+        result = {"failed": True, **_told(error, task), **error.details}
     except ApiError as error:
         result = {"failed": True, "msg": f"The API server answered {error.status}: {error.message or error.reason}"}
     result.setdefault("changed", False)

@@ -1,11 +1,16 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does a label selector of Kubernetes select some labels? Pure."""
+"""Label selectors of Kubernetes: which labels one selects, and how it is asked for. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
+
+
+def text_of(labels: dict[str, str]) -> str:
+    """A plain selector as the API takes it in a query."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import endpoint, exposure, routes
@@ -22,6 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Isti
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import service_ready
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.snapshot import kept
 from ansible_collections.meshops.istio.plugins.module_utils.symptoms_control_plane import ROOT_CERTIFICATE
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECT, injects
@@ -95,33 +95,6 @@ _FEW = 3
 _TRIED, _CONNECT = 4, 1.5
 #: Seconds that a proxy may take for an update.
 _UPDATE = 2.0
-
-
-@dataclass
-class Scope:
-    """What a diagnosis is about.
-
-    :ivar list gateways: (namespace, name) of gateways' Deployments and Services; those that are there if none is named
-    :ivar list applications: namespaces of applications; those that ask for injection if none is named
-    :ivar bool named_only: none is meant, if none is named
-    :ivar str host: that is asked for through the gateways
-    :ivar str port: name of the gateways' port that is asked
-    :ivar str address: HOST:PORT that leads to the gateways, where their Services do not say it
-    :ivar bool exposed: whether it matters that the gateways are reached from outside
-    :ivar bool connect: whether connections to the gateways' addresses are tried then, from where this runs
-    :ivar str istioctl: a binary whose analysis is folded in; empty for none
-    """
-
-    istio_namespace: str = "istio-system"
-    gateways: list[tuple[str, str]] = field(default_factory=list)
-    applications: list[str] = field(default_factory=list)
-    host: str = ""
-    port: str = "http2"
-    address: str = ""
-    exposed: bool = True
-    connect: bool = True
-    istioctl: str = ""
-    named_only: bool = False
 
 
 class MeshReader:
@@ -273,8 +246,8 @@ class MeshReader:
 
     def _places(self, state: MeshState, service: dict[str, Any]) -> list[endpoint.Endpoint]:
         if self._scope.address:  # who gives one asks for it
-            host, _colon, port = self._scope.address.rpartition(":")
-            return [endpoint.Endpoint(host.strip("[]"), int(port))] if host and port.isdigit() else []
+            found = endpoint.at_address(self._scope.address)
+            return [found] if found else []
         ports = [port for port in service["spec"].get("ports") or [] if routes.is_listened_on(state, service, port)]
         names = [port.get("name", "") for port in ports]
         if not names or service["spec"].get("type") not in ("NodePort", "LoadBalancer"):

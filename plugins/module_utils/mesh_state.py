@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import contains
 from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import Evidence, seen_at
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import conditions, current_pods
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import current_pods, is_true
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Thing, thing
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import has_sidecar, injects, workload_of
 
@@ -44,7 +44,7 @@ def template_labels(workload: dict[str, Any]) -> dict[str, str]:
 
 def is_ready(pod: dict[str, Any]) -> bool:
     """Whether a pod takes requests."""
-    return conditions(pod).get("Ready", {}).get("status") == "True"
+    return is_true(pod, "Ready")
 
 
 @dataclass

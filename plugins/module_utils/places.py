@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils import endpoint, probe
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import text_of
 
 HTTP, HTTPS = "http", "https"
 
@@ -49,10 +50,10 @@ def asked_at(
 ) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
     """Where to ask for the app, best first, and how.
 
+    :arg params: the job's options, after ``check``
     :arg service: the gateway's
     :raises JobError: it cannot be asked there; names the variable that mends it
     """
-    check(params)
     if params["verify_from"] == "controller":
         found = list(_endpoints(params, cluster, service))
         if params["scheme"] == HTTPS:
@@ -83,8 +84,8 @@ def _serving(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) 
     selector = service["spec"].get("selector")
     if not endpoint.keeps_local(service) or not selector:
         return None
-    labels = ",".join(f"{key}={value}" for key, value in selector.items())
-    serving = endpoint.serving_nodes(cluster.list("v1", "Pod", params["gateway_namespace"], label_selector=labels))
+    pods = cluster.list("v1", "Pod", params["gateway_namespace"], label_selector=text_of(selector))
+    serving = endpoint.serving_nodes(pods)
     if not serving:
         raise JobError(
             f"Service {params['gateway_namespace']}/{params['gateway']} has external_traffic_policy Local, and no node "
@@ -96,10 +97,10 @@ def _serving(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) 
 def _endpoints(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) -> list[endpoint.Endpoint]:
     name = f"{params['gateway_namespace']}/{params['gateway']}"
     if params["address"]:
-        host, _colon, port = params["address"].rpartition(":")
-        if not host or not port.isdigit():
+        given = endpoint.at_address(params["address"], params["scheme"])
+        if given is None:
             raise JobError(f"address: {params['address']} is not HOST:PORT.")
-        return [endpoint.Endpoint(host.strip("[]"), int(port), params["scheme"])]
+        return [given]
     nodes, serving = [], None
     if service["spec"].get("type") == "NodePort":
         nodes, serving = cluster.list("v1", "Node"), _serving(params, cluster, service)

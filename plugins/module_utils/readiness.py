@@ -84,7 +84,8 @@ def conditions(obj: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {item["type"]: item for item in obj.get("status", {}).get("conditions") or []}
 
 
-def _is_true(obj: dict[str, Any], condition: str) -> bool:
+def is_true(obj: dict[str, Any], condition: str) -> bool:
+    """Whether a condition of an object's status is, as ``Ready`` of a pod or node."""
     return conditions(obj).get(condition, {}).get("status") == "True"
 
 
@@ -113,7 +114,7 @@ def daemon_set_ready(obj: dict[str, Any]) -> bool:
 
 def custom_resource_definition_ready(obj: dict[str, Any]) -> bool:
     """The API server serves the kind."""
-    return _is_true(obj, "Established") and not _is_true(obj, "Terminating")
+    return is_true(obj, "Established") and not is_true(obj, "Terminating")
 
 
 def mutating_webhook_ready(obj: dict[str, Any]) -> bool:

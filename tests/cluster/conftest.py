@@ -9,14 +9,12 @@ first what an empty cluster is for, then what shares one mesh, then what begins 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cluster.testcluster import TestCluster
-from harness.beds import bed_command
-from harness.playbooks import ROOT
+from harness.beds import kind_bed
 
 ORDER = (
     "bad_input",
@@ -48,21 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def named_cluster() -> Iterator[tuple[Path, Path]]:
-    """Yield kubeconfig and variables of a cluster; one made here is taken down unless MESHOPS_KEEP_CLUSTER=1."""
-    if "MESHOPS_TEST_KUBECONFIG" in os.environ and "MESHOPS_TEST_VARS" in os.environ:
-        yield Path(os.environ["MESHOPS_TEST_KUBECONFIG"]), Path(os.environ["MESHOPS_TEST_VARS"])
-        return
-    folder = ROOT / "build/testbed" / NAME
-    kubeconfig, variables = folder / "kubeconfig", folder / "vars.yml"
-    made = bed_command("up", "--name", NAME, "--kubeconfig", kubeconfig, "--vars", variables)
-    if made.returncode == 3:
-        pytest.skip(
-            f"MESHOPS_TEST_KUBECONFIG and MESHOPS_TEST_VARS name no cluster, and none can be made: {made.stderr}"
-        )
-    assert made.returncode == 0, made.stderr
-    yield kubeconfig, variables
-    if os.environ.get("MESHOPS_KEEP_CLUSTER") != "1":
-        bed_command("down", "--name", NAME)
+    """Yield kubeconfig and variables of a cluster."""
+    with kind_bed(NAME) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,13 @@ def _cases() -> dict[str, Case]:
     found["istio_crds would change something"] = Case(
         "istio_crds", {**CRDS, "namespace": "elsewhere"}, {"check_mode": True, "diff": True}, changes=True
     )
+    # With the diagnosis that follows a failure, whose files the module must have brought along.
+    found["istio_liveness gets no answer"] = Case(
+        "istio_liveness",
+        {**LIVENESS, "address": "127.0.0.1:1", "wait_timeout": 2},
+        fails=True,
+        says="No 3 answers of 200",
+    )
     found["istio_liveness runs out of time"] = Case(
         "istio_liveness", {**LIVENESS, "address": "192.0.2.1:80"}, {"timeout": 3}, fails=True, says="3"
     )

@@ -10,7 +10,6 @@ those that are made here.
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ import pytest
 from apiserver.conftest import TODAY, bed
 from cluster.testcluster import TestCluster
 from faults.fault import ROWS, STOPPED
-from harness.beds import BedCluster, bed_command
+from harness.beds import BedCluster, kind_bed
 from harness.in_process import Mesh
-from harness.playbooks import ROOT
 from testbed import versions
 
 NAME = "meshops-faults"
@@ -121,17 +119,7 @@ def psp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BedCluster]:
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
     """Yield a kind cluster with Istio on it."""
-    if "MESHOPS_TEST_KUBECONFIG" in os.environ and "MESHOPS_TEST_VARS" in os.environ:
-        kubeconfig, variables = Path(os.environ["MESHOPS_TEST_KUBECONFIG"]), Path(os.environ["MESHOPS_TEST_VARS"])
-    else:
-        folder = ROOT / "build/testbed" / NAME
-        kubeconfig, variables = folder / "kubeconfig", folder / "vars.yml"
-        made = bed_command("up", "--name", NAME, "--kubeconfig", kubeconfig, "--vars", variables)
-        if made.returncode == 3:
-            pytest.skip(f"no kind cluster can be made: {made.stderr}")
-        assert made.returncode == 0, made.stderr
-    found = TestCluster(kubeconfig, variables, tmp_path_factory.mktemp("home"))
-    found.ensure_mesh()
-    yield found
-    if "MESHOPS_TEST_KUBECONFIG" not in os.environ and os.environ.get("MESHOPS_KEEP_CLUSTER") != "1":
-        bed_command("down", "--name", NAME)
+    with kind_bed(NAME) as (kubeconfig, variables):
+        found = TestCluster(kubeconfig, variables, tmp_path_factory.mktemp("home"))
+        found.ensure_mesh()
+        yield found

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from harness.playbooks import ROOT, SITE, Playbook, Run
 from testbed.audit import AuditLog, Count
@@ -44,6 +45,28 @@ def bed_command(verb: str, *arguments: str | Path) -> subprocess.CompletedProces
     return subprocess.run(
         [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
     )
+
+
+@contextlib.contextmanager
+def kind_bed(name: str) -> Iterator[tuple[Path, Path]]:
+    """Yield kubeconfig and variables of a kind cluster: the one that the environment names, or one made for the tests.
+
+    That is taken down unless MESHOPS_KEEP_CLUSTER=1; where none can be made, the tests are skipped.
+    """
+    if "MESHOPS_TEST_KUBECONFIG" in os.environ and "MESHOPS_TEST_VARS" in os.environ:
+        yield Path(os.environ["MESHOPS_TEST_KUBECONFIG"]), Path(os.environ["MESHOPS_TEST_VARS"])
+        return
+    folder = ROOT / "build/testbed" / name
+    kubeconfig, variables = folder / "kubeconfig", folder / "vars.yml"
+    made = bed_command("up", "--name", name, "--kubeconfig", kubeconfig, "--vars", variables)
+    if made.returncode == 3:
+        pytest.skip(
+            f"MESHOPS_TEST_KUBECONFIG and MESHOPS_TEST_VARS name no cluster, and none can be made: {made.stderr}"
+        )
+    assert made.returncode == 0, made.stderr
+    yield kubeconfig, variables
+    if os.environ.get("MESHOPS_KEEP_CLUSTER") != "1":
+        bed_command("down", "--name", name)
 
 
 class BedCluster:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.aftermath import read_and_diagnose
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 
 ARGUMENT_SPEC = argument_spec(
     {
@@ -35,7 +34,7 @@ def run(task: Task) -> dict[str, Any]:
     params = task.params
     scope = Scope(
         params["namespace"],
-        [_namespace_and_name(text) for text in params["gateways"]],
+        [namespace_and_name("gateways", text) for text in params["gateways"]],
         params["application_namespaces"],
         host=params["host_header"] or "",
         port=params["port"],
@@ -45,10 +44,3 @@ def run(task: Task) -> dict[str, Any]:
     )
     found = read_and_diagnose(Cluster(params), scope)
     return {"changed": False, "diagnosis": found.as_dict(), "lines": found.lines}
-
-
-def _namespace_and_name(text: str) -> tuple[str, str]:
-    namespace, _slash, name = text.partition("/")
-    if not namespace or not name:
-        raise JobError(f"gateways: {text} is not NAMESPACE/NAME.")
-    return namespace, name

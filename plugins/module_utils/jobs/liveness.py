@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
@@ -19,11 +20,12 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     probe,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import text_of
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 ARGUMENT_SPEC = argument_spec(
@@ -103,11 +105,10 @@ def _evidence(task: Task, cluster: Cluster, service: dict[str, Any], objects: li
 
     :raises JobError: there is no answer, or it did not come the way that is to be proven
     """
-    passed_by: dict[str, Any] = {}
+    wanted, passed_by = task.params["successes"], {}
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE if attempt else 0)
         result = _asked(task, cluster, service, objects)
-        wanted = task.params["successes"]
         passed_by = {name: count for name, count in result["counted"].items() if count.get("answers", wanted) < wanted}
         if not passed_by:
             return result
@@ -123,11 +124,17 @@ def _asked(task: Task, cluster: Cluster, service: dict[str, Any], objects: list[
     """As ``_evidence``, once."""
     params = task.params
     asked, send = places.asked_at(params, cluster, service)
-    watched = {
-        "gateway": (counters.GATEWAY, _selected(cluster, params["gateway_namespace"], service["spec"].get("selector"))),
-        "sidecar": (counters.SIDECAR, _pods_of(cluster, objects)),
-    }
-    before = {name: counters.read(cluster, pods, families) for name, (families, pods) in watched.items()}
+    behind = (params["gateway_namespace"], service["spec"].get("selector"))
+    workloads = [_selection(obj) for obj in objects if obj["kind"] in WAITED_FOR]
+    pods = in_parallel(lambda where: _running(cluster, *where), [behind, *workloads])
+    apps = {identity(pod): pod for pod in chain(*pods[1:])}
+    watched = {"gateway": (counters.GATEWAY, pods[0]), "sidecar": (counters.SIDECAR, list(apps.values()))}
+
+    def count() -> dict[str, counters.Counted]:
+        found = in_parallel(lambda each: counters.read(cluster, each[1], each[0]), watched.values())
+        return dict(zip(watched, found, strict=True))
+
+    before = count()
     try:
         found, evidence = probe.in_a_row(
             asked,
@@ -143,9 +150,7 @@ def _asked(task: Task, cluster: Cluster, service: dict[str, Any], objects: list[
     result = {**probe.as_dict(evidence), "asked_from": params["verify_from"]}
     if params["echo_path"]:
         result["mtls"] = _mtls(params, found, send)
-    result["counted"] = {
-        name: counters.read(cluster, pods, families).since(before[name]) for name, (families, pods) in watched.items()
-    }
+    result["counted"] = {name: after.since(before[name]) for name, after in count().items()}
     return result
 
 
@@ -166,21 +171,17 @@ def _from_inside(params: dict[str, Any], cluster: Cluster) -> str:
     return f"From inside of the cluster the gateway answers {answer.status} too: look at the mesh, not at the network."
 
 
-def _pods_of(cluster: Cluster, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Running pods of the app's workloads."""
-    found: dict[Identity, dict[str, Any]] = {}
-    for obj in objects:
-        if obj["kind"] in WAITED_FOR:
-            labels = (obj["spec"].get("selector") or {}).get("matchLabels")
-            found.update((identity(pod), pod) for pod in _selected(cluster, obj["metadata"]["namespace"], labels))
-    return list(found.values())
+def _selection(workload: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
+    """Namespace and labels of a workload's pods."""
+    return workload["metadata"]["namespace"], (workload["spec"].get("selector") or {}).get("matchLabels")
 
 
-def _selected(cluster: Cluster, namespace: str, labels: dict[str, str] | None) -> list[dict[str, Any]]:
+def _running(cluster: Cluster, namespace: str, labels: dict[str, str] | None) -> list[dict[str, Any]]:
+    """Pods with some labels that run, and are not about to end."""
     if not labels:
         return []
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    pods = cluster.list("v1", "Pod", namespace, label_selector=selector, field_selector="status.phase=Running")
+    running = {"label_selector": text_of(labels), "field_selector": "status.phase=Running", "metadata_only": True}
+    pods = cluster.list("v1", "Pod", namespace, **running)
     return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
 
@@ -204,7 +205,7 @@ def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict
     changed = {identity(change.wanted) for change in plan.changes}
     app = [identity(obj) for obj in objects if obj["kind"] in WAITED_FOR]
     own = (params["gateway_namespace"], params["gateway"])
-    others = [_namespace_and_name(text) for text in params["deployments"]]
+    others = [namespace_and_name("deployments", text) for text in params["deployments"]]
     gateways: list[Identity] = [("apps/v1", "Deployment", *name) for name in dict.fromkeys([own, *others])]
     service: Identity = ("v1", "Service", *own)
     targets = [*gateways, service]
@@ -223,13 +224,6 @@ def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict
     created = [identity(change.wanted) for change in plan.changes if change.verb == "created"]
     ready = waiter.wait(pending, created) if pending else {}
     return ready.get(service) or live[service]
-
-
-def _namespace_and_name(text: str) -> tuple[str, str]:
-    namespace, _slash, name = text.partition("/")
-    if not namespace or not name:
-        raise JobError(f"deployments: {text} is not NAMESPACE/NAME.")
-    return namespace, name
 
 
 def _mtls(params: dict[str, Any], found: endpoint.Place, send: Callable[..., probe.Answer]) -> dict[str, str]:

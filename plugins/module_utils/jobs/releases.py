@@ -27,12 +27,12 @@ from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 ARGUMENT_SPEC = argument_spec(

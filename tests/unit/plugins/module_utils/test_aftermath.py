@@ -16,7 +16,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Dia
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
 
 WORDS = 'pods "web-x" is forbidden: exceeded quota: team, requested: requests.cpu=1'

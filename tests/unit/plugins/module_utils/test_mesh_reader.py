@@ -17,8 +17,9 @@ from harness.mesh_objects import INGRESS, ISTIO, Object, healthy, namespace, obj
 from ansible_collections.meshops.istio.plugins.module_utils import mesh_reader
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader, Scope, out_of_sync
+from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader, out_of_sync
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 
 SCOPE = {"gateways": [(ISTIO, INGRESS)], "connect": False}
 

@@ -13,7 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import diagnosis
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
 
 CAUSE = Symptom("gateway-unknown", "VirtualService shop/web", "names Gateway shop/wbe.", "Name another.", ("wbe",))
