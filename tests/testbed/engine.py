@@ -131,9 +131,11 @@ def start(cache: Cache, seconds: float = 30) -> None:
     if lacks_capability("CAP_SYS_RESOURCE"):
         runtime = gobuild.build_programs(versions.BUILDS["runc-held-caps"], cache) / "runc-held-caps"
         command += ["--add-runtime", f"held-caps={runtime}", "--default-runtime", "held-caps"]
+    # It outlives whoever started it, and so the temporary directory that was theirs.
+    env = {key: value for key, value in environment().items() if key != "TMPDIR"}
     with (state / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(), start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
         )
     note = {"pid": daemon.pid, "started": start_time(daemon.pid), "ip_forward": forwarding}
     (state / "dockerd.json").write_text(json.dumps(note))

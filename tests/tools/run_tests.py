@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import environments
+import leftovers
 import lint
 
 ROOT = environments.ROOT
@@ -191,27 +193,40 @@ def read_junit(path: Path) -> Count:
     return count
 
 
-def run(part: str, step: Step) -> Count:
-    """Run one step with its output on ours, and count."""
+def run(part: str, step: Step, scratch: Path) -> Count:
+    """Run one step with its output on ours, and count.
+
+    :arg scratch: its temporary directory
+    """
     print(f"\n==> {part}: {step.name}", flush=True)
     if step.junit and step.junit.is_file():
         step.junit.unlink()
     started = time.monotonic()
     command = [str(word) for word in step.command]
     environment = {**os.environ, **step.environment}
-    # pytest keeps the files of tests that failed. The path is short, because Ansible makes sockets below it.
-    with tempfile.TemporaryDirectory(prefix="mi-", ignore_cleanup_errors=True) as scratch:
-        environment["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} --basetemp={scratch}/t"
-        try:
-            code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-        except FileNotFoundError as error:
-            print(error, flush=True)
-            code = 127
+    environment["TMPDIR"] = str(scratch)
+    environment["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} --basetemp={scratch}/t"
+    try:
+        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    except FileNotFoundError as error:
+        print(error, flush=True)
+        code = 127
+    shutil.rmtree(scratch / "t", ignore_errors=True)  # pytest keeps the files of tests that failed
     count = read_junit(step.junit) if step.junit else Count(passed=int(code == 0))
     if code != 0 and not count.failed:
         count.failed = 1  # it broke before it could count, or ran no test at all
     count.seconds = time.monotonic() - started
     return count
+
+
+def left_behind(scratch: Path) -> Count:
+    """Say what all steps have left in their temporary directory, which processes still run, and where keys lie."""
+    found = [f"file {path}" for path in leftovers.files(scratch)]
+    found += [f"key {path}" for path in leftovers.keys(ROOT / "build/ansible")]
+    if not os.environ.get("MESHOPS_KEEP_CLUSTER"):  # then its programs are to stay
+        found += [f"process {pid}: {command}" for pid, command in leftovers.processes(scratch).items()]
+    print("\n".join(["\n==> leftovers", *(found or ["none"])]), flush=True)
+    return Count(passed=int(not found), failed=int(bool(found)))
 
 
 def main() -> int:
@@ -229,7 +244,10 @@ def main() -> int:
     os.environ["MOLECULE_COMMAND_BORDERS"] = "false"
     RESULTS.mkdir(parents=True, exist_ok=True)
 
-    rows = [(part, step.name, run(part, step)) for part in parts for step in PARTS[part]()]
+    # The path is short, because Ansible makes sockets below it.
+    with tempfile.TemporaryDirectory(prefix="mi-", ignore_cleanup_errors=True) as scratch:
+        rows = [(part, step.name, run(part, step, Path(scratch))) for part in parts for step in PARTS[part]()]
+        rows.append(("leftovers", "files, keys and processes", left_behind(Path(scratch))))
     total = sum((count for _, _, count in rows), Count())
     width = max(len(name) for _, name, _ in rows)
     print(f"\n{'part':<16} {'step':<{width}} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
