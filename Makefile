@@ -5,7 +5,7 @@
 # The verbs; the work is in tests/tools. Only python3 (3.11 or newer, with venv) and git are needed to begin.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint sanity unit packaging browser apiserver molecule matrix down clean clean-cache
+.PHONY: help setup demo test bench lint sanity unit packaging browser apiserver molecule matrix upstream down clean clean-cache
 
 RUN_TESTS := python3 tests/tools/run_tests.py
 
@@ -49,6 +49,10 @@ molecule: ## kvm on a kind cluster, then the tests that need one; cloud and airg
 
 matrix: ## apiserver's long tests, and its others on Kubernetes 1.32, 1.34 and 1.36 too, faults that a diagnosis must name, every scenario of molecule, and the unit tests on every ansible-core (2 hours; the first time builds for 65 min)
 	@$(RUN_TESTS) unit apiserver apiserver-long apiserver-matrix faults molecule molecule-matrix
+
+# Not a part of `make test`: what a test starts never leaves the machine.
+upstream: ## ask each place on the internet that a run fetches from whether it is still there (1 min); error 3: not reachable from here
+	@python3 tests/tools/upstream.py
 
 down: ## delete the demo's cluster (5 s)
 	@python3 tests/tools/demo.py --down

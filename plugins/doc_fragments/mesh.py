@@ -24,7 +24,7 @@ options:
       - A directory that holds them as C(NAME/) or C(NAME-VERSION.tgz), or the URL of an HTTP or OCI (C(oci://))
         repository.
     type: str
-    default: https://istio-release.storage.googleapis.com/charts
+    default: https://blob.istio.io/istio-release/charts
   chart_version:
     description: Version of the charts, which is Istio's version.
     type: str

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible_collections.meshops.istio.plugins.module_utils import upstream
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 #: Under this name credentials of Docker Hub are kept by every client of registries.
 _DOCKER_HUB = "https://index.docker.io/v1/"
 _NAMES_OF_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
-MISSING, UNVERIFIED = "chart-missing", "chart-unverified"
+MISSING, UNVERIFIED, RETIRED = "chart-missing", "chart-unverified", "chart-source-retired"
 
 
 class ChartError(JobError):
@@ -178,6 +179,14 @@ _MEANINGS = (
         "Name the file of its CA by istio_helm_chart_repository_ca_file.",
     ),
     _meaning(
+        # The answer to CONNECT, of which Go shows the reason alone; the repository's own comes with its number.
+        r"(?:Get|Head) \"https://[^\"]+\": (?:Bad Gateway|Forbidden|Gateway Time-?out|Proxy Authentication Required|"
+        r"Service Unavailable)$",
+        "{host} cannot be reached: the proxy on the way refuses: {words}",
+        "Have the proxy let this machine there, or correct HTTPS_PROXY and NO_PROXY. Without a way there, put the "
+        "charts into a directory and name that.",
+    ),
+    _meaning(
         r"status code 40[13]\b|\b40[13] \w|unauthorized|forbidden|access (?:to the resource is )?denied|"
         r"credential not found",
         "{host} refuses {login}: {words}",
@@ -218,12 +227,24 @@ def _known(words: str) -> _Meaning | None:
     return next((meaning for meaning in _MEANINGS if meaning.pattern.search(words)), None)
 
 
+def elsewhere(place: upstream.Place) -> str:
+    """What to do about charts of a place that ends."""
+    return f"Use {place.instead}: istio_helm_chart_repository, or repository in istio_helm_charts."
+
+
 def failure(source: Source, name: str, version: str, words: str, versions: list[str]) -> ChartError:
-    """What a failed fetch means, in one message.
+    """What a failed fetch means, in one message; of a repository that ends, that it does.
 
     :arg words: helm's own
     :arg versions: those that the repository has of this chart, newest first, as far as is known
     """
+    error, place = _failure(source, name, version, words, versions), upstream.ended(source.repository)
+    if place is None:
+        return error
+    return ChartError(f"{error.cause} {source.repository} {place.end}.", elsewhere(place), RETIRED)
+
+
+def _failure(source: Source, name: str, version: str, words: str, versions: list[str]) -> ChartError:
     meaning, reason = _known(words), _PREAMBLE.sub("", words).rstrip(".")
     if source.oci and not source.plain_http and _CLEAR_TEXT.search(reason):
         meaning = _NO_TLS

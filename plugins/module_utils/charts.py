@@ -87,6 +87,11 @@ class Chart:
         """``values.yaml``."""
         return yaml.load(self.files.get("values.yaml", b"{}"), LOADER) or {}
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The values that hold where nobody says otherwise: Istio's newer charts keep them below a key of their own."""
+        return self.default_values.get("_internal_defaults_do_not_set") or self.default_values
+
     @cached_property
     def accepted_values(self) -> frozenset[str] | None:
         """Top-level keys of the values that ``values.schema.json`` accepts; None where it does not say at its top."""

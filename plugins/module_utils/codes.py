@@ -99,12 +99,41 @@ CODES: dict[str, Code] = {
         ERROR,
         "A chart cannot be had from `istio_helm_chart_repository`: it is not there, or is there in another version; "
         "the server cannot be reached, is not trusted, or refuses the login. The message says which.",
-        "`helm show chart base --repo https://istio-release.storage.googleapis.com/charts --version 1.31.1`, with your "
+        "`helm show chart base --repo https://blob.istio.io/istio-release/charts --version 1.31.1`, with your "
         "own values; for an OCI registry `helm show chart oci://HOST/PATH/base --version 1.31.1`.",
         "Correct `istio_helm_chart_repository` or `istio_helm_chart_version`. For a login, set "
         "`istio_helm_chart_repository_username` and `istio_helm_chart_repository_password`; for a CA of your own, "
         "`istio_helm_chart_repository_ca_file`. Without a way to the internet, put the charts `base`, `istiod` and "
         "`gateway` into a directory, as `NAME/` or `NAME-VERSION.tgz`, and name the directory.",
+    ),
+    "chart-source-retired": Code(
+        ERROR,
+        "A chart cannot be had from where the settings say, and that place ends: Istio publishes nothing newer than "
+        "1.30 at `istio-release.storage.googleapis.com` and `gcr.io/istio-release`, and removes both, and "
+        "`registry.istio.io`, in December 2026.",
+        "`helm show chart base --repo https://istio-release.storage.googleapis.com/charts --version 1.31.1` says that "
+        "there is no such version; Istio's announcement is at istio.io/latest/blog/2026/retirement-of-gcp.",
+        "Leave `istio_helm_chart_repository` out, whose default is `https://blob.istio.io/istio-release/charts`, or "
+        "use `oci://ghcr.io/istio/release/charts`. Both have the charts of all versions. `repository` in "
+        "`istio_helm_charts` likewise.",
+    ),
+    "chart-source-retiring": Code(
+        WARNING,
+        "As for `chart-source-retired`, only that the chart could still be had, or is kept from an earlier run. "
+        "Another machine, or this one next month, gets none.",
+        "`istio_helm_chart_repository`, and `repository` in `istio_helm_charts`.",
+        "As for `chart-source-retired`. Nothing is upgraded for it where the charts are the same.",
+    ),
+    "image-source-retired": Code(
+        WARNING,
+        "Images come from `gcr.io/istio-release` or `registry.istio.io`, which Istio removes in December 2026 and "
+        "which hold nothing newer than 1.30: by the settings (1.30's own charts default to `registry.istio.io`), or in "
+        "pods that run. What runs goes on; a pod that is started on a node without the image waits for ever.",
+        "`kubectl get pods --all-namespaces -o jsonpath='{..image}' | tr ' ' '\\n' | sort | uniq -c`.",
+        "`istio_helm_hub: docker.io/istio`. Docker Hub limits how often a node may pull without a login, so better "
+        "name a pull-through cache of yours. `hub` in `istio_helm_values` does not reach every image, `global.hub` "
+        "does. Run `site.yml`, then replace the pods: `kubectl rollout restart deployment -n NAMESPACE`. Where the "
+        "nodes have a mirror for the old name: `preflight_ignore: [image-source-retired]`.",
     ),
     "chart-unverified": Code(
         ERROR,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import components, gateways, providers, support
+from ansible_collections.meshops.istio.plugins.module_utils import components, gateways, providers, support, upstream
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -39,10 +39,7 @@ PLATFORMS_WITH_CNI = frozenset(("openshift",))
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
-    "chart_repository": {
-        "type": "str",
-        "default": "https://istio-release.storage.googleapis.com/charts",
-    },
+    "chart_repository": {"type": "str", "default": upstream.CHART_REPOSITORY},
     "chart_version": {"type": "str", "required": True},
     "preset": {"type": "str", "choices": list(components.PRESETS), "default": "lean"},
     "profile": {"type": "str", "choices": list(components.PROFILES), "default": "sidecar"},
@@ -87,10 +84,7 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "values": {"type": "dict", "default": {}},
     "helm_binary": {"type": "path"},
     "adopt": {"type": "bool", "default": False},
-    "addons_repository": {
-        "type": "str",
-        "default": "https://raw.githubusercontent.com/istio/istio/{version}/samples/addons",
-    },
+    "addons_repository": {"type": "str", "default": upstream.ADDONS_REPOSITORY},
     "charts": {
         "type": "list",
         "elements": "dict",

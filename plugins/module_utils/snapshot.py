@@ -14,11 +14,11 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import existing, load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import injects
+from ansible_collections.meshops.istio.plugins.module_utils.workloads import REVISION, injects
 
 Objects = list[dict[str, Any]]
 
-_CONTAINER = {"name": True, "ports": True, "resources": True, "restartPolicy": True, "command": True, "args": True}
+_CONTAINER = dict.fromkeys(("name", "image", "ports", "resources", "restartPolicy", "command", "args"), True)
 _POD_SPEC = {
     "nodeName": True,
     "hostNetwork": True,
@@ -30,6 +30,7 @@ _WEBHOOK = {"name": True, "failurePolicy": True, "clientConfig": {"service": Tru
 _OWNED = {"name": True, "namespace": True, "labels": True, "annotations": True, "ownerReferences": True}
 #: Kind -> the fields that are kept of its objects, lists looked through; True keeps what is below.
 KEPT: dict[str, dict[str, Any]] = {
+    "ConfigMap": {"metadata": {"name": True, "namespace": True}, "data": {"values": True}},
     "CustomResourceDefinition": {
         "metadata": {
             "name": True,
@@ -93,6 +94,7 @@ class Snapshot:
 
     :ivar deployments: of the control plane's and the applications' namespaces
     :ivar istiods: metadata of the control planes' Deployments
+    :ivar injectors: ConfigMaps with a revision, of the control planes' namespaces
     :ivar dict pools: number of address pools by name of the load balancer's provider
     """
 
@@ -106,6 +108,7 @@ class Snapshot:
     quotas: Objects | None = None
     limit_ranges: Objects | None = None
     deployments: Objects | None = None
+    injectors: Objects = field(default_factory=list)
     istio_operators: Objects = field(default_factory=list)
     sail: Objects = field(default_factory=list)
     pools: dict[str, int] = field(default_factory=dict)
@@ -149,6 +152,7 @@ class Reader:
             lambda: setattr(snapshot, "deployments", self._in_namespaces("apps/v1", "Deployment", looked_into)),
             lambda: setattr(snapshot, "istio_operators", self._if_served(served, *existing.ISTIO_OPERATOR)),
             lambda: setattr(snapshot, "sail", self._if_served(served, *existing.SAIL)),
+            lambda: setattr(snapshot, "injectors", self._injectors(snapshot.istiods or [])),
             lambda: snapshot.pools.update(self._pools(served)),
         ]
         in_parallel(lambda read: read(), second)
@@ -206,6 +210,12 @@ class Reader:
         if found is not None:
             return found
         return _joined(self._list("apps/v1", "Deployment", name, **selection) for name in self._control_plane)
+
+    def _injectors(self, istiods: Objects) -> Objects:
+        """Beside each istiod; a namespace that may not be read is left out."""
+        namespaces = sorted({obj["metadata"]["namespace"] for obj in istiods})
+        lists = in_parallel(lambda name: self._list("v1", "ConfigMap", name, label_selector=REVISION), namespaces)
+        return [obj for objects in lists for obj in objects or []]
 
     def _if_served(self, served: set[str], crd: str, api_version: str, kind: str) -> Objects:
         return (self._list(api_version, kind) or []) if crd in served else []

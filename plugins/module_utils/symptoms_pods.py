@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import namespaces
+from ansible_collections.meshops.istio.plugins.module_utils import namespaces, retirement
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import (
     conditions,
@@ -120,6 +120,8 @@ def image(state: MeshState) -> Iterator[Symptom]:
         words = [quoted(event.get("message", "")) for event in pulls if container["image"] in event.get("message", "")]
         said = f"{waiting['reason']}: {quoted(waiting.get('message', ''))}"
         message = f"image {container['image']} of container {container['name']} cannot be had: {said}."
+        ends = retirement.end_of(container["image"])
+        message += f" {ends}" if ends else ""
         fix = "Check the image's name and tag, the registry, and imagePullSecrets."
         if waiting["reason"] == "ErrImageNeverPull":
             fix = "Put the image onto the nodes, or use another pull policy than Never."

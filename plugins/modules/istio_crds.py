@@ -26,7 +26,7 @@ options:
   chart_repository:
     description: Where Istio's charts are; a directory, or the URL of an HTTP or OCI repository.
     type: str
-    default: https://istio-release.storage.googleapis.com/charts
+    default: https://blob.istio.io/istio-release/charts
   chart_version:
     description: Version of the chart, which is Istio's version.
     type: str

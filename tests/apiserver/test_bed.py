@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import resource
 import ssl
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,55 @@ def test_pods_of_a_deployment_become_ready(today):
         available(today, namespace)
         (pod,) = today.get("pods", "--namespace", namespace)["items"]
     assert pod["spec"]["nodeName"] == "node-1"
-    assert pod["status"]["podIP"].startswith("10.244.")
+    assert pod["status"]["podIP"].startswith("239.244.")
+
+
+def test_every_address_on_a_bed_is_of_this_machine(aws):
+    """What a run may ask is of the loopback network; what must be of another is one that nobody can call."""
+    with aws.namespace() as namespace:
+        aws.apply(deployment(namespace))
+        ports = [{"port": 80}]
+        for name, kind in {"front": "LoadBalancer", "node": "NodePort"}.items():
+            meta = {"name": name, "namespace": namespace}
+            spec = {"type": kind, "ports": ports, "selector": {"app": "web"}}
+            aws.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+        available(aws, namespace)
+        host = "--for=jsonpath={.status.loadBalancer.ingress[0].hostname}"
+        aws.kubectl("wait", "service/front", "--namespace", namespace, host, "--timeout=30s")
+        aws.kubectl("wait", "endpointslice", "--all", "--namespace", namespace, "--for=jsonpath={.endpoints[0]}")
+        found = {kind: aws.get(kind, "--all-namespaces")["items"] for kind in ("nodes", "pods", "services")}
+        slices = aws.get("endpointslices", "--namespace", namespace)["items"]
+        (pod,) = [pod["metadata"]["name"] for pod in found["pods"] if pod["metadata"]["namespace"] == namespace]
+        began = time.monotonic()
+        for path in (f"pods/{pod}:80", "services/front:80"):
+            with pytest.raises(AssertionError, match=r"address not allowed|network is unreachable"):
+                aws.kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/{path}/proxy/")
+        assert time.monotonic() - began < 10
+    asked = [urllib.parse.urlsplit(aws.server).hostname]
+    asked += [
+        each["address"]
+        for node in found["nodes"]
+        for each in node["status"]["addresses"]
+        if each["type"] in ("InternalIP", "ExternalIP")
+    ]
+    named = [each["address"] for node in found["nodes"] for each in node["status"]["addresses"]]
+    assert [each for each in named if each not in asked and not each.endswith(".invalid")] == []
+    asked += [address for obj in found["services"] for address in obj["spec"]["clusterIPs"]]
+    asked += [pod["status"]["hostIP"] for pod in found["pods"]]
+    balancers = [
+        each for obj in found["services"] for each in obj["status"].get("loadBalancer", {}).get("ingress") or []
+    ]
+    asked += [each["ip"] for each in balancers if "ip" in each]
+    assert [address for address in asked if not ipaddress.ip_address(address).is_loopback] == []
+    assert [each for each in balancers if not each["hostname"].endswith(".example")] == []
+    inside = {pod["status"]["podIP"] for pod in found["pods"]}
+    inside |= {address for each in slices for endpoint in each["endpoints"] for address in endpoint["addresses"]}
+    assert inside
+    assert [address for address in inside if not ipaddress.ip_address(address).is_multicast] == []
+    for address in inside:
+        # Not by Python, which the guard of the tests would stop: the kernel itself refuses.
+        done = subprocess.run(["bash", "-c", f"</dev/tcp/{address}/80"], capture_output=True, text=True, check=False)
+        assert "Network is unreachable" in done.stderr
 
 
 def test_pod_security_policy_admission_refuses_until_a_policy_may_be_used(psp):

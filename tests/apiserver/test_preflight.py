@@ -41,7 +41,11 @@ HELM = {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace":
 
 
 def deployment(
-    name: str, pod: dict[str, str] | None = None, containers: tuple[str, ...] = ("app",), **meta: Any
+    name: str,
+    pod: dict[str, str] | None = None,
+    containers: tuple[str, ...] = ("app",),
+    image: str = "app",
+    **meta: Any,
 ) -> dict:
     """A Deployment of one pod. :arg pod: its labels beside the selector's"""
     labels = {"run": name}
@@ -55,7 +59,7 @@ def deployment(
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": {**labels, **(pod or {})}},
-                "spec": {"containers": [{"name": each, "image": each, "ports": ports} for each in containers]},
+                "spec": {"containers": [{"name": each, "image": image, "ports": ports} for each in containers]},
             },
         },
     }
@@ -87,6 +91,13 @@ def istiod(name: str = "istiod", revision: str = "default", **meta: Any) -> dict
     """A control plane's Deployment."""
     labels = {"app": "istiod", "istio": "pilot", "istio.io/rev": revision, **meta.pop("labels", {})}
     return deployment(name, labels=labels, **meta)
+
+
+def injector(hub: str) -> dict[str, Any]:
+    """What an istiod puts into pods, as far as images go."""
+    meta = {"name": "istio-sidecar-injector", "labels": {"istio.io/rev": "default"}}
+    values = json.dumps({"global": {"hub": hub, "proxy": {"image": "proxyv2"}}})
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"values": values}}
 
 
 def webhooks(name: str, where: str, policy: str = "Fail", **meta: Any) -> dict[str, Any]:
@@ -237,6 +248,21 @@ ROWS: dict[str, Row] = {
         [deployment("web", LABELLED)],
         labels={"pod-security.kubernetes.io/enforce": "restricted"},
         near_labels={"pod-security.kubernetes.io/enforce": "baseline"},
+    ),
+    "images of a registry that ends": Row(
+        "image-source-retired",
+        "Namespace {ns}",
+        "runs images of registry.istio.io/release in Deployment web: it holds no Istio newer than 1.30",
+        [deployment("web", LABELLED, ("app", "istio-proxy"), image="registry.istio.io/release/proxyv2:1.30.4")],
+        [deployment("web", LABELLED, ("app", "istio-proxy"), image="docker.io/istio/proxyv2:1.30.4")],
+    ),
+    "an injector with a registry that ends": Row(
+        "image-source-retired",
+        "ConfigMap {ns}/istio-sidecar-injector",
+        "gives new pods a proxy of gcr.io/istio-release",
+        [istiod(annotations=HELM), injector("gcr.io/istio-release")],
+        [istiod(annotations=HELM), injector("docker.io/istio")],
+        IN_ISTIOS,
     ),
     "quota on memory": Row(
         "quota-exceeded",

@@ -138,7 +138,7 @@ def _cases() -> dict[str, Case]:
         says="No 3 answers of 200",
     )
     found["istio_liveness runs out of time"] = Case(
-        "istio_liveness", {**LIVENESS, "address": "192.0.2.1:80"}, {"timeout": 3}, fails=True, says="3"
+        "istio_liveness", {**LIVENESS, "address": "127.0.0.1:1"}, {"timeout": 3}, fails=True, says="3"
     )
     return found
 

@@ -108,7 +108,7 @@ def unfinalize(cluster: BedCluster, namespace: str) -> None:
 
 def addressed(cluster: BedCluster, namespace: str) -> None:
     """Give the Service an address, as a provider does."""
-    status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}})
+    status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": "127.18.255.7"}]}}})
     cluster.kubectl("patch", "service", "edge", "-n", namespace, "--subresource=status", "--type=merge", "-p", status)
 
 

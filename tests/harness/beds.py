@@ -22,6 +22,7 @@ import yaml
 from harness.playbooks import ROOT, SITE, Playbook, Run
 from testbed.audit import AuditLog, Count
 from testbed.bed import Bed, bin_directory, suffix
+from testbed.process import environment
 
 ACCOUNTS = "meshops-accounts"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -41,9 +42,9 @@ class Asked:
 
 def bed_command(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command of the test bed. :returns: its exit code, and what it said on standard error"""
-    command = [sys.executable, ROOT / "tests/testbed", verb, *arguments]
+    command = [str(word) for word in (sys.executable, ROOT / "tests/testbed", verb, *arguments)]
     return subprocess.run(
-        [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, env=environment()
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from harness.beds import BedCluster
 from harness.playbooks import ROOT
+from testbed.process import GUARD
 
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, preflight, releases
@@ -85,7 +86,7 @@ class Mesh:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'collections'}{os.pathsep}{ROOT / 'tests'}"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (GUARD, ROOT / "collections", ROOT / "tests")))},
             start_new_session=True,
         )
         assert process.stdin

@@ -16,6 +16,7 @@ from typing import IO
 
 from testbed.errors import BedError
 
+GUARD = Path(__file__).resolve().parents[1] / "harness/guard"
 _children: set[subprocess.Popen] = set()
 _lock = threading.Lock()
 _stopping = threading.Event()
@@ -31,8 +32,14 @@ class CommandFailed(BedError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment plus ``extra``, with the sbin directories, which a plain user's PATH lacks."""
+    """Our environment plus ``extra``, with the sbin directories, which a plain user's PATH lacks.
+
+    Without what keeps the children of a test on this machine (``harness/guard``): a bed's sources are fetched.
+    """
     env = dict(os.environ)
+    if "PYTHONPATH" in env:
+        paths = env["PYTHONPATH"].split(os.pathsep)
+        env["PYTHONPATH"] = os.pathsep.join(path for path in paths if Path(path) != GUARD)
     path = env.get("PATH", os.defpath).split(os.pathsep)
     env["PATH"] = os.pathsep.join(path + [d for d in ("/usr/sbin", "/sbin") if d not in path])
     env.update(extra or {})

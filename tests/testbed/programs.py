@@ -18,13 +18,15 @@ LOCALHOST = "127.0.0.1"
 # Nothing routes to a fake service address. Addresses of the loopback network refuse a call at once, on any Linux and
 # without touching its routes; others would be asked for through the default route, until a timeout.
 SERVICE_RANGE = "127.96.0.0/16"
-POD_RANGE = "10.244.0.0/16"
+# Pods' addresses must not be of the loopback network, else no Service would have endpoints. Those of multicast nobody
+# can call: the API server does not pass requests on to them, and the kernel refuses a connection at once.
+POD_RANGE = "239.244.0.0/16"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 PORTS = ("etcd", "etcd-peer", "kube-apiserver")
 POD_SECURITY_LEVELS = ("privileged", "baseline", "restricted")
 NODE_ROOM = {"cpu": "8", "memory": "32Gi", "pods": "250"}
 AWS_MACHINE = "aws:///eu-central-1a/i-"
-NODE_RANGE = ipaddress.ip_network("198.18.0.0/15")  # set apart for benchmarks: nobody is there
+NODE_RANGE = ipaddress.ip_network("127.18.0.0/15")  # a run asks its node ports, and is refused at once
 
 # Who is who: program -> user and group. "system:" is what the audit log's counting leaves out.
 USERS = {
@@ -291,7 +293,8 @@ def nodes(settings: Settings) -> dict:
                     "capacity": NODE_ROOM,
                     "addresses": [
                         {"type": "InternalIP", "address": str(NODE_RANGE[number])},
-                        {"type": "Hostname", "address": f"node-{number}"},
+                        # A run that gets no answer asks by name too: one that no name server is asked for.
+                        {"type": "Hostname", "address": f"node-{number}.invalid"},
                     ],
                     "nodeInfo": {"kubeletVersion": settings.version, "kubeProxyVersion": settings.version},
                 },

@@ -35,14 +35,14 @@ ISTIO_COMMITS = {
 # kind's release notes list the images made for a release, always with the digest: a tag alone may be rebuilt.
 KIND_NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
 
-# Built images carry a prefix of their own: "registry.istio.io/..." would be a lie for a stock Envoy.
+# Built images carry a prefix of their own: "docker.io/istio/..." would be a lie for a stock Envoy.
 IMAGE_HUB = "localhost/meshops-istio"
 AGNHOST_REPOSITORY = "registry.k8s.io/e2e-test-images/agnhost"
 AGNHOST = "2.66.1"  # test/images/agnhost/VERSION of KUBERNETES; istioimages.py refuses to build when they differ
 
 # What is pulled, where a registry answers, for a cluster that is to pull nothing itself.
 RELEASED_IMAGES = (
-    *(f"registry.istio.io/release/{name}:{ISTIO}" for name in ("pilot", "proxyv2")),
+    *(f"docker.io/istio/{name}:{ISTIO}" for name in ("pilot", "proxyv2")),
     f"{AGNHOST_REPOSITORY}:{AGNHOST}",
 )
 
@@ -305,7 +305,7 @@ CHART_EXTRAS = {"addons": "samples/addons"}
 CHART_STAMPS = {
     "Chart.yaml": {"version: 1.0.0": "version: {version}", "appVersion: 1.0.0": "appVersion: {version}"},
     "values.yaml": {
-        "hub: registry.istio.io/testing": "hub: registry.istio.io/release",
+        "hub: registry.istio.io/testing": "hub: docker.io/istio",  # of 1.30 alone it was registry.istio.io/release
         "hub: gcr.io/istio-testing": "hub: docker.io/istio",
         "tag: latest": "tag: {version}",
     },

@@ -83,7 +83,12 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess:
     Raises:
         subprocess.CalledProcessError: it exited non-zero.
     """
-    return subprocess.run([str(part) for part in command], check=True, **options)
+    # Without what keeps the children of a test on this machine (tests/harness/guard): packages are fetched.
+    environment = dict(options.pop("env", os.environ))
+    paths = environment.pop("PYTHONPATH", "").split(os.pathsep)
+    if kept := [path for path in paths if path and Path(path) != ROOT / "tests/harness/guard"]:
+        environment["PYTHONPATH"] = os.pathsep.join(kept)
+    return subprocess.run([str(part) for part in command], check=True, env=environment, **options)
 
 
 @contextlib.contextmanager

@@ -28,13 +28,14 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     pod_security,
     providers,
     quotas,
+    retirement,
     rights,
     service_ports,
     snapshot,
     support,
     workloads,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import RETIRED, ChartError
 from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
@@ -160,22 +161,40 @@ class Preflight:
         """
         self._locate()
         self.releases = self._as_installed()
+        self._images()
         rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
         self._pod_security(cluster)
         self._rights(cluster)
         return rendered
 
     def _locate(self) -> None:
+        retired: dict[str, Finding] = {}  # one for all charts of a repository: it has one cause
+        today = datetime.now(timezone.utc).date()
         for wanted in dict.fromkeys(release.chart for release in self.releases):
-            about = f"chart {wanted.name} {wanted.version}"
+            about, repository = f"chart {wanted.name} {wanted.version}", wanted.source.repository
             try:
                 self.charts[wanted] = charts.find(self._need_helm, wanted)
             except ChartError as error:
-                self.add(error.code, about, error.cause, error.fix)
+                if error.code == RETIRED:
+                    where = retirement.about(repository)
+                    retired.setdefault(repository, Finding(RETIRED, where, error.cause, error.fix))
+                else:
+                    self.add(error.code, about, error.cause, error.fix)
             except JobError as error:
                 fix = "Check istio_helm_chart_repository, istio_helm_chart_version and istio_helm_charts."
                 self.add("chart-missing", about, error.message, fix)
+            if repository not in retired:
+                found = wanted in self.charts
+                self.findings += retirement.chart_findings(repository, wanted.version, found, today)
+        self.findings += retired.values()
         self.facts["charts"] = {wanted.name: str(chart.path) for wanted, chart in self.charts.items()}
+
+    def _images(self) -> None:
+        """Registries that this run's releases take images from, by their own values or by their charts'."""
+        for release in self.releases:
+            chart = self.charts.get(release.chart)
+            values = mesh.merged(chart.defaults, release.values) if chart else release.values
+            self.findings += retirement.wanted_images(f"{release.namespace}/{release.name}", values)
 
     def _as_installed(self) -> list[mesh.Release]:
         """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
@@ -323,6 +342,9 @@ class Preflight:
         needed = [*self.control_plane, *self.applications]
         self.findings += namespaces.terminating(seen.namespaces or [], needed)
         self.findings += workloads.refusal_findings(seen.deployments or [])
+        if seen.pods is not None:
+            self.findings += retirement.running_images(seen.pods, seen.deployments or [])
+        self.findings += retirement.injected_images(seen.injectors)
 
     def _revision(self) -> str | None:
         """The revision that this run installs; None when it installs no istiod."""
@@ -360,8 +382,7 @@ class Preflight:
         """Requests and limits of the proxy that this run's istiod would inject; None when it installs none."""
         for release in self.releases:
             if release.component == "istiod" and release.chart in self.charts:
-                defaults = self.charts[release.chart].default_values
-                values = mesh.merged(defaults.get("_internal_defaults_do_not_set") or defaults, release.values)
+                values = mesh.merged(self.charts[release.chart].defaults, release.values)
                 return ((values.get("global") or {}).get("proxy") or {}).get("resources") or {}
         return None
 

@@ -28,7 +28,7 @@ def test_values_of_old_charts_get_their_hub():
 def test_values_get_the_released_hub_and_tag():
     text = "global:\n  hub: registry.istio.io/testing\n  tag: latest\n  other: latest\n"
     assert stamp(text, versions.CHART_STAMPS["values.yaml"], "1.31.0") == (
-        "global:\n  hub: registry.istio.io/release\n  tag: 1.31.0\n  other: latest\n"
+        "global:\n  hub: docker.io/istio\n  tag: 1.31.0\n  other: latest\n"
     )
 
 

@@ -134,6 +134,7 @@ def test_nodes_have_room_an_address_and_kwok_s_mark():
     first, second = programs.nodes(Settings(nodes=2))["items"]
     assert first["metadata"]["annotations"]["kwok.x-k8s.io/node"] == "fake"
     assert first["status"]["allocatable"] == {"cpu": "8", "memory": "32Gi", "pods": "250"}
-    assert first["status"]["addresses"][0] == {"type": "InternalIP", "address": "198.18.0.1"}
+    assert first["status"]["addresses"][0] == {"type": "InternalIP", "address": "127.18.0.1"}
+    assert first["status"]["addresses"][1] == {"type": "Hostname", "address": "node-1.invalid"}
     assert second["metadata"]["name"] == "node-2"
-    assert programs.nodes(Settings(nodes=300))["items"][-1]["status"]["addresses"][0]["address"] == "198.18.1.44"
+    assert programs.nodes(Settings(nodes=300))["items"][-1]["status"]["addresses"][0]["address"] == "127.18.1.44"

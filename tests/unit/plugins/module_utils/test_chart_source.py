@@ -191,6 +191,18 @@ MANIFEST = "https://r.example.com/v2/charts/base/manifests/1.31.0"
         ),
         (
             HTTP,
+            f'{OF_HTTP}Get "{HTTP}/index.yaml": Bad Gateway',
+            "r.example.com cannot be reached: the proxy on the way refuses: Get ",
+            "correct HTTPS_PROXY and NO_PROXY",
+        ),
+        (
+            OCI,
+            f'{OF_OCI}Head "{MANIFEST}": Forbidden',
+            "r.example.com cannot be reached: the proxy on the way refuses: Head ",
+            "Have the proxy let this machine there",
+        ),
+        (
+            HTTP,
             f"{OF_HTTP}failed to fetch {HTTP}/index.yaml : 404 Not Found",
             f"{HTTP} is no chart repository: failed to fetch {HTTP}/index.yaml : 404 Not Found.",
             "it is the URL below which index.yaml is",
@@ -269,3 +281,20 @@ def test_chart_that_is_not_there(words: str) -> None:
         "Change istio_helm_chart_version or istio_helm_chart_repository."
     )
     assert "It has no other version of it either." in failure(Source(OCI), "base", "9.9.9", words, []).message
+
+
+def test_a_repository_that_ends_says_so_whatever_helm_says() -> None:
+    """The cause that was found stays, and the fix is the place to go."""
+    google = Source("https://istio-release.storage.googleapis.com/charts")
+    for words in ("chart not found", "no such host", "status code 403", "something new"):
+        error = failure(google, "base", "1.31.1", words, [])
+        plain = failure(Source("https://charts.example.com"), "base", "1.31.1", words, [])
+        assert error.code == "chart-source-retired"
+        assert plain.code == "chart-missing"
+        assert error.cause.startswith("Chart base 1.31.1")
+        assert error.cause.endswith(
+            f" {google.repository} holds no Istio newer than 1.30, and Istio has announced its removal for December "
+            "2026."
+        )
+        assert error.fix.startswith("Use https://blob.istio.io/istio-release/charts: istio_helm_chart_repository")
+        assert "removal" not in plain.message

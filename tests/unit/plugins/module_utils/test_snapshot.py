@@ -27,7 +27,8 @@ class FakeCluster:
         self, _api_version: str, kind: str, namespace: str | None = None, keep: Any = None, **query: Any
     ) -> list[dict[str, Any]]:
         """Objects of a kind."""
-        self.asked.append((kind if "label_selector" not in query else "istiod", namespace))
+        istiods = kind == "Deployment" and "label_selector" in query
+        self.asked.append(("istiod" if istiods else kind, namespace))
         if self.asked[-1] in self.refused:
             raise ApiError(self.status, "", "no")
         found = self.objects.get(kind, [])
@@ -64,7 +65,7 @@ def test_pods_are_small() -> None:
     assert read(cluster).pods == [
         {
             "metadata": {"name": "x", "namespace": "shop", "annotations": {}},
-            "spec": {"containers": [{"name": "app", "ports": [{"containerPort": 80}]}]},
+            "spec": {"containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 80}]}]},
             "status": {"phase": "Running"},
         }
     ]
@@ -155,9 +156,27 @@ def test_pools_and_operators_are_read_where_they_are_defined() -> None:
     assert read(cluster).pools == {}
 
 
+def test_injectors_are_read_beside_each_istiod() -> None:
+    """One list for each namespace with an istiod, of ConfigMaps that tell of a revision; one may be refused."""
+    told = {**named("istio-sidecar-injector", "istio-system"), "data": {"values": "{}", "config": "x" * 999}}
+    istiods = [named("istiod", "istio-system"), named("istiod-canary", "istio-system"), named("istiod", "other")]
+    cluster = FakeCluster(Deployment=[{**obj, "spec": {}} for obj in istiods], ConfigMap=[told])
+    cluster.refused = {("ConfigMap", "other")}
+    assert read(cluster).injectors == [
+        {"metadata": {"name": "istio-sidecar-injector", "namespace": "istio-system"}, "data": {"values": "{}"}}
+    ]
+    assert sorted(asked for asked in cluster.asked if asked[0] == "ConfigMap") == [
+        ("ConfigMap", "istio-system"),
+        ("ConfigMap", "other"),
+    ]
+    nobody = FakeCluster(ConfigMap=[told])
+    assert read(nobody).injectors == []
+    assert "ConfigMap" not in {kind for kind, _namespace in nobody.asked}
+
+
 def test_every_kind_that_is_trimmed_is_read() -> None:
     """A kind that nobody reads any more has no business in the table."""
-    cluster = FakeCluster()
+    cluster = FakeCluster(Deployment=[named("istiod", "istio-system")])
     read(cluster)
     assert set(snapshot.KEPT) <= {kind for kind, _namespace in cluster.asked}
 

@@ -122,6 +122,19 @@ def test_containers_that_cannot_start(reason: str, code: str) -> None:
     assert found.main.evidence[0] == f"{reason}: words of the kubelet"
 
 
+@pytest.mark.parametrize(
+    ("image", "ends"),
+    [("registry.istio.io/release/proxyv2:1.30.4", True), ("docker.io/istio/proxyv2:1.30.4", False)],
+)
+def test_image_of_a_registry_that_ends(image: str, ends: bool) -> None:
+    """The kubelet only says that it is not found."""
+    status = waiting("ImagePullBackOff", image=image)
+    main = diagnose(state(deployment(available=0), pod(ready=False, status=status))).main
+    assert main is not None
+    assert ("use docker.io/istio (istio_helm_hub)" in main.message) is ends
+    assert ("removal for December 2026" in main.message) is ends
+
+
 @pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing"], ids=["creating", "initializing"])
 def test_containers_that_are_about_to_start(reason: str) -> None:
     """Is no finding: a pod of a moment ago."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, failure
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import preflight
@@ -319,6 +320,84 @@ def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, 
         ("helm-missing", "helm", "helm is not at /missing."),
         ("chart-missing", "chart gateway 1.31.0", "there is no helm to fetch it with."),
     ]
+
+
+GOOGLE = "https://istio-release.storage.googleapis.com/charts"
+
+
+def test_repository_that_istio_has_left(
+    cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error for all of its charts, with helm's words and the repository to use; a chart of one's own likewise."""
+
+    def pull(self: FakeHelm, source: Source, name: str, version: str, _folder: Path) -> None:
+        raise failure(source, name, version, "chart not found", ["1.30.4"])
+
+    monkeypatch.setattr(FakeHelm, "pull", pull, raising=False)
+    result, _task = run({**options, "chart_repository": GOOGLE, "chart_version": "1.31.1"})
+    (error,) = result["findings"]
+    assert (error["code"], error["severity"]) == ("chart-source-retired", "error")
+    assert error["object"] == f"chart repository {GOOGLE}"
+    assert "Chart base 1.31.1 is not in" in error["message"]
+    assert "It has 1.30.4." in error["message"]
+    assert "https://blob.istio.io/istio-release/charts" in error["fix"]
+    own = {"component": "istiod", "repository": "oci://gcr.io/istio-release/charts", "version": VERSION}
+    result, _task = run({**options, "charts": [own]})
+    assert [(item["code"], item["object"]) for item in result["findings"]] == [
+        ("chart-source-retired", "chart repository oci://gcr.io/istio-release/charts")
+    ]
+    assert "oci://ghcr.io/istio/release/charts" in result["findings"][0]["fix"]
+
+
+def test_repository_that_istio_leaves(
+    cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A chart that could be had: a warning, once."""
+    monkeypatch.setattr(
+        preflight.charts, "find", lambda _helm, wanted: preflight.charts.Chart(tmp_path / "charts" / wanted.name)
+    )
+    result, _task = run({**options, "chart_repository": GOOGLE})
+    assert [(item["code"], item["severity"]) for item in result["findings"]] == [("chart-source-retiring", "warning")]
+    assert "failed" not in result
+
+
+def test_repository_that_istio_has_left_without_helm(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """It is told of before there is a helm that could find out."""
+    found = run({**options, "chart_repository": GOOGLE, "chart_version": "1.31.1", "helm_binary": "/missing"})[0]
+    assert {item["code"] for item in found["findings"]} == {"helm-missing", "chart-missing", "chart-source-retired"}
+
+
+def test_images_of_registries_that_istio_leaves(cluster: FakeCluster, options: dict[str, Any], tmp_path: Path) -> None:
+    """By a chart's own values, unless an option says otherwise; by the user's, and of what runs."""
+    own = {"_internal_defaults_do_not_set": {"global": {"hub": "registry.istio.io/release"}}}
+    (tmp_path / "charts/istiod/values.yaml").write_text(json.dumps(own))
+    gateways = [{"name": "in", "values": {"image": "gcr.io/istio-release/proxyv2:1.30.4"}}]
+
+    def objects(**more: Any) -> list[str]:
+        findings = run({**options, **more})[0]["findings"]
+        assert {item["code"] for item in findings} <= {"image-source-retired"}
+        return [item["object"] for item in findings]
+
+    assert objects() == ["release istio-system/istiod"]
+    assert objects(hub="docker.io/istio") == []
+    assert objects(hub="docker.io/istio", gateways=gateways) == ["release istio-system/in"]
+    assert objects(hub="docker.io/istio", values={"istiod": {"global": {"hub": "gcr.io/istio-release"}}}) == [
+        "release istio-system/istiod"
+    ]
+    image = "registry.istio.io/release/proxyv2:1.30.4"
+    cluster.objects["Pod"] = [pod("shop", "web", containers=[{"name": "istio-proxy", "image": image}])]
+    assert objects(hub="docker.io/istio") == ["Namespace shop"]
+    helm = {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system"}
+    meta = {"name": "istiod", "namespace": "istio-system", "annotations": helm}
+    template = {
+        "metadata": {},
+        "spec": {"containers": [{"name": "discovery", "image": "docker.io/istio/pilot:1.30.4"}]},
+    }
+    cluster.objects["Deployment"] = [{"metadata": meta, "spec": {"template": template}}]
+    values = json.dumps({"global": {"hub": "registry.istio.io/release"}})
+    meta = {"name": "istio-sidecar-injector", "namespace": "istio-system"}
+    cluster.objects["ConfigMap"] = [{"metadata": meta, "data": {"values": values}}]
+    assert objects(hub="docker.io/istio") == ["ConfigMap istio-system/istio-sidecar-injector", "Namespace shop"]
 
 
 def test_chart_that_is_not_verified(cluster: FakeCluster, options: dict[str, Any]) -> None:
