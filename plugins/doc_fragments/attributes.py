@@ -25,6 +25,9 @@ attributes:
   diff_mode:
     description: Returns details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
+    details:
+      - "The values of Secrets, and what looks like a secret in Helm values and other objects, are shown as
+        C(<hidden: 5f2c9a10>). Within one task, equal secrets look equal and different ones do not."
 requirements:
   - kubernetes >= 24.2.0
   - PyYAML >= 3.11

@@ -164,7 +164,7 @@ _NO_TLS = _meaning(
 _MEANINGS = (
     _NO_TLS,
     _meaning(
-        r"http://\S+ ?: .*\b400:? Bad Request",
+        r"http://\S{1,300} ?: .{0,1000}\b400:? Bad Request",
         "{host} does not understand: {words} It seems to speak TLS, and was asked without.",
         "Set istio_helm_chart_repository_plain_http: false, or write https:// in istio_helm_chart_repository.",
     ),

@@ -26,6 +26,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import UNVERIFIED, ChartError, Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, HelmError
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import secrets_in
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference
 
 try:
@@ -341,13 +342,18 @@ def find(helm: Callable[[], Helm], wanted: ChartReference) -> Chart:
     return locate(helm, wanted.source, wanted.name, wanted.version, digest)
 
 
-def cached(key_parts: list[str], compute: Callable[[], Any]) -> Any:
-    """JSON data that depends on nothing but the key: from the cache, else computed and kept."""
+def cached(key_parts: list[str], compute: Callable[[], Any], keeps: Callable[[Any], bool] = lambda data: True) -> Any:
+    """JSON data that depends on nothing but the key: from the cache, else computed and kept.
+
+    :arg keeps: whether what was computed may be left on the disk
+    """
     key = hashlib.sha256("\0".join(key_parts).encode()).hexdigest()
     path = cache_directory() / f"{key}.json"
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
     data = compute()
+    if not keeps(data):
+        return data
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
         json.dump(data, stream)
         stream.close()
@@ -389,4 +395,9 @@ def rendered(
         text = helm.template(name, namespace, chart.path, values, kube_version, include_crds)
         return [document for document in documents(text) if document["kind"] in kinds]
 
-    return cached(["rendered", *inputs, *(["crds"] if include_crds else [])], render)
+    return cached(["rendered", *inputs, *(["crds"] if include_crds else [])], render, holds_no_secret)
+
+
+def holds_no_secret(data: Any) -> bool:
+    """Whether rendered objects may be left on the disk."""
+    return not secrets_in(data)

@@ -63,7 +63,7 @@ class Istioctl:
     def version(self) -> str:
         """Its version, as ``1.31.0``. :raises JobError: it cannot be run, or does not say"""
         done = self._run(["version", "--remote=false", "--short"], "", None, _SECONDS)
-        match = re.search(r"\d+\.\d+\.\d+\S*", done.stdout)
+        match = re.search(r"(?<!\d)\d+\.\d+\.\d+\S*", done.stdout)
         if not match:
             printed = (done.stdout + done.stderr).strip()[:200]
             raise JobError(f"{self.binary} does not say which version of istioctl it is: {printed!r}.")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import certain_secrets, hidden
 from ansible_collections.meshops.istio.plugins.module_utils.kube import (
     FIELD_MANAGER,
     ApiError,
@@ -25,10 +26,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import (
 from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     Identity,
     brief,
+    comparable,
     digest,
     identity,
     is_applied,
-    masked,
     same,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
@@ -72,14 +73,14 @@ class Change:
         return "changed" if self.before else "created"
 
     def diff(self) -> dict[str, Any]:
-        """The change as Ansible shows diffs; values of Secrets are masked, and a new definition's schemas left out."""
+        """The change as Ansible shows diffs, without a new definition's schemas; ``job.perform`` hides its secrets."""
         if self.after is None:
             return removal_diff(self.before or self.wanted)
         name = reference(self.wanted)
         how = "validated locally, not dry-run" if self.validated else "not dry-run"
         return {
-            "before": masked(self.before) if self.before else "",
-            "after": masked(self.after, self.before) if self.before else brief(masked(self.after)),
+            "before": comparable(self.before) if self.before else "",
+            "after": comparable(self.after) if self.before else brief(comparable(self.after)),
             "before_header": name,
             "after_header": name + ("" if self.dry_run else f" ({how}: {self.unasked})"),
         }
@@ -225,7 +226,7 @@ def _placed(cluster: Cluster, obj: dict[str, Any]) -> dict[str, Any]:
     """
     meta = obj.get("metadata") or {}
     if not (obj.get("apiVersion") and obj.get("kind") and meta.get("name")):
-        raise JobError(f"An object needs apiVersion, kind and metadata.name: {str(masked(obj))[:200]}.")
+        raise JobError(f"An object needs apiVersion, kind and metadata.name: {str(hidden(comparable(obj)))[:200]}.")
     if not cluster.namespaced(obj):
         return {**obj, "metadata": {key: value for key, value in meta.items() if key != "namespace"}}
     if not meta.get("namespace"):
@@ -268,9 +269,9 @@ def delete(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
 
 
 def removal_diff(obj: dict[str, Any]) -> dict[str, Any]:
-    """A deletion as Ansible shows diffs."""
+    """A deletion as Ansible shows diffs; ``job.perform`` hides its secrets."""
     name = reference(obj)
-    return {"before": brief(masked(obj)), "after": "", "before_header": name, "after_header": name}
+    return {"before": brief(comparable(obj)), "after": "", "before_header": name, "after_header": name}
 
 
 def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_TIMEOUT) -> None:
@@ -295,5 +296,6 @@ def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_T
 
 
 def refused(obj: dict[str, Any], error: ApiError) -> JobError:
-    """The API server's refusal of one object, as an error that names it."""
-    return JobError(f"{reference(obj)} was refused by the API server: {error.message or error.reason}")
+    """The API server's refusal of one object, as an error that names it; its words may quote the object."""
+    words = hidden(error.message or error.reason, known=certain_secrets(obj))
+    return JobError(f"{reference(obj)} was refused by the API server: {words}")

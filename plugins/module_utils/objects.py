@@ -31,9 +31,6 @@ _SERVER_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "cr
 #: Fields whose values are quantities, or maps of them.
 _QUANTITIES = ("limits", "requests", "sizeLimit", "divisor", "averageValue")
 
-#: Where `kubectl apply` keeps a copy of the whole object.
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-
 #: What YAML takes for no character, or for the end of a line, unless it is escaped.
 _UNSAFE_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 
@@ -213,20 +210,6 @@ def same(before: dict[str, Any] | None, after: dict[str, Any] | None) -> bool:
     return comparable(before) == comparable(after)
 
 
-def masked(obj: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A copy fit for a diff: of a Secret's values it tells only the length, and whether they were others before."""
-    result = comparable(obj)
-    if result.get("kind") == "Secret":
-        for field in ("data", "stringData"):
-            if result.get(field):
-                old = (before or {}).get(field) or {}
-                result[field] = {key: _mask(value, old.get(key, value)) for key, value in result[field].items()}
-        annotations = result["metadata"].get("annotations") or {}
-        if _LAST_APPLIED in annotations:
-            annotations[_LAST_APPLIED] = _mask(annotations[_LAST_APPLIED])
-    return result
-
-
 def brief(obj: dict[str, Any]) -> dict[str, Any]:
     """An object fit for a diff that has nothing to compare with: of a definition's schemas only the lengths are told.
 
@@ -235,18 +218,16 @@ def brief(obj: dict[str, Any]) -> dict[str, Any]:
     if obj.get("kind") != "CustomResourceDefinition":
         return obj
     versions = obj["spec"].get("versions") or []
-    told = [{**each, "schema": _mask(json.dumps(each["schema"]))} if "schema" in each else each for each in versions]
+    told = [
+        {**each, "schema": f"<{len(json.dumps(each['schema']))} characters>"} if "schema" in each else each
+        for each in versions
+    ]
     return {**obj, "spec": {**obj["spec"], "versions": told}}
 
 
 def digest(obj: dict[str, Any]) -> str:
     """The same for objects that say the same."""
     return hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _mask(value: Any, before: Any = None) -> str:
-    changed = ", changed" if before not in (None, value) else ""
-    return f"<{len(str(value))} characters{changed}>"
 
 
 def changed_fields(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:

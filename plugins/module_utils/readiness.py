@@ -61,7 +61,7 @@ _REFUSALS = (
         "the namespace's ResourceQuota is used up: raise it or lower the requests",
     ),
     (
-        re.compile(r"failed quota: .* must specify"),
+        re.compile(r"failed quota: \S{1,260} must specify"),
         "quota-needs-figures",
         "name requests and limits in the pod template, or give the namespace a LimitRange with defaults",
     ),

@@ -94,17 +94,8 @@ def stored_objects(cluster: Cluster, stored: Stored | None) -> list[dict[str, An
 
 
 def _cached(key_parts: list[str], compute: Any) -> list[dict[str, Any]]:
-    """As ``charts.cached``, but that no Secret is left on the disk."""
-    computed: list[dict[str, Any]] = []
-
-    def keepable() -> list[dict[str, Any]] | None:
-        computed.extend(compute())
-        return None if any(obj.get("kind") == "Secret" for obj in computed) else computed
-
-    kept = charts.cached(key_parts, keepable)
-    if kept is None and not computed:
-        computed.extend(compute())
-    return computed if kept is None else kept
+    """As ``charts.cached``, but that no secret is left on the disk."""
+    return charts.cached(key_parts, compute, charts.holds_no_secret)
 
 
 def as_written(

@@ -62,7 +62,7 @@ class Step:
         }
 
     def diff(self) -> list[dict[str, Any]]:
-        """Chart version and values before and after, then each object."""
+        """Chart version and values before and after, then each object; ``job.perform`` hides the secrets in them."""
         before = self.stored and {"chart_version": self.stored.chart_version, "values": self.stored.values}
         release = {
             "before": before or "",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden, mark
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_of
 
 Schema = dict
@@ -56,6 +57,13 @@ class Schemas:
 
     def faults(self, obj: dict[str, Any]) -> list[str] | None:
         """What is wrong with an object, a line for each field; None where nobody publishes a schema of its kind."""
+        found = self._faults(obj)
+        if found is None or obj["kind"] != "Secret":
+            return found
+        private = [value for name in ("data", "stringData") for value in dict(obj.get(name) or {}).values()]
+        return [_without(fault, private) for fault in found]
+
+    def _faults(self, obj: dict[str, Any]) -> list[str] | None:
         api_version, kind = obj["apiVersion"], obj["kind"]
         defined = self._defined.get((api_version, kind))
         if defined:
@@ -92,14 +100,25 @@ def _faults(value: Any, schema: Schema, components: dict[str, Schema], where: st
         return
     kinds = _types(schema)
     if kinds and not any(_is_a(value, kind) for kind in kinds):
-        yield f"{where} is {value!r}, not {' or '.join(_WORDS.get(kind, f'a {kind}') for kind in kinds)}"
+        yield f"{where} is {_quoted(value, where)}, not {' or '.join(_WORDS.get(kind, f'a {kind}') for kind in kinds)}"
     elif value not in (schema.get("enum") or [value]):
-        yield f"{where} is {value!r}, not one of {', '.join(map(str, schema['enum']))}"
+        yield f"{where} is {_quoted(value, where)}, not one of {', '.join(map(str, schema['enum']))}"
     elif isinstance(value, dict) and (not kinds or "object" in kinds):
         yield from _faults_of_map(value, schema, components, where, structural)
     elif isinstance(value, list):
         for position, item in enumerate(value):
             yield from _faults(item, schema.get("items") or {}, components, f"{where}[{position}]", structural)
+
+
+def _without(fault: str, private: Iterable[Any]) -> str:
+    for value in private:
+        fault = fault.replace(f" is {value!r}, not", f" is {mark(value)}, not")
+    return fault
+
+
+def _quoted(value: Any, where: str) -> str:
+    """A value as a message may have it: not one of a secret."""
+    return repr(hidden({where.partition("[")[0]: value}).popitem()[1])
 
 
 def _types(schema: Schema) -> list[str]:

@@ -15,6 +15,8 @@ description:
   - Istio's charts keep their defaults below a key that users must not set; here they are shown as users write them.
   - What Istio's profiles and platforms change is decided inside the charts and not shown.
   - Run in the controller, it prints the values too.
+  - "What looks like a secret is shown as C(<hidden: 5f2c9a10>), in what is printed and in the result. Within one task,
+    equal secrets look equal and different ones do not."
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes

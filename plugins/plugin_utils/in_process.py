@@ -20,13 +20,12 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform, secrets_of
+from ansible_collections.meshops.istio.plugins.module_utils.job import Task, known_secrets, perform
 from ansible_collections.meshops.istio.plugins.module_utils.kube import KUBERNETES_IMPORT_ERROR
 
 COLLECTION = "meshops.istio"
@@ -80,7 +79,7 @@ class InProcessAction(ActionBase):
         # A copy, because the validator fills in what a default leaves out, for the next item of a loop too.
         validation = ArgumentSpecValidator(copy.deepcopy(self.job.ARGUMENT_SPEC)).validate(_sent(self._task.args))
         params = validation.validated_parameters
-        hidden = set(validation._no_log_values) | secrets_of(params)
+        secrets = known_secrets(params, validation._no_log_values)
         warnings = [
             "Both option {option} and its alias {alias} are set.".format(**both) for both in validation._warnings
         ]
@@ -88,17 +87,18 @@ class InProcessAction(ActionBase):
             result: dict[str, Any] = {"failed": True, "msg": self._validation_message(validation.errors[0])}
         else:
             host = task_vars.get("inventory_hostname", "")
-            task = Task(
-                params, self._task.check_mode, self._task.diff, say=lambda line: display.display(f"[{host}] {line}")
-            )
+
+            def say(line: str) -> None:
+                display.display(secrets.masked(f"[{host}] {line}"))
+
+            task = Task(params, self._task.check_mode, self._task.diff, say=say)
             result = perform(self.job, task)
             warnings += task.warnings
         if warnings:
             result["warnings"] = warnings
         if _shows_invocation(task_vars):
-            result["invocation"] = {"module_args": params}
-        kept = {key: value for key, value in result.items() if value is None or isinstance(value, bool)}
-        return {**remove_values(result, hidden), **kept}
+            result["invocation"] = {"module_args": secrets.arguments(params)}
+        return secrets.masked(result)
 
     def _validation_message(self, error: Any) -> str:
         """In AnsibleModule's words."""

@@ -17,8 +17,10 @@ from harness.snapshots import CHOSEN, Delta, Key, Place, Snapshot, changed, is_w
 
 #: In the header of an object that the API server could not be asked about: its defaults are not known.
 _NOT_ASKED = "not dry-run"
-#: In place of what nobody would read or may read: a definition's schema, a Secret's value.
-_SIZE = re.compile(r"^<(\d+) characters(, changed)?>$")
+#: In place of what nobody would read: a definition's schema.
+_SIZE = re.compile(r"^<(\d+) characters>$")
+#: In place of a secret, which may be a part of a value. That it changes is announced, not to what.
+_HIDDEN = re.compile(r"<hidden: [0-9a-f]{8}>")
 _QUANTITY = re.compile(r"^(\d+(?:\.\d+)?)(m|k|[KMG]i?)?$")
 _FACTORS = {None: 1, "m": 1e-3, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _RELEASE = re.compile(r"^release \S+")
@@ -132,6 +134,9 @@ def _otherwise(entry: Announced, delta: Delta, obj: dict[str, Any] | None) -> li
         if place in sized:
             if not _is_of_size(pair[1], _at(obj, place)):
                 lines.append(f"{_dotted(place)}: announced as {pair[1]}, and is of another size")
+        elif _HIDDEN.search(str(pair)):
+            if place not in delta.fields:
+                lines.append(f"announced, and not so: {_dotted(place)} is another secret")
         elif place not in delta.fields:
             # What the API server chooses, it may choose in a dry run too; what it adds to a new object is there; and
             # a controller may have taken a new object's field over since.
@@ -149,7 +154,13 @@ def _missing(entry: Announced, obj: dict[str, Any]) -> list[str]:
     for place, (_before, wanted) in entry.fields.items():
         there = _at(obj, place)
         # What is false, zero or empty may be stored as nothing.
-        if not (_is_of_size(wanted, there) if _SIZE.match(str(wanted)) else _alike(wanted or None, there or None)):
+        if _HIDDEN.search(str(wanted)):
+            kept = there is not None
+        elif _SIZE.match(str(wanted)):
+            kept = _is_of_size(wanted, there)
+        else:
+            kept = _alike(wanted or None, there or None)
+        if not kept:
             lines.append(f"announced, and not so: {_dotted(place)}: {wanted!r}, and it is {there!r}")
     return lines
 

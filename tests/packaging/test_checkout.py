@@ -12,6 +12,10 @@ import environments
 import pytest
 from support import GIT, ROOT, run
 
+CORES = [
+    core if core in environments.QUICK else pytest.param(core, marks=pytest.mark.long)
+    for core in environments.ENVIRONMENTS
+]
 PLAYBOOKS = ["site.yml", *sorted(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml"))]
 
 
@@ -24,7 +28,7 @@ def clone(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("core", environments.ENVIRONMENTS)
+@pytest.mark.parametrize("core", CORES)
 def test_every_playbook_parses_in_a_clone(core: str, clone: Path, tmp_path: Path) -> None:
     """From a directory and with a home that know nothing of us, as a user or AWX would call it."""
     ansible_playbook = environments.ensure(core) / "bin/ansible-playbook"
@@ -33,7 +37,7 @@ def test_every_playbook_parses_in_a_clone(core: str, clone: Path, tmp_path: Path
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize("core", environments.ENVIRONMENTS)
+@pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("playbook", ["site.yml", "playbooks/site.yml"])
 def test_the_checkout_wins_over_an_installed_copy(core: str, playbook: str, clone: Path, tmp_path: Path) -> None:
     """An edit in the checkout is what runs: here the installed copy is stale, and broken."""

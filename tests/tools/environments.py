@@ -33,12 +33,18 @@ CACHE = Path(
 )
 
 # name -> Pythons in order of preference. The first of dev's that is found decides its ansible-core:
-# 2.21 from Python 3.12 on, 2.19 on 3.11.
+# 2.21 from Python 3.12 on, 2.19 on 3.11. `NAME-pyX.Y` is the environment of that name on one of its Pythons.
 ENVIRONMENTS = {
     "dev": ("3.13", "3.12", "3.14", "3.11"),
     "core-2.16": ("3.11", "3.12"),
     "core-2.19": ("3.11", "3.12", "3.13"),
+    "core-2.20": ("3.13", "3.12"),
+    "core-2.21": ("3.13", "3.12"),
+    "next": ("3.13", "3.14"),
 }
+
+# The cores that `make test` takes; the others are `make matrix`'s.
+QUICK = ("dev", "core-2.16", "core-2.19")
 
 # Galaxy is not needed: the `ansible` bundle on PyPI carries the collections, and only the ones
 # named here are taken out of its wheel. Name -> (bundle, sha256 of its wheel, collection's version).
@@ -207,6 +213,24 @@ def collection(name: str) -> Path:
     return path
 
 
+def parts_of(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the group that an environment is of, and its Pythons in order of preference.
+
+    Raises:
+        KeyError: there is no such environment.
+    """
+    group, _, version = name.partition("-py")
+    versions = ENVIRONMENTS[group]
+    if version and (version not in versions or group == "dev"):
+        raise KeyError(name)
+    return group, (version,) if version else versions
+
+
+def pythons(group: str) -> list[str]:
+    """Return those of a group's Pythons that are on this machine; none for `dev`, which is on one alone."""
+    return [version for version in ENVIRONMENTS[group] if group != "dev" and find_python(version)]
+
+
 def ensure(name: str) -> Path:
     """Build the environment if it is missing or its lock has changed; return its directory.
 
@@ -214,8 +238,8 @@ def ensure(name: str) -> Path:
         SystemExit: no suitable Python was found.
         subprocess.CalledProcessError: an installation step failed.
     """
-    versions = ENVIRONMENTS[name]
-    lock = lock_file(name)
+    group, versions = parts_of(name)
+    lock = lock_file(group)
     site_configuration = SITE_CONFIGURATION if name == "dev" else ""
     stamp = digest(lock.read_bytes(), json.dumps(COLLECTIONS), site_configuration)
     home = ROOT / ".venv" if name == "dev" else CACHE / f"environments/{name}-{stamp}"
@@ -281,7 +305,9 @@ def main() -> int:
         clean_cache()
         return 0
     for name in arguments.names:
-        if name not in ENVIRONMENTS:
+        try:
+            parts_of(name)
+        except KeyError:
             parser.error(f"no such environment: {name}; there are {', '.join(ENVIRONMENTS)}")
         print(ensure(name))
     return 0

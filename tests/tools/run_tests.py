@@ -84,15 +84,33 @@ def pytest(name: str, environment: str, *arguments: str | Path, **variables: str
     return Step(name, [home / "bin/python", "-m", "pytest", *arguments, f"--junitxml={junit}"], junit, variables)
 
 
-def unit() -> Iterator[Step]:
-    """The unit tests, on every ansible-core."""
-    for environment in environments.ENVIRONMENTS:
-        yield pytest(f"unit {environment}", environment, "tests/unit", "-m", "not cluster")
+#: What a run leaves behind, by a real ansible-playbook.
+CONTRACT = "tests/unit/plugins/test_secrets_contract.py"
+
+
+def unit(*cores: str) -> Iterator[Step]:
+    """The unit tests, on some ansible-cores; what depends on none of them on the newest alone."""
+    for core in cores or environments.QUICK:
+        marks = "not cluster and not long" + ("" if core == "dev" else " and not once")
+        yield pytest(f"unit {core}", core, "tests/unit", "-m", marks)
+        if core == "dev":
+            yield pytest(f"secrets {core}", core, CONTRACT)
+
+
+def cores() -> Iterator[Step]:
+    """The unit tests on the other ansible-cores, the next one among them; what a run leaves behind on all of them."""
+    others = [core for core in environments.ENVIRONMENTS if core not in environments.QUICK and core != "core-2.21"]
+    yield from unit(*others)
+    yield pytest("checkout on other cores", "dev", "tests/packaging/test_checkout.py", "-m", "long")
+    for core in environments.ENVIRONMENTS:
+        for version in environments.pythons(core):
+            name = f"{core}-py{version}"
+            yield pytest(f"secrets {name}", name, CONTRACT)
 
 
 def packaging() -> Iterator[Step]:
     """The tests of the house: metadata, archive, importer, AWX's way of running it."""
-    yield pytest("packaging", "dev", "tests/packaging", "-m", "not cluster")
+    yield pytest("packaging", "dev", "tests/packaging", "-m", "not cluster and not long")
 
 
 def browser() -> Iterator[Step]:
@@ -165,6 +183,7 @@ PARTS = {
     "lint": linting,
     "sanity": sanity,
     "unit": unit,
+    "cores": cores,
     "packaging": packaging,
     "browser": browser,
     "apiserver": apiserver,

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
@@ -47,9 +48,9 @@ def run(task: Task) -> dict[str, Any]:
             "component": release.component,
             "chart": release.chart.name,
             "chart_version": str(chart.metadata["version"]),
-            "defaults": defaults,
-            "user_supplied": values,
-            "computed": mesh.merged(defaults, values),
+            **hidden_throughout(
+                {"defaults": defaults, "user_supplied": values, "computed": mesh.merged(defaults, values)}
+            ),
         }
         found.append(entry)
         for line in _lines(entry):

@@ -44,8 +44,6 @@ TIMEOUT = 10.0
 MOST_PODS = 60
 #: Phases that start pods.
 STARTING = ("istio_helm", "liveness_verify")
-#: kubernetes.core's environment, as far as it is secret.
-SECRET_ENVIRONMENT = ("K8S_AUTH_API_KEY", "K8S_AUTH_PASSWORD")
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -85,7 +83,6 @@ def _model(task: Task) -> dict[str, Any]:
 def _secrets(params: dict[str, Any]) -> set[str]:
     """What is known to be secret: the credentials by which this task itself reaches the cluster."""
     named = [params.get(name) for name, option in ARGUMENT_SPEC.items() if option.get("no_log")]
-    named += [os.environ.get(name) for name in SECRET_ENVIRONMENT]
     return {secret for secret in named if isinstance(secret, str)} | secrets_of(params)
 
 

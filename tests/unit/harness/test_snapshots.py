@@ -13,6 +13,8 @@ import pytest
 from harness.announcements import announced, broken_promises
 from harness.snapshots import Snapshot, key_of
 
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import mark
+
 
 def held_by(manager: str, *names: str, operation: str = "Update") -> dict[str, Any]:
     """An entry of managedFields about one nested field."""
@@ -121,13 +123,22 @@ def test_two_tasks_announce_one_object() -> None:
     assert broken_promises(promised, snapshot(), snapshot(after)) == []
 
 
-def test_sizes_in_place_of_schemas_and_secrets() -> None:
+def test_sizes_in_place_of_schemas() -> None:
     """They are measured."""
     schema = {"openAPIV3Schema": {"type": "object", "required": ["a"]}}
     there = obj(schema=schema)
     for size, wrong in ((len(json.dumps(schema)), 0), (1, 1)):
         promised = told(diff(None, obj(schema=f"<{size} characters>")))
         assert len(broken_promises(promised, snapshot(), snapshot(there))) == wrong
+
+
+def test_secret_that_is_hidden_in_the_announcement() -> None:
+    """That it changes is announced, and must be so; to what, nobody may read."""
+    one, two = (obj("Secret", data={"a": value}) for value in ("b25l", "dHdv"))
+    promised = told(diff(obj("Secret", data={"a": mark("one")}), obj("Secret", data={"a": mark("two")})))
+    assert broken_promises(promised, snapshot(one), snapshot(two)) == []
+    assert broken_promises({}, snapshot(one), snapshot(two)) != []
+    assert broken_promises(promised, snapshot(one), snapshot({**one, "type": "Opaque"})) != []
 
 
 def test_names_that_are_not_those_of_the_diff() -> None:

@@ -476,6 +476,25 @@ def test_cached(cache: Path) -> None:
     assert len(list(cache.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    "private",
+    [
+        {"kind": "Secret", "data": {"a": "aHVudGVyMjI="}},
+        {"kind": "Deployment", "spec": {"env": [{"name": "DB_PASSWORD", "value": "hunter22"}]}},
+        {"kind": "ConfigMap", "data": {"grafana.ini": "admin_password = hunter22"}},
+    ],
+    ids=lambda obj: obj["kind"],
+)
+def test_no_secret_is_left_in_the_cache(private: dict[str, Any], cache: Path) -> None:
+    """Not even under a name that a secret is part of: it is computed each time."""
+    compute = mock.Mock(side_effect=[[private], [private]])
+    for _run in range(2):
+        assert charts.cached(["x"], compute, charts.holds_no_secret) == [private]
+    assert list(cache.iterdir()) == []
+    assert charts.cached(["x"], lambda: [{"kind": "ConfigMap"}], charts.holds_no_secret)
+    assert len(list(cache.iterdir())) == 1
+
+
 def test_cached_survives_a_broken_file(cache: Path) -> None:
     """A file that a full disk cut short is computed anew, and mended."""
     charts.cached(["x"], lambda: [1])

@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import job
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, perform, secrets_of
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, removal_diff
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release
+from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step
 
 KUBECONFIG = {
     "apiVersion": "v1",
@@ -137,10 +146,138 @@ def test_secrets_of_a_kubeconfig() -> None:
     assert secrets_of({"kubeconfig": KUBECONFIG}) >= {"token-of-the-user", "a2V5LW9mLXRoZS11c2Vy"}
 
 
+def test_secrets_of_a_kubeconfig_that_kubernetes_core_does_not_know() -> None:
+    """Of an authentication provider, of an exec plugin's environment, and of a proxy's address."""
+    user = {
+        "auth-provider": {"name": "oidc", "config": {"id-token": "id-token-1", "client-secret": "client-secret-1"}},
+        "exec": {"command": "aws", "env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "exec-secret-1"}]},
+    }
+    cluster = {"server": "https://192.0.2.1", "proxy-url": "http://bob:proxy-secret-1@192.0.2.2"}
+    kubeconfig = {"users": [{"name": "u", "user": user}], "clusters": [{"name": "c", "cluster": cluster}]}
+    found = secrets_of({"kubeconfig": kubeconfig})
+    for secret in ("id-token-1", "client-secret-1", "exec-secret-1", "bob:proxy-secret-1"):
+        assert secret in found
+    assert not {"oidc", "aws", "u", "c", "https://192.0.2.1"} & found
+
+
+@pytest.mark.parametrize(
+    ("params", "environment"),
+    [
+        ({"proxy": "http://bob:hunter22@192.0.2.2"}, {}),
+        ({"host": "https://bob:hunter22@192.0.2.1"}, {}),
+        ({"chart_repository": "https://bob:hunter22@charts.example.com"}, {}),
+        ({"charts": [{"component": "kiali", "repository": "https://bob:hunter22@charts.example.com"}]}, {}),
+        ({}, {"K8S_AUTH_API_KEY": "hunter22"}),
+        ({}, {"K8S_AUTH_PASSWORD": "hunter22"}),
+        ({}, {"K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH": "hunter22"}),
+        ({}, {"HTTPS_PROXY": "http://bob:hunter22@192.0.2.2"}),
+    ],
+    ids=str,
+)
+def test_other_secrets(params: dict[str, Any], environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login in an address, and what the environment holds."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert "hunter22" in secrets_of(params)
+
+
 @pytest.mark.parametrize("params", [{"kubeconfig": "/home/a/.kube/config"}, {"kubeconfig": None}, {}])
 def test_no_secrets(params: dict[str, Any]) -> None:
     """A path is none."""
     assert secrets_of(params) == set()
+
+
+OLD, NEW = "hunter2-Xy7", "hunter3-Zw8"
+
+
+def step(before: dict[str, Any], after: dict[str, Any], changes: list[Change]) -> Step:
+    """An upgrade of a release from some values to others."""
+    release = Release("istiod", "istio-system", "istiod", ChartReference(Source("x"), "istiod", "1"), values=after)
+    chart = SimpleNamespace(metadata={"version": "1"})
+    stored = Stored("istiod", "istio-system", 1, "deployed", values=before, chart={"metadata": {"version": "1"}})
+    return Step(release, chart, stored, "upgrade", ["values"], changes=changes)  # type: ignore[arg-type]
+
+
+def planted(secret: str) -> list[dict[str, Any]]:
+    """Objects that hold a secret each, in all the ways in which charts and users put it there."""
+    meta = {"name": "a", "namespace": "b"}
+    encoded = base64.b64encode(secret.encode()).decode()
+    return [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"x": encoded}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"values": f'{{"password": "{secret}"}}'}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {"env": [{"name": "K", "value": secret}]},
+        },
+    ]
+
+
+#: Whatever makes a diff, as a function of the secret before and after.
+PRODUCERS: dict[str, Callable[[str, str], list[dict[str, Any]]]] = {
+    "release": lambda old, new: step({"password": old}, {"password": new}, []).diff(),
+    "objects of a release": lambda old, new: step(
+        {"password": old}, {"password": new}, [Change(b, a, b) for a, b in zip(planted(old), planted(new), strict=True)]
+    ).diff(),
+    "created": lambda _old, new: [Change(obj, None, obj).diff() for obj in planted(new)],
+    "changed": lambda old, new: [Change(b, a, b).diff() for a, b in zip(planted(old), planted(new), strict=True)],
+    "deleted": lambda old, _new: [Change(obj, obj, None).diff() for obj in planted(old)],
+    "removed": lambda old, _new: [removal_diff(obj) for obj in planted(old)],
+}
+
+
+@pytest.mark.parametrize("producer", PRODUCERS)
+def test_no_diff_shows_a_secret(producer: str) -> None:
+    """Whoever makes it: a task's diff is hidden in the one place that all of them pass."""
+    params = {"values": {"istiod": {"password": NEW}, "old": {"password": OLD}}}
+    job_result = {"changed": True, "diff": PRODUCERS[producer](OLD, NEW)}
+    shown = perform(ending(job_result), Task(params))["diff"]
+    text = str(shown)
+    for secret in (OLD, NEW):
+        assert secret not in text
+        assert base64.b64encode(secret.encode()).decode() not in text
+    assert "<hidden: " in text
+    for entry in shown:
+        assert entry["before"] != entry["after"]
+
+
+def test_every_diff_passes_there() -> None:
+    """Nobody else calls a job, and nothing but a job makes a diff."""
+    plugins = ROOT / "plugins"
+    callers = {
+        path.relative_to(plugins).as_posix()
+        for path in plugins.rglob("*.py")
+        if re.search(r"\bjob\.run\(|\bperform\((?:self\.)?job, ", path.read_text())
+    }
+    assert callers == {"module_utils/job.py", "module_utils/module.py", "plugin_utils/in_process.py"}
+    makers = {path.relative_to(plugins).as_posix() for path in plugins.rglob("*.py") if '["diff"]' in path.read_text()}
+    assert {path for path in makers if not path.startswith("module_utils/jobs/")} == {"module_utils/job.py"}
+
+
+@pytest.mark.parametrize("key", ["msg", "findings", "diagnosis", "evidence"])
+def test_words_show_no_secret(key: str) -> None:
+    """They are those of charts, servers and logs too."""
+    result = performed({key: {"a": [f"Bearer {OLD}"]} if key != "msg" else f"Bearer {OLD}"})
+    assert OLD not in str(result)
+
+
+def test_warnings_show_no_secret() -> None:
+    """Nor do they."""
+
+    def run(task: Task) -> dict[str, Any]:
+        task.warnings.append(f"drifted: password={OLD}")
+        return {}
+
+    task = Task({})
+    perform(SimpleNamespace(run=run), task)
+    assert OLD not in str(task.warnings)
+
+
+def test_what_is_for_later_tasks_stays() -> None:
+    """A digest under the name of a Secret is none."""
+    planned = {"planned": {"Secret istio-system/token": "0123456789abcdef"}, "objects": ["created Secret a/token"]}
+    assert performed(planned) == {"changed": False, **planned}
 
 
 def test_tasks_share_no_warnings() -> None:

@@ -19,7 +19,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     identity,
     is_applied,
     json_for_yaml,
-    masked,
     same,
 )
 
@@ -319,51 +318,6 @@ def test_comparable_is_a_copy() -> None:
     obj = copy.deepcopy(LIVE_SERVICE)
     comparable(obj)["spec"]["selector"]["app"] = "x"
     assert obj == LIVE_SERVICE
-
-
-def test_masked_secret_shows_no_value() -> None:
-    """A diff shows that and where a Secret changes, never to what."""
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "cacerts", "resourceVersion": "1"},
-        "data": {"ca.crt": "c2VjcmV0", "empty": ""},
-        "stringData": {"password": "hunter22"},
-    }
-    shown = masked(secret)
-    assert shown == {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "cacerts"},
-        "data": {"ca.crt": "<8 characters>", "empty": "<0 characters>"},
-        "stringData": {"password": "<8 characters>"},
-    }
-    assert secret["stringData"] == {"password": "hunter22"}
-
-
-def test_masked_secret_shows_that_a_value_changes() -> None:
-    """Also to one of the same length: the diff would be empty, and the task changed."""
-    before = {"kind": "Secret", "data": {"a": "b25l", "b": "b25l", "c": "b25l"}}
-    after = {"kind": "Secret", "data": {"a": "dHdv", "b": "b25l", "d": "b25l"}}
-    assert masked(after, before)["data"] == {
-        "a": "<4 characters, changed>",
-        "b": "<4 characters>",
-        "d": "<4 characters>",
-    }
-    assert masked(after, {"kind": "Secret"})["data"]["a"] == "<4 characters>"
-
-
-def test_masked_secret_shows_no_copy_of_itself() -> None:
-    """`kubectl apply` leaves the whole Secret in an annotation."""
-    kept = "kubectl.kubernetes.io/last-applied-configuration"
-    secret = {"kind": "Secret", "metadata": {"annotations": {kept: '{"data":{"a":"c2VjcmV0"}}', "b": "c"}}}
-    assert masked(secret)["metadata"]["annotations"] == {kept: "<25 characters>", "b": "c"}
-
-
-def test_masked_leaves_other_kinds_readable() -> None:
-    """A ConfigMap is no secret."""
-    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio"}, "data": {"mesh": "x: 1"}}
-    assert masked(config) == config
 
 
 def test_json_that_yaml_reads_too() -> None:

@@ -213,3 +213,19 @@ def test_kind_that_nobody_knows(schemas: Schemas, asked: list[str]) -> None:
 def test_server_that_publishes_none() -> None:
     """Before 1.24."""
     assert Schemas(lambda path: None).faults(deployment()) is None
+
+
+def test_faults_tell_no_secret() -> None:
+    """A password that YAML takes for a number is a common one."""
+    names = {"type": "object", "additionalProperties": {"type": "string"}}
+    fields = {"stringData": names, "spec": {"type": "object", "properties": {"password": {"type": "string"}}}}
+
+    def definition(kind: str) -> dict[str, Any]:
+        version = {"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties": fields}}}
+        return {"spec": {"group": "x.io", "names": {"kind": kind}, "versions": [version]}}
+
+    schemas = Schemas(lambda path: None, [definition("Secret"), definition("Login")])
+    for kind, field in (("Secret", {"stringData": {"pin": 4711}}), ("Login", {"spec": {"password": 4711}})):
+        (fault,) = schemas.faults({"apiVersion": "x.io/v1", "kind": kind, **field}) or []
+        assert "4711" not in fault
+        assert "not a string" in fault

@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from ansible import constants as C
 from ansible.module_utils import basic
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -22,6 +23,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.job import Task, arg
 from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
 from ansible_collections.meshops.istio.plugins.plugin_utils import in_process
 
+#: Before ansible-core 2.21 it is always there.
+CAN_LEAVE_INVOCATION_OUT = "INJECT_INVOCATION" in C.config.get_configuration_definitions()
 NAMES = ("istio_crds", "istio_liveness", "istio_pod_security", "istio_preflight_info", "istio_releases")
 KUBECONFIG = {"apiVersion": "v1", "kind": "Config", "users": [{"name": "u", "user": {"token": "kubeconfig-token-1"}}]}
 Run = Callable[..., dict[str, Any]]
@@ -86,8 +89,12 @@ def as_action(
 def as_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a job by AnsibleModule, as on a target; return what the module prints, without its timing."""
 
-    def run(job: Any, args: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
+    def run(
+        job: Any, args: dict[str, Any], check_mode: bool = False, diff: bool = False, invocation: bool | None = None
+    ) -> dict[str, Any]:
         internal = {"module_name": "meshops.istio.x", "check_mode": check_mode, "diff": diff}
+        if invocation is not None and CAN_LEAVE_INVOCATION_OUT:
+            internal["inject_invocation"] = invocation
         given = {**args, **{f"_ansible_{name}": value for name, value in internal.items()}}
         text = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", text)
@@ -202,6 +209,50 @@ def test_secrets_do_not_come_back(as_module: Run) -> None:
     assert result["msg"] == "sent ********"
     for secret in ("api-key-secret-1", "password-secret-1", "kubeconfig-token-1"):
         assert secret not in json.dumps(result)
+
+
+def test_secrets_are_not_logged(as_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module's options go to the target's syslog, all but those with `no_log`."""
+    log = mock.Mock()
+    monkeypatch.setattr(basic.AnsibleModule, "log", log)
+    args = {"api_key": "api-key-secret-1", "kubeconfig": KUBECONFIG, "any": {"adminPassword": "value-secret-1"}}
+    as_module(fake_job(lambda _task: {}), args)
+    assert "Invoked with" in str(log.call_args_list)
+    for secret in ("api-key-secret-1", "kubeconfig-token-1", "value-secret-1"):
+        assert secret not in str(log.call_args_list)
+
+
+@pytest.mark.parametrize("refused", [{}, {"mode": "c"}], ids=["done", "refused"])
+def test_secrets_are_not_in_the_invocation(
+    refused: dict[str, Any], as_module: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is shown where a user asks for it, of options that are refused too."""
+    monkeypatch.setattr(in_process, "_shows_invocation", lambda _task_vars: True)
+    args = {
+        "api_key": "api-key-secret-1",
+        "kubeconfig": KUBECONFIG,
+        "any": {"adminPassword": "value-secret-1"},
+        **refused,
+    }
+    here = as_action(fake_job(echo), args)[0]
+    there = as_module(fake_job(echo), args, invocation=True)
+    assert there["invocation"]["module_args"]["any"] == {"adminPassword": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}
+    assert here["invocation"] == there["invocation"]
+    for secret in ("api-key-secret-1", "kubeconfig-token-1", "value-secret-1"):
+        assert secret not in json.dumps([here, there])
+
+
+def test_secrets_are_not_in_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are shown as they come."""
+    shown = mock.Mock()
+    monkeypatch.setattr(in_process.display, "display", shown)
+
+    def run(task: Task) -> dict[str, Any]:
+        task.say(f"login by {task.params['api_key']}")
+        return {}
+
+    as_action(fake_job(run), {"api_key": "api-key-secret-1"})
+    shown.assert_called_once_with("[kvm] login by ********")
 
 
 def test_secrets_do_not_come_back_in_refusals() -> None:

@@ -79,3 +79,14 @@ def test_options_that_contradict_each_other(repository: str) -> None:
     """Are told as a run would tell them."""
     with pytest.raises(JobError, match="there is no component pillot"):
         shown(repository, components=["pillot"])
+
+
+def test_secrets_among_the_values(repository: str) -> None:
+    """Hidden in the result and on the screen, the same in what is given and in what comes of it."""
+    given = {"istiod": {"adminPassword": "hunter2-Xy7", "note": "it is hunter2-Xy7", "imagePullSecrets": ["regcred"]}}
+    found, said = shown(repository, values=given)
+    assert "hunter2-Xy7" not in str(found) + str(said)
+    user, all_of_them = found["istiod"]["user_supplied"], found["istiod"]["computed"]
+    assert user["adminPassword"] == all_of_them["adminPassword"]
+    assert user["note"] == f"it is {user['adminPassword']}"
+    assert user["imagePullSecrets"] == ["regcred"]
