@@ -88,6 +88,10 @@ class Unreachable(JobError):
     """No connection to the API server, or none that its certificate allows."""
 
 
+class NotServed(JobError):
+    """The cluster serves no such kind."""
+
+
 class Cluster:
     """A Kubernetes cluster, as its API server shows it to the credentials given.
 
@@ -234,7 +238,7 @@ class Cluster:
     def resource(self, api_version: str, kind: str) -> Resource:
         """How a kind is served: from the table, else by one discovery request per group and version.
 
-        :raises JobError: the cluster serves no such kind
+        :raises NotServed: the cluster serves no such kind
         """
         known = known_resource(api_version, kind) or self._announced.get((api_version, kind))
         if known:
@@ -247,7 +251,7 @@ class Cluster:
                 except ApiError as error:
                     if error.status != 404:
                         raise
-                    raise JobError(f"The cluster serves no kind {kind} of {api_version}.") from error
+                    raise NotServed(f"The cluster serves no kind {kind} of {api_version}.") from error
                 self._discovered[api_version] = {
                     entry["kind"]: Resource(entry["name"], entry["namespaced"])
                     for entry in served
@@ -255,7 +259,7 @@ class Cluster:
                 }
             found = self._discovered[api_version].get(kind)
         if not found:
-            raise JobError(f"The cluster serves no kind {kind} of {api_version}.")
+            raise NotServed(f"The cluster serves no kind {kind} of {api_version}.")
         return found
 
     def announce(self, definitions: Iterable[dict[str, Any]]) -> None:
