@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, injection
+from ansible_collections.meshops.istio.plugins.module_utils import charts, injection, removal
+from ansible_collections.meshops.istio.plugins.module_utils.belongings import App, why_kept
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, private_directory
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
@@ -125,7 +126,7 @@ def _written(files: dict[str, str], directory: Path) -> Path:
     return directory
 
 
-def left_over(cluster: Cluster, wanted: Objects, live: dict[Identity, dict[str, Any]]) -> Objects:
+def left_over(app: App, cluster: Cluster, wanted: Objects, live: dict[Identity, dict[str, Any]]) -> Objects:
     """Objects that an earlier run made as part of our app, and this one does not want, as they are.
 
     :arg live: live objects of those that are wanted
@@ -137,14 +138,8 @@ def left_over(cluster: Cluster, wanted: Objects, live: dict[Identity, dict[str, 
         for kind in ((obj["metadata"].get("annotations") or {}).get(PARTS) or "").split()
         if kind in _OPTIONAL and (_OPTIONAL[kind], kind, key[2], key[3]) not in there
     ]
-    return [obj for obj in (_get(cluster, *key) for key in missed) if obj]
-
-
-def _get(cluster: Cluster, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-    try:
-        return cluster.get(api_version, kind, name, namespace)
-    except JobError:  # the kind is served no more, and with it the object is gone
-        return None
+    found = filter(None, (removal.read(cluster, key) for key in missed))
+    return [obj for obj in found if not why_kept(app, obj) and not obj["metadata"].get("deletionTimestamp")]
 
 
 def _rendered(task: Task, cluster: Cluster, path: Path) -> Objects:

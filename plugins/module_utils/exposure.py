@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
@@ -176,10 +175,10 @@ def _events(cluster: Cluster, meta: dict[str, Any]) -> list[dict[str, Any]]:
 def evidence(cluster: Cluster) -> load_balancer.Evidence | None:
     """Who gives addresses to Services; None where the cluster may not be looked at."""
     try:
-        seen = snapshot.Reader(cluster, [], []).addresses()
+        seen, now = snapshot.Reader(cluster, [], []).addresses(), cluster.now()
     except (ApiError, JobError):
         return None
     if seen.services is None or seen.nodes is None or seen.pods is None or seen.crds is None:
         return None
     names = [crd["metadata"]["name"] for crd in seen.crds]
-    return load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, datetime.now(timezone.utc))
+    return load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)

@@ -10,6 +10,7 @@ directory of mode 0700 that lives as long as the task.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -23,7 +24,6 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils import chart_source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.lease import alive
 from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
 
 #: The name by which helm is told of an HTTP repository for the length of one fetch.
@@ -31,11 +31,10 @@ _REPOSITORY = "repository"
 #: So many of a repository's versions are named where the wanted one is not there.
 _VERSIONS_NAMED = 5
 
-_DIRECTORY = "meshops-istio-{pid}-"
+_DIRECTORY = "meshops-istio-private-"
 #: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own; both majors each value
 #: that a chart's schema refuses, below a line with the chart's name.
 _GOES_ON = re.compile(r"\n(- |conflicts? with |[\w.-]+:$)", re.MULTILINE)
-_DIRECTORY_OF = re.compile(r"^meshops-istio-(\d+)-")
 
 
 class HelmError(JobError):
@@ -224,22 +223,53 @@ class Helm:
 
 @contextlib.contextmanager
 def private_directory() -> Iterator[Path]:
-    """A directory of mode 0700 that is removed at the end, and by a later run when this one is killed."""
+    """A directory of mode 0700 that is removed at the end, and by a later run when this one is killed.
+
+    It is locked as long as its run lives. The kernel gives up the lock of a process that ends, however it ends, and
+    knows one from another where process ids do not: in containers that share the directory above.
+    """
     _sweep()
-    path = Path(tempfile.mkdtemp(prefix=_DIRECTORY.format(pid=os.getpid())))
+    path, lock = _locked_directory()
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_directory() -> tuple[Path, int]:
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_DIRECTORY))
+        lock = os.open(path, os.O_RDONLY)
+        swept = False
+        with contextlib.suppress(OSError):  # a file system without locks: then nobody sweeps there
+            swept = not _lock(lock) or not path.exists()
+        if not swept:
+            return path, lock
+        os.close(lock)  # another run took it for one that was left behind
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a directory. :returns: False where another has locked it"""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sweep() -> None:
-    """Remove the directories of runs that were killed: ours by name and owner, and their process is gone."""
-    for path in Path(tempfile.gettempdir()).glob("meshops-istio-*"):
-        match = _DIRECTORY_OF.match(path.name)
+    """Remove the directories of runs that were killed: ours by name and owner, and locked by nobody."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY}*"):
         with contextlib.suppress(OSError):
-            if match and path.lstat().st_uid == os.getuid() and not alive(int(match[1])):
-                shutil.rmtree(path, ignore_errors=True)
+            if path.lstat().st_uid != os.getuid():
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if _lock(descriptor):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,15 @@ A Cluster may be used by several threads at once.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -83,6 +86,10 @@ class ApiError(Exception):
 
 class Unreachable(JobError):
     """No connection to the API server, or none that its certificate allows."""
+
+
+class NotServed(JobError):
+    """The cluster serves no such kind."""
 
 
 class Cluster:
@@ -231,7 +238,7 @@ class Cluster:
     def resource(self, api_version: str, kind: str) -> Resource:
         """How a kind is served: from the table, else by one discovery request per group and version.
 
-        :raises JobError: the cluster serves no such kind
+        :raises NotServed: the cluster serves no such kind
         """
         known = known_resource(api_version, kind) or self._announced.get((api_version, kind))
         if known:
@@ -244,7 +251,7 @@ class Cluster:
                 except ApiError as error:
                     if error.status != 404:
                         raise
-                    raise JobError(f"The cluster serves no kind {kind} of {api_version}.") from error
+                    raise NotServed(f"The cluster serves no kind {kind} of {api_version}.") from error
                 self._discovered[api_version] = {
                     entry["kind"]: Resource(entry["name"], entry["namespaced"])
                     for entry in served
@@ -252,7 +259,7 @@ class Cluster:
                 }
             found = self._discovered[api_version].get(kind)
         if not found:
-            raise JobError(f"The cluster serves no kind {kind} of {api_version}.")
+            raise NotServed(f"The cluster serves no kind {kind} of {api_version}.")
         return found
 
     def announce(self, definitions: Iterable[dict[str, Any]]) -> None:
@@ -277,6 +284,22 @@ class Cluster:
     def version(self) -> dict[str, str]:
         """The server's version: ``major``, ``minor``, ``gitVersion``."""
         return self.request("GET", "/version")
+
+    def now(self, strict: bool = False) -> datetime:
+        """What time it is by the API server's clock: timestamps of objects can be compared with no other.
+
+        :arg bool strict: raise where its answer does not tell, instead of looking at the clock of this machine
+        :raises JobError: it does not tell; :raises Unreachable: there was no answer
+        """
+        _status, headers, _body = self.fetch("/version", {}, self._timeout)
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return parsedate_to_datetime(headers["date"])
+        if strict:  # RFC 9110, 6.6.1: each answer has a Date, unless something on the way takes it out
+            raise JobError(
+                f"{self.host} answers without the header Date, so that the age of objects cannot be known. Let the "
+                "proxy between this machine and the cluster pass it on."
+            )
+        return datetime.now(timezone.utc)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """One object, or None when it is not there (or its kind is not)."""
@@ -431,10 +454,23 @@ class Cluster:
             "PUT", self._path(obj), {"fieldManager": FIELD_MANAGER}, obj, {"Content-Type": "application/json"}
         )
 
-    def delete(self, obj: dict[str, Any]) -> bool:
-        """Delete one object; False when it was not there. Its dependents go in the background."""
+    def delete(self, obj: dict[str, Any], as_read: bool = False, same: bool = False) -> bool:
+        """Delete one object; False when it was not there. Its dependents go in the background.
+
+        :arg bool as_read: only if it has not changed since it was read
+        :arg bool same: only if it is the very object that was read, and not a later one of its name
+        :raises ApiError: status 409 when it is not
+        """
+        meta = obj["metadata"]
+        kept = {"uid": same or as_read, "resourceVersion": as_read}
+        preconditions = {name: meta[name] for name, wanted in kept.items() if wanted and name in meta}
+        query: dict[str, Any] | None = {"propagationPolicy": "Background"}
+        options, headers = None, {}
+        if preconditions:
+            options = {"apiVersion": "v1", "kind": "DeleteOptions", **query, "preconditions": preconditions}
+            query, headers = None, {"Content-Type": "application/json"}
         try:
-            self.request("DELETE", self._path(obj), {"propagationPolicy": "Background"})
+            self.request("DELETE", self._path(obj), query, options, headers)
         except ApiError as error:
             if error.status == 404:
                 return False

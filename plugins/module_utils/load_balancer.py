@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.objects import instant
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 
 #: Schemes of a node's ``providerID`` whose cloud controllers give addresses to Services. k3s is here for its servicelb.
@@ -151,7 +152,7 @@ def evidence(
 
     :arg crds: names of its definitions
     :arg pools: number of pools of each provider of ``POOLED`` whose pools were counted
-    :arg datetime now: with a time zone
+    :arg datetime now: by the API server's clock
     """
     found, names = Evidence(), set(crds)
     balanced = [service for service in services if service["spec"].get("type") == "LoadBalancer"]
@@ -161,7 +162,7 @@ def evidence(
         if ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
             found.providers.append(f"Service {where} has an address")
             continue
-        age = now - datetime.fromisoformat(meta["creationTimestamp"].replace("Z", "+00:00"))
+        age = now - instant(meta["creationTimestamp"])
         if age > PATIENCE:
             found.pending.append(f"{where} ({age.total_seconds() / 60:.0f} min)")
     schemes = _schemes(nodes)

@@ -164,7 +164,7 @@ def plan(
     :raises JobError: the server, or the schema of its kind, refuses an object; names it and says why
     """
     writer = writer or Writer(manager)
-    wanted = [_placed(cluster, obj) for obj in wanted]
+    wanted = placed(cluster, wanted)
     found = read(cluster, wanted) if live is None else live
     # What is being deleted will be gone, however much it looks like what is wanted.
     dying = {key: obj for key, obj in found.items() if obj["metadata"].get("deletionTimestamp")}
@@ -219,6 +219,11 @@ def _published(cluster: Cluster, path: str) -> dict[str, Any] | None:
         raise
 
 
+def placed(cluster: Cluster, wanted: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Objects under the identities that the server will give them. :raises JobError: one lacks what makes it that"""
+    return [_placed(cluster, obj) for obj in wanted]
+
+
 def _placed(cluster: Cluster, obj: dict[str, Any]) -> dict[str, Any]:
     """An object under the identity that the server will give it: without the namespace that its kind cannot have.
 
@@ -259,13 +264,15 @@ def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER)
 def delete(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
     """Delete objects one after another, in the order given; what is gone already is no fault.
 
+    :arg objects: as they were read: another that has come since in the place of one is left alone
     :raises JobError: the server refuses one
     """
     for obj in objects:
         try:
-            cluster.delete(obj)
+            cluster.delete(obj, same=True)
         except ApiError as error:  # noqa: PERF203 -- each may be refused
-            raise refused(obj, error) from error
+            if error.status != 409:
+                raise refused(obj, error) from error
 
 
 def removal_diff(obj: dict[str, Any]) -> dict[str, Any]:

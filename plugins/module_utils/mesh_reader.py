@@ -114,7 +114,7 @@ class MeshReader:
         """Everything that may be read."""
         scope = self._scope
         state = MeshState(scope.istio_namespace, scope.gateways, set(scope.applications), set(scope.applications))
-        state.host, state.exposed = scope.host, scope.exposed
+        state.host, state.exposed, state.now = scope.host, scope.exposed, self._cluster.now()
         self._take(state, "Namespace", self._list("Namespace"), None)
         if not state.applications and not scope.named_only:
             asking = {each["metadata"]["name"] for each in state.of("Namespace") if injects(each)}

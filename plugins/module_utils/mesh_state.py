@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import contains
 from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import Evidence, seen_at
+from ansible_collections.meshops.istio.plugins.module_utils.objects import instant
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import current_pods, is_true
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Thing, thing
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import has_sidecar, injects, workload_of
@@ -29,7 +30,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 def moment(text: str | None) -> datetime:
     """A timestamp of the API's; long ago without one."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else _LONG_AGO
+    return instant(text) if text else _LONG_AGO
 
 
 def labels_of(obj: dict[str, Any]) -> dict[str, str]:
@@ -64,6 +65,7 @@ class MeshState:
     :ivar Evidence addresses: who gives addresses to Services, where that could be looked at
     :ivar list out_of_sync: of each proxy that has not what istiod wants it to have, its name and what it lacks
     :ivar list analysis: what istioctl analyze found
+    :ivar datetime now: the moment, by the API server's clock
     """
 
     istio_namespace: str = "istio-system"

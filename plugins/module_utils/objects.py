@@ -18,6 +18,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.capacity import quantity
@@ -42,6 +43,11 @@ def json_for_yaml(data: Any) -> str:
     """
     text = json.dumps(data, ensure_ascii=False)
     return _UNSAFE_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def instant(text: str) -> datetime:
+    """A timestamp of the API's."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def identity(obj: dict[str, Any]) -> Identity:

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
+from ansible_collections.meshops.istio.plugins.module_utils.objects import owned
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY, PRIVILEGES
 
 #: Instead of a service account's name: all of the namespace.
@@ -28,6 +30,11 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("security.openshift.io/v1", CONSTRAINTS),
     (f"{_RBAC}/v1", "ClusterRole"),
     (f"{_RBAC}/v1", "RoleBinding"),
+)
+
+#: Kinds by which others may use what is made here.
+USERS: tuple[tuple[str, str], ...] = tuple(
+    (f"{_RBAC}/v1", kind) for kind in ("ClusterRoleBinding", "RoleBinding", "ClusterRole", "Role")
 )
 
 #: Volumes that are not the node's.
@@ -194,23 +201,77 @@ def _binding(mechanism: str, grant: Grant) -> dict[str, Any]:
     }
 
 
-def is_ours(obj: dict[str, Any]) -> bool:
-    """Whether an object was made here: others may have a policy or a role of the same name."""
-    return OURS.items() <= (obj["metadata"].get("labels") or {}).items()
+def is_ours(obj: dict[str, Any], manager: str) -> bool:
+    """Whether an object was made here: others may have a policy or a role of the same name, or a copy with its labels.
+
+    :arg manager: our field manager, which holds the labels of what it has made
+    """
+    held = owned(obj, manager).get("f:metadata", {}).get("f:labels", {})
+    labels = obj["metadata"].get("labels") or {}
+    return OURS.items() <= labels.items() and all(f"f:{label}" in held for label in OURS)
 
 
-def removable(ours: Iterable[dict[str, Any]], namespaces: Iterable[str]) -> list[dict[str, Any]]:
-    """What goes when some namespaces need nothing any more, in the order in which it may go.
+@dataclass
+class Removal:
+    """What goes when some namespaces need nothing any more.
 
-    Policies and roles stay as long as a binding of another namespace uses a role of ours.
+    :ivar list gone: live objects, in the order in which they may go
+    :ivar dict kept: what others use, as people name it, with who does
+    """
+
+    gone: list[dict[str, Any]]
+    kept: dict[str, str]
+
+
+def removable(ours: Iterable[dict[str, Any]], namespaces: Iterable[str], others: Iterable[dict[str, Any]]) -> Removal:
+    """What goes when some namespaces need nothing any more.
+
+    Policies and roles stay as long as a binding uses a role of ours: one of ours in another namespace, or anybody's.
 
     :arg ours: all that was made here
+    :arg others: bindings and roles that were not
     """
-    ours, namespaces = list(ours), set(namespaces)
+    ours, namespaces, users = list(ours), set(namespaces), _Users(others)
     bindings = [obj for obj in ours if obj["kind"] == "RoleBinding"]
     gone = [obj for obj in bindings if obj["metadata"]["namespace"] in namespaces]
-    kept = {obj["roleRef"]["name"] for obj in bindings if obj not in gone}
-    roles = [obj for obj in ours if obj["kind"] == "ClusterRole" and obj["metadata"]["name"] not in kept]
-    used = {name for obj in ours if obj not in roles for rule in obj.get("rules", []) for name in rule["resourceNames"]}
+    needed = {obj["roleRef"]["name"] for obj in bindings if obj not in gone}
+    roles = [obj for obj in ours if obj["kind"] == "ClusterRole"]
+    kept = {reference(role): users.of_role(role) for role in roles if users.of_role(role)}
+    removed = [obj for obj in roles if obj["metadata"]["name"] not in needed and reference(obj) not in kept]
+    used = {name for obj in roles if obj not in removed for rule in obj["rules"] for name in rule["resourceNames"]}
     policies = [obj for obj in ours if obj["kind"] in USED and obj["metadata"]["name"] not in used]
-    return [*gone, *roles, *policies]
+    kept.update({reference(policy): users.of_policy(policy) for policy in policies if users.of_policy(policy)})
+    return Removal([*gone, *removed, *(obj for obj in policies if reference(obj) not in kept)], kept)
+
+
+class _Users:
+    """Who else uses what was made here."""
+
+    def __init__(self, others: Iterable[dict[str, Any]]) -> None:
+        self._others = list(others)
+
+    def of_role(self, role: dict[str, Any]) -> str:
+        """The bindings of others that give it to somebody, in words; "" for none."""
+        wanted = ("ClusterRole", role["metadata"]["name"])
+        refs = [(obj, obj.get("roleRef") or {}) for obj in self._others]
+        return ", ".join(reference(obj) for obj, ref in refs if (ref.get("kind"), ref.get("name")) == wanted)
+
+    def of_policy(self, policy: dict[str, Any]) -> str:
+        """The roles of others that allow to use it, and who is named in it, in words; "" for none."""
+        group, plural = USED[policy["kind"]]
+        named = [*(policy.get("users") or []), *(policy.get("groups") or [])]
+        roles = [
+            reference(obj)
+            for obj in self._others
+            if any(_allows(rule, group, plural, policy["metadata"]["name"]) for rule in obj.get("rules") or [])
+        ]
+        return ", ".join([*named, *roles])
+
+
+def _allows(rule: dict[str, Any], group: str, plural: str, name: str) -> bool:
+    """Whether a rule names a policy; one that allows all of them is not for this one."""
+    return (
+        group in (rule.get("apiGroups") or [])
+        and plural in (rule.get("resources") or [])
+        and name in (rule.get("resourceNames") or [])
+    )

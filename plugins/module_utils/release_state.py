@@ -25,6 +25,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.objects import instant
 
 #: Helm's words for a release that a running, or killed, helm left behind.
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
@@ -43,7 +44,8 @@ class Stored:
     :ivar dict chart: the stored chart: ``metadata``, ``templates``, ``values``, ``files``; only the first by ``ask``
     :ivar dict values: the user-supplied values
     :ivar str manifest: the objects as YAML
-    :ivar str modified: when Helm wrote it last, as RFC 3339
+    :ivar str modified: when its secret was written last, as RFC 3339, by the API server's clock; "" where it is in none
+    :ivar str resource_version: of its secret
     :ivar str apply_method: ``ssa`` where Helm 4 applied it, ``csa`` or "" where it was merged, as Helm 3 does
     """
 
@@ -56,16 +58,16 @@ class Stored:
     manifest: str = ""
     modified: str = ""
     apply_method: str = ""
+    resource_version: str = ""
 
     def age(self, now: datetime) -> float:
-        """Seconds since Helm wrote it last; infinite where that cannot be read."""
-        seconds, _dot, rest = self.modified.partition(".")
-        zone = re.search(r"(Z|[+-]\d\d:\d\d)$", rest or seconds)
-        try:
-            written = datetime.fromisoformat(seconds[:19] + (zone[1].replace("Z", "+00:00") if zone else "+00:00"))
-        except ValueError:
-            return float("inf")
-        return (now - written).total_seconds()
+        """Seconds since Helm wrote it last; infinite where that cannot be known.
+
+        Helm's own timestamps are not looked at: they are of the clock of whatever machine helm ran on.
+
+        :arg now: by the API server's clock
+        """
+        return (now - instant(self.modified)).total_seconds() if self.modified else float("inf")
 
     @property
     def chart_version(self) -> str:
@@ -74,9 +76,10 @@ class Stored:
 
     @property
     def secret(self) -> dict[str, Any]:
-        """The secret that this revision is, for deletion."""
-        name = f"sh.helm.release.v1.{self.name}.v{self.revision}"
-        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": self.namespace}}
+        """The secret that this revision is, as it was read, for deletion."""
+        meta = {"name": f"sh.helm.release.v1.{self.name}.v{self.revision}", "namespace": self.namespace}
+        version = {"resourceVersion": self.resource_version} if self.resource_version else {}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {**meta, **version}}
 
 
 def decode(data: str) -> dict[str, Any]:
@@ -159,7 +162,30 @@ def ask(helm: Helm, environment: dict[str, str], wanted: Iterable[tuple[str, str
 
 def _fetched(cluster: Cluster, namespace: str, name: str, revision: int) -> Stored | None:
     secret = cluster.get("v1", "Secret", f"sh.helm.release.v1.{name}.v{revision}", namespace)
-    return _stored(namespace, name, decode((secret.get("data") or {}).get("release", ""))) if secret else None
+    if not secret:
+        return None
+    return _dated(_stored(namespace, name, decode((secret.get("data") or {}).get("release", ""))), secret)
+
+
+def dated(cluster: Cluster, stored: Stored) -> Stored:
+    """A revision with what its secret tells of it, where only helm was asked so far."""
+    if stored.modified:
+        return stored
+    meta = stored.secret["metadata"]
+    secret = cluster.get("v1", "Secret", meta["name"], meta["namespace"])
+    return _dated(stored, secret) if secret else stored
+
+
+def _dated(stored: Stored, secret: dict[str, Any]) -> Stored:
+    stored.modified, stored.resource_version = written(secret), secret["metadata"].get("resourceVersion", "")
+    return stored
+
+
+def written(obj: dict[str, Any]) -> str:
+    """When an object was written last, as the API server notes it; "" for an object without such notes."""
+    meta = obj["metadata"]
+    times = [entry.get("time") or "" for entry in meta.get("managedFields") or [] if not entry.get("subresource")]
+    return max([*times, meta.get("creationTimestamp") or ""])
 
 
 def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
@@ -171,8 +197,7 @@ def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
         document.get("chart") or {},
         document.get("config") or {},
         document.get("manifest") or "",
-        document["info"].get("deleted") or document["info"].get("last_deployed") or "",
-        document.get("apply_method") or "",
+        apply_method=document.get("apply_method") or "",
     )
 
 

@@ -22,7 +22,12 @@ extends_documentation_fragment:
   - meshops.istio.attributes
 options:
   state:
-    description: V(absent) takes the application's objects away, but for its namespace, and asks for nothing.
+    description:
+      - V(absent) takes away what runs of this module have made for the application, and asks for nothing. With
+        O(namespace), that is all that was made there under the name O(chart_release), whatever the options are now.
+      - What was there before the application, what C(helm.sh/resource-policy) says C(keep) of, namespaces and
+        CustomResourceDefinitions stay, and RV(kept) names them. O(namespace) loses the labels that this module has set,
+        unless another application of this module is there.
     type: str
     choices: [present, absent]
     default: present
@@ -195,7 +200,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: Objects of the application that were applied, or would be in check mode.
+  description: Objects of the application that were applied or deleted, or would be in check mode.
   returned: success
   type: list
   elements: str
@@ -206,6 +211,12 @@ injected:
   type: list
   elements: str
   sample: [Deployment liveness/liveness]
+kept:
+  description: What was left as it is, and why.
+  returned: with O(state=absent)
+  type: list
+  elements: str
+  sample: ["PersistentVolumeClaim liveness/data: helm.sh/resource-policy: keep"]
 evidence:
   description: What came back.
   returned: success, not in check mode, nor with O(state=absent)

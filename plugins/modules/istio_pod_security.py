@@ -24,7 +24,8 @@ options:
   state:
     description:
       - V(absent) takes back the labels, bindings, roles and policies that this module has made for O(namespaces).
-        Roles and policies stay while a binding in another namespace needs them.
+        Roles and policies stay while a binding in another namespace needs them, and while others use them, which a
+        warning tells. For that the account lists bindings and roles of the whole cluster.
     type: str
     choices: [present, absent]
     default: present

@@ -17,8 +17,12 @@ description:
     managers hold, node ports that are taken, and what the API server would refuse.
   - Check mode and diffs show each object as the API server's dry run has it, without what controllers set anyway.
     Objects whose namespace or kind is not there yet are checked against the published schema instead, and marked.
-  - A run that writes holds a Lease in Istio's namespace meanwhile, and recovers releases that a killed run left
-    pending.
+  - A run that writes holds a Lease in Istio's namespace until what it wrote is ready, and recovers releases that a
+    killed run left pending. Another run waits for it. A holder whose Lease has not changed for as long as it said (30
+    seconds) while it was watched is dead; clocks of different machines are not compared.
+  - A pending release that no run of this collection left is recovered when it is older than O(wait_timeout) by the API
+    server's clock; a younger one may be another pipeline at work, and stops the run. Check mode, which takes no Lease,
+    watches it for that long only where a release is pending.
   - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -49,7 +53,8 @@ options:
     choices: [gateways, control-plane, nothing]
     default: gateways
   wait_timeout:
-    description: Seconds for each stage (control plane, gateways), and for each call of helm.
+    description: Seconds for each stage (control plane, gateways), for each call of helm, and for another run that holds
+      the Lease, at least 40.
     type: int
     default: 300
 author:

@@ -10,6 +10,10 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -17,6 +21,7 @@ from harness.beds import BedCluster
 from harness.playbooks import ROOT
 from testbed.process import GUARD
 
+from ansible_collections.meshops.istio.plugins.module_utils import lease
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, preflight, releases
 
@@ -32,11 +37,13 @@ def options_of(variables: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_job(job: Any, options: dict[str, Any], check: bool = False) -> tuple[dict[str, Any], Task]:
+def run_job(
+    job: Any, options: dict[str, Any], check: bool = False, say: Callable[[str], None] = lambda line: None
+) -> tuple[dict[str, Any], Task]:
     """Run a job; in check mode with diffs. :returns: its result, and the task with its warnings"""
     validated = ArgumentSpecValidator(copy.deepcopy(job.ARGUMENT_SPEC)).validate(options)
     assert not validated.error_messages, validated.error_messages
-    task = Task(validated.validated_parameters, check_mode=check, diff=check)
+    task = Task(validated.validated_parameters, check_mode=check, diff=check, say=say)
     return perform(job, task), task
 
 
@@ -78,8 +85,11 @@ class Mesh:
         self.warnings = task.warnings
         return [defined, released]
 
-    def start(self, **over: Any) -> subprocess.Popen[str]:
-        """Start istio_releases in a process of its own, which somebody may kill."""
+    def start(self, place: Place | None = None, **over: Any) -> subprocess.Popen[str]:
+        """Start istio_releases in a process of its own, which somebody may kill.
+
+        It prints its progress, and in the end its result as a line of JSON.
+        """
         process = subprocess.Popen(
             [sys.executable, "-c", "import harness.in_process as here; here.main()"],
             stdin=subprocess.PIPE,
@@ -90,7 +100,8 @@ class Mesh:
             start_new_session=True,
         )
         assert process.stdin
-        process.stdin.write(json.dumps({**self.options, **over}))
+        place = place or Place()
+        process.stdin.write(json.dumps({"place": vars(place), "options": {**self.options, **over}}))
         process.stdin.close()
         process.stdin = None  # so that communicate() does not want to write
         return process
@@ -102,9 +113,52 @@ class Mesh:
         return asked.writes + [f"changed: {result['objects']}" for result in results if result["changed"]]
 
 
+@dataclass
+class Place:
+    """Where a run takes place.
+
+    :ivar float skew: seconds by which its clock is ahead of this machine's
+    :ivar bool elsewhere: whether it cannot be seen from here, as a container of the same host name
+    :ivar float duration: seconds for which it keeps its Lease without a sign of life; nothing for as ever
+    """
+
+    skew: float = 0.0
+    elsewhere: bool = False
+    duration: float = 0.0
+
+    def enter(self) -> None:
+        """Make this process one that runs there."""
+        if self.elsewhere:
+            lease.process.mark = lambda: "0011aabbccdd-77"
+        if self.duration:
+            lease.DURATION, lease.RENEW_EVERY = int(self.duration), self.duration / 4
+        if self.skew:
+            _set_clock(timedelta(seconds=self.skew))
+
+
+def _set_clock(ahead: timedelta) -> None:
+    """Let whatever is loaded see another time of day. What counts seconds, and helm, are as ever."""
+    real, seconds = datetime, time.time
+
+    class Ahead(real):
+        """A clock that is wrong."""
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            """This moment, as it is there."""
+            return real.now(tz) + ahead
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "datetime", None) is real:
+            module.datetime = Ahead  # type: ignore[attr-defined]
+    time.time = lambda: seconds() + ahead.total_seconds()
+
+
 def main() -> None:
-    """Run istio_releases with the options on standard input."""
-    result, _task = run_job(releases, json.load(sys.stdin))
+    """Run istio_releases with the place and the options on standard input."""
+    given = json.load(sys.stdin)
+    Place(**given["place"]).enter()
+    result, _task = run_job(releases, given["options"], say=lambda line: print(line, flush=True))
     print(json.dumps(result))
 
 

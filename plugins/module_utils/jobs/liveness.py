@@ -12,13 +12,16 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     application,
+    belongings,
     counters,
     endpoint,
     exposure,
     manifests,
     places,
     probe,
+    removal,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.belongings import App
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
@@ -64,10 +67,14 @@ def run(task: Task) -> dict[str, Any]:
     params, cluster = task.params, Cluster(task.params)
     places.check(params)
     app = application.prepare(task, cluster)
+    owner = App(params["namespace"] or "", params["chart_release"], MANAGER)
     if params["state"] == "absent":
-        return _absent(task, cluster, app.objects)
-    plan = manifests.plan(cluster, app.objects, MANAGER, preview=task.check_mode or task.diff)
-    removed = application.left_over(cluster, app.objects, plan.live)
+        return _absent(task, cluster, owner, app.objects)
+    wanted = manifests.placed(cluster, app.objects)
+    live = manifests.read(cluster, wanted)
+    removed = application.left_over(owner, cluster, wanted, live)
+    app.objects = belongings.marked(owner, wanted, live, removed)
+    plan = manifests.plan(cluster, app.objects, MANAGER, preview=task.check_mode or task.diff, live=live)
     if not task.check_mode:
         # Before the rest, whose annotation is what remembers them.
         manifests.delete(cluster, removed)
@@ -86,17 +93,20 @@ def run(task: Task) -> dict[str, Any]:
     return {**result, "evidence": _evidence(task, cluster, service, app.objects)}
 
 
-def _absent(task: Task, cluster: Cluster, objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the app's objects away, but for its namespace: who else lives there cannot be known."""
-    live = manifests.read(cluster, objects)
-    removed = [live[identity(obj)] for obj in reversed(objects) if identity(obj) in live and obj["kind"] != "Namespace"]
-    removed += application.left_over(cluster, objects, live)
-    removed = [obj for obj in removed if not obj["metadata"].get("deletionTimestamp")]
+def _absent(task: Task, cluster: Cluster, app: App, objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """Take away what the app's runs have made, but for its namespace: who else lives there cannot be known."""
+    found = removal.plan(cluster, app, objects)
     if not task.check_mode:
-        manifests.delete(cluster, removed)
-    result: dict[str, Any] = {"changed": bool(removed), "objects": [reference(obj) for obj in removed]}
+        removal.carry_out(cluster, app, found)
+    task.warnings += removal.warnings(found)
+    result: dict[str, Any] = {
+        "changed": bool(found.gone or found.changes),
+        "objects": [*map(reference, found.gone), *(reference(change.wanted) for change in found.changes)],
+        "kept": removal.kept(found),
+    }
     if task.diff:
-        result["diff"] = [manifests.removal_diff(obj) for obj in removed]
+        removals = [manifests.removal_diff(obj) for obj in found.gone]
+        result["diff"] = [*removals, *(change.diff() for change in found.changes)]
     return result
 
 

@@ -13,7 +13,13 @@ from ansible_collections.meshops.istio.plugins.module_utils import pod_security_
 from ansible_collections.meshops.istio.plugins.module_utils import pod_security_grants as grants
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import (
+    FIELD_MANAGER,
+    ApiError,
+    Cluster,
+    in_parallel,
+    reference,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import (
     ADMISSION,
@@ -94,7 +100,7 @@ def run(task: Task) -> dict[str, Any]:
     params, cluster = task.params, Cluster(task.params)
     namespaces = _namespaces(params)
     if params["state"] == "absent":
-        work = _absent(cluster, namespaces)
+        work = _absent(task, cluster, namespaces)
     else:
         mechanism = params["mechanism"] if params["mechanism"] != "auto" else detect(cluster)
         present = _labelled if mechanism == ADMISSION else _granted
@@ -178,7 +184,7 @@ def _granted(task: Task, cluster: Cluster, namespaces: dict[str, Namespace], mec
     ]
     wanted = grants.objects(mechanism, wanted_grants, task.params["guide_rules"])
     live = manifests.read(cluster, [*_skeletons(namespaces), *wanted])
-    foreign = [obj for obj in wanted if identity(obj) in live and not grants.is_ours(live[identity(obj)])]
+    foreign = [obj for obj in wanted if identity(obj) in live and not grants.is_ours(live[identity(obj)], MANAGER)]
     if not task.params["force"]:
         wanted = [obj for obj in wanted if obj not in foreign]
         task.warnings += [
@@ -195,14 +201,39 @@ def _granted(task: Task, cluster: Cluster, namespaces: dict[str, Namespace], mec
     return Work(plan, facts={"policies": policies, "service_accounts": accounts})
 
 
-def _absent(cluster: Cluster, namespaces: dict[str, Namespace]) -> Work:
+def _absent(task: Task, cluster: Cluster, namespaces: dict[str, Namespace]) -> Work:
     """Take back labels, bindings and policies that were made here, whatever the mechanism was then.
 
-    Namespaces stay: what lives in them is not ours.
+    Namespaces stay: what lives in them is not ours. So does what others use.
     """
     selector = ",".join(f"{key}={value}" for key, value in grants.OURS.items())
     listed = in_parallel(lambda kind: cluster.list(*kind, label_selector=selector), grants.KINDS)
-    removed = grants.removable((obj for objs in listed for obj in objs), namespaces)
+    ours = [obj for objs in listed for obj in objs if grants.is_ours(obj, MANAGER)]
+    removal = grants.removable(ours, namespaces, _others(cluster, ours))
+    task.warnings += [
+        f"{name} is used by others, and is left as it is: {users}. When they need it no more, run again."
+        for name, users in removal.kept.items()
+    ]
     live = manifests.read(cluster, _skeletons(namespaces))
     bare = [obj for obj in _skeletons(namespaces) if identity(obj) in live]
-    return Work(manifests.plan(cluster, bare, MANAGER), removed)
+    return Work(manifests.plan(cluster, bare, MANAGER), removal.gone)
+
+
+def _others(cluster: Cluster, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Bindings and roles of others, where there is anything of ours that they may use.
+
+    :raises JobError: they may not be listed, so that nobody can say who loses what
+    """
+    if not any(obj["kind"] == "ClusterRole" or obj["kind"] in grants.USED for obj in ours):
+        return []
+    known = set(map(identity, ours))
+    try:
+        listed = in_parallel(lambda kind: cluster.list(*kind), grants.USERS)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        raise JobError(
+            f"Whether others use the policies and roles of this role cannot be seen: {error.message}. Nothing was "
+            "removed. Let the account list bindings and roles of the whole cluster."
+        ) from error
+    return [obj for objs in listed for obj in objs if identity(obj) not in known]

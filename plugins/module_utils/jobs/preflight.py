@@ -10,7 +10,6 @@ file of its subject; here the cluster is read once, the rules are called, and al
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
@@ -400,8 +399,7 @@ class Preflight:
         asking = load_balancer.gateways_asking(self.releases)
         if asking and seen.nodes is not None and seen.crds is not None:
             names = [crd["metadata"]["name"] for crd in seen.crds]
-            now = datetime.now(timezone.utc)
-            evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
+            evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, cluster.now())
             self.findings += load_balancer.findings(asking, evidence)
 
     def _providers(self, nodes: snapshot.Objects) -> None:

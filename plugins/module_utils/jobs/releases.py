@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
@@ -73,6 +72,8 @@ class Run:
         self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.wanted = in_parallel(self._ports_kept, self.wanted)
         self.live: dict[Identity, dict[str, Any]] = {}
+        #: By which this run may write; none in check mode.
+        self.lease: lease.Held | None = None
         #: Steps that helm has carried out, for a failure to tell.
         self.written: list[Step] = []
         #: What earlier tasks of this run do, with digests: check mode finds it undone.
@@ -149,6 +150,11 @@ class Run:
         gateways = [(release.namespace, release.name) for release in self.wanted if release.part == GATEWAY]
         return Scope(self.params["namespace"], gateways, named_only=True, exposed=False)
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for another run: it may wait for its pods as long as this one would."""
+        return max(self.params["wait_timeout"], lease.DURATION + 10)
+
     def missing_namespaces(self) -> list[manifests.Change]:
         """Namespaces of the releases and of the Lease that nobody has made yet, nor will in this very run.
 
@@ -166,17 +172,31 @@ class Run:
         """Find what stands in the way, and what helm will do, before anything is written."""
         Examination(self.task, self.cluster, self.helm, self.environment, self.is_planned).examine(steps)
 
-    def respect_the_living(self, steps: list[Step], from_the_dead: bool | None = None) -> None:
+    def respect_the_living(self, steps: list[Step]) -> None:
         """A release that is pending, and not by a run of ours that died, may be somebody's pipeline at work right now.
 
-        :arg from_the_dead: whether the Lease was taken over from a run that died; None to ask, where it is not taken
-        :raises JobError: it is too young to be anything else; names it
+        Without the Lease, in check mode, it is watched for as long as is needed to see whether its holder is dead.
+
+        :raises JobError: it is too young to be anything else, or its record cannot be deleted; names it
         """
         pending = [step for step in steps if step.action == "recover"]
-        if pending and from_the_dead is None:
-            from_the_dead = lease.left_behind(self.cluster, self.params["namespace"])
-        for step in () if from_the_dead else pending:
-            age, limit = step.stored.age(datetime.now(timezone.utc)), self.params["wait_timeout"]
+        if not pending:
+            return
+        if not release_state.in_secrets():
+            release, status = pending[0].release, pending[0].stored.status
+            raise JobError(
+                f"Release {release.namespace}/{release.name} is {status}, and is not kept in secrets (HELM_DRIVER). "
+                "Make sure that no helm is at work on it, roll it back or uninstall it with helm, and run again."
+            )
+        if self.lease:
+            from_the_dead = self.lease.from_the_dead
+        else:
+            from_the_dead = lease.left_behind(self.cluster, self.params["namespace"], self.patience, self.task.say)
+        if from_the_dead:
+            return
+        now, limit = self.cluster.now(strict=True), self.params["wait_timeout"]
+        for step in pending:
+            age = release_state.dated(self.cluster, step.stored).age(now)
             if age < limit:
                 raise JobError(
                     f"Release {step.release.namespace}/{step.release.name} is {step.stored.status} since {age:.0f} s: "
@@ -220,15 +240,12 @@ class Run:
 
     def _write(self, step: Step) -> None:
         release = step.release
+        if self.lease:
+            self.lease.still()
         if step.action == "recover":
             # The lease is ours and the run that left this behind is gone: without its record, helm starts over from
             # the revision before it, and objects that it had created carry Helm's ownership already.
-            if not release_state.in_secrets():
-                raise JobError(
-                    f"Release {release.namespace}/{release.name} was {step.reasons[0]}, and is not kept in secrets "
-                    "(HELM_DRIVER). Roll it back with helm rollback, or uninstall it, and run again."
-                )
-            self.cluster.delete(step.stored.secret)
+            self.cluster.delete(step.stored.secret, as_read=True)
         self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
         if self.helm.major >= 4:  # older ones know no fields of others
             for live in step.adopted:
@@ -305,9 +322,9 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
     diff = _diff(steps)
     if changed and not task.check_mode:
         manifests.apply(job.cluster, namespaces)
-        with lease.held(job.cluster, task.params["namespace"], lease.DURATION + 10, task.say) as from_the_dead:
+        with lease.held(job.cluster, task.params["namespace"], job.patience, task.say) as job.lease:
             seen, steps = steps, job.plan()
-            job.respect_the_living(steps, from_the_dead)
+            job.respect_the_living(steps)
             if [step.version for step in seen] == [step.version for step in steps]:
                 steps = seen
             else:

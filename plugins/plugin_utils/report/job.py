@@ -14,7 +14,7 @@ import platform
 import re
 import tempfile
 import traceback
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def run(task: Task) -> dict[str, Any]:
 
 def _model(task: Task) -> dict[str, Any]:
     params = task.params
-    pods, note = _pods(task)
+    pods, note, ahead = _pods(task)
     model = build(
         params["phases"],
         params["name"],
@@ -72,6 +72,7 @@ def _model(task: Task) -> dict[str, Any]:
         failed=params["failed"],
         pods=pods,
         pods_note=note,
+        ahead=ahead,
         programs={"ansible-core": __version__, "python": platform.python_version()},
     )
     if len(model["pods"]) > MOST_PODS:
@@ -89,22 +90,27 @@ def _secrets(params: dict[str, Any]) -> set[str]:
 # -- pods --------------------------------------------------------------------------------------------------------------
 
 
-def _pods(task: Task) -> tuple[list[dict[str, Any]], str]:
-    """The pods of all namespaces, or why there are none. A run that started none costs no request."""
+def _pods(task: Task) -> tuple[list[dict[str, Any]], str, timedelta]:
+    """The pods of all namespaces, or why there are none, and how far our clock is ahead of the API server's.
+
+    A run that started none costs no request.
+    """
     phases, namespaces = task.params["phases"], set(task.params["namespaces"])
     started = [phases[name] for name in STARTING if phases.get(name)]
     if task.check_mode:
-        return [], "A check starts no pod."
+        return [], "A check starts no pod.", timedelta(0)
     if not any(result.get("changed") or result.get("failed") for result in started):
-        return [], "No pod was started by this run." if started else "This run did not come to starting pods."
+        why = "No pod was started by this run." if started else "This run did not come to starting pods."
+        return [], why, timedelta(0)
     for result in started:
         namespaces |= {release["namespace"] for release in result.get("releases") or []}
     try:
         cluster = Cluster(task.params, TIMEOUT)
         found = in_parallel(lambda namespace: cluster.list("v1", "Pod", namespace), sorted(namespaces))
+        ahead = datetime.now(timezone.utc) - cluster.now()
     except (JobError, ApiError) as error:
-        return [], f"The pods could not be read: {error}"
-    return [pod for pods in found for pod in pods], "No pod became ready in this run."
+        return [], f"The pods could not be read: {error}", timedelta(0)
+    return [pod for pods in found for pod in pods], "No pod became ready in this run.", ahead
 
 
 # -- files -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.codes import ERROR, WARNING
@@ -52,6 +52,7 @@ def build(
     failed: bool = False,
     pods: Iterable[dict[str, Any]] = (),
     pods_note: str = "",
+    ahead: timedelta = timedelta(0),
     programs: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The whole report.
@@ -61,6 +62,7 @@ def build(
     :arg bool failed: whether it did; a task may fail that is none of the phases
     :arg pods: pods of the mesh and of the app, as the API server shows them
     :arg pods_note: why there are none
+    :arg ahead: of the API server's clock this machine's
     :arg programs: versions of what ran the roles
     """
     found = {name: result for name, result in phases.items() if result and not result.get("skipped")}
@@ -70,7 +72,7 @@ def build(
     cause, findings = _findings(found, rows, failed)
     evidence = dict(_of(found, "liveness_verify", "evidence") or {})
     changes = [change for name, result in found.items() for change in _changes(name, result, check)]
-    drawn = [] if check else timeline.of_pods(pods, started)
+    drawn = [] if check else timeline.of_pods(pods, started, ahead)
     model: dict[str, Any] = {
         "format": FORMAT,
         "host": host,

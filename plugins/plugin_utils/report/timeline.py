@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """When what happened: the phases of a run, and each pod's way to ready, as bars on one scale. Pure.
 
-The phases' times are this machine's clock, the pods' the cluster's, which counts in whole seconds.
+The phases' times are this machine's clock, and the pods' are set to it: the cluster's may be another, and counts in
+whole seconds.
 """
 
 from __future__ import annotations
@@ -76,9 +77,10 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def of_pods(pods: Iterable[dict[str, Any]], started: datetime) -> list[dict[str, Any]]:
+def of_pods(pods: Iterable[dict[str, Any]], started: datetime, ahead: timedelta = timedelta(0)) -> list[dict[str, Any]]:
     """The way of each pod that became ready, or was made, since a run began; in the order in which they were made.
 
+    :arg ahead: of the cluster's clock this machine's; what is within the tolerance is as good as nothing
     :returns: of each its namespace, name, creation, and steps as (what, until when); a pod that is not ready says why
     """
     found = []
@@ -86,21 +88,29 @@ def of_pods(pods: Iterable[dict[str, Any]], started: datetime) -> list[dict[str,
         meta, state = pod["metadata"], conditions(pod)
         if meta.get("deletionTimestamp") or pod.get("status", {}).get("phase") == "Succeeded":
             continue
-        ends = {name: state[name]["lastTransitionTime"] for name, _word in STEPS if _holds(state, name)}
-        begun = instant(ends.get("Ready") or meta["creationTimestamp"])
+        ends = {name: _here(state[name]["lastTransitionTime"], ahead) for name, _word in STEPS if _holds(state, name)}
+        created = _here(meta["creationTimestamp"], ahead)
+        begun = instant(ends.get("Ready") or created)
         if begun < started - TOLERANCE:
             continue
         found.append(
             {
                 "namespace": meta.get("namespace", ""),
                 "name": meta["name"],
-                "created": meta["creationTimestamp"],
+                "created": created,
                 "steps": [{"step": word, "until": ends[name]} for name, word in STEPS if name in ends],
                 "ready": "Ready" in ends,
                 "state": "" if "Ready" in ends else pod_state(pod) or WAITING,
             }
         )
     return sorted(found, key=lambda pod: (pod["created"], pod["namespace"], pod["name"]))
+
+
+def _here(time: str, ahead: timedelta) -> str:
+    """A moment of the cluster's, by this machine's clock."""
+    if abs(ahead) <= TOLERANCE:
+        return time
+    return (instant(time) + ahead).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _holds(state: dict[str, dict[str, Any]], name: str) -> bool:

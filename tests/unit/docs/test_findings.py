@@ -19,7 +19,7 @@ TEXT = (ROOT / "docs/findings.md").read_text()
 SECTIONS = dict(re.findall(r"^### (.+?)\n(.*?)(?=^#|\Z)", TEXT, re.DOTALL | re.MULTILINE))
 HEADED_BY_CODE = re.compile(r"^`([a-z-]+)` \((\w+)\)$")
 FRAGMENTS = [part for heading in SECTIONS for part in re.findall(r'"([^"]+)"', heading)]
-RAISED = ("ChartError", "HelmError", "JobError", "Unreachable")
+RAISED = ("ChartError", "HelmError", "JobError", "NotServed", "Unreachable")
 #: What preflight turns into a finding of its own, or what stands for a list of other messages.
 ELSEWHERE = {"there is no helm to fetch it with.", "helm is not at "}
 

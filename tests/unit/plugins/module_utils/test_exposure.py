@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -17,6 +18,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"
+
+
+#: Far from the clock of whatever machine this runs on.
+SERVER_TIME = datetime(2031, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
 
 
 class FakeCluster(Cluster):
@@ -54,6 +59,10 @@ class FakeCluster(Cluster):
         """All Services."""
         self._note(f"{kind}s")
         return self.services
+
+    def now(self, strict: bool = False) -> datetime:
+        """The API server's clock, which is not ours."""
+        return SERVER_TIME
 
     def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
         """Ask for a node port."""

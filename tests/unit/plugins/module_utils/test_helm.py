@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import helm as helm_module
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source
@@ -463,29 +465,88 @@ def test_private_directory(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+_HOLD = """
+import sys
+from ansible_collections.meshops.istio.plugins.module_utils.helm import private_directory
+with private_directory() as path:
+    (path / "kubeconfig").write_text("")
+    print(path.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def holding(temporary: Path) -> tuple[subprocess.Popen[str], str]:
+    """Another run with a private directory. :returns: it, and the directory's name"""
+    run = subprocess.Popen(
+        [sys.executable, "-c", _HOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT / "collections")},
+    )
+    assert run.stdout
+    return run, run.stdout.readline().strip()
+
+
 def test_only_directories_of_dead_runs_are_swept(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A killed run leaves its directory to the next; those of the living, of others and of other names stay."""
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    dead, living = ended.pid, os.getpid()
-    names = [
-        f"meshops-istio-{dead}-abc",
-        f"meshops-istio-{living}-abc",
-        f"meshops-istio-cache-{os.getuid()}",
-        "meshops-istio-notes",
-        f"other-{dead}-abc",
-    ]
-    for name in names:
+    """A killed run leaves its directory to the next; those of the living, of others and of other names stay.
+
+    Process ids play no part: containers that share the directory above count their own.
+    """
+    (living, alive), (killed, left_behind) = holding(temporary), holding(temporary)
+    others = [f"meshops-istio-cache-{os.getuid()}", "meshops-istio-notes", "other-private-abc"]
+    for name in others:
         (temporary / name).mkdir()
-        (temporary / name / "kubeconfig").write_text("")
-    with private_directory() as own:
-        left = {path.name for path in temporary.iterdir()} - {own.name}
-    assert left == set(names[1:])
-    (temporary / names[0]).mkdir()
+    killed.kill()
+    killed.wait()
+    with private_directory() as own, private_directory() as second:
+        assert {path.name for path in temporary.iterdir()} == {own.name, second.name, alive, *others}
+    living.communicate("", timeout=30)
+    assert {path.name for path in temporary.iterdir()} == set(others)
+    (temporary / left_behind).mkdir()
     stranger = os.getuid() + 1
     monkeypatch.setattr(helm_module.os, "getuid", lambda: stranger)
     with private_directory():
-        assert (temporary / names[0]).exists()
+        assert (temporary / left_behind).exists()
+
+
+def test_link_is_not_followed(temporary: Path, tmp_path: Path) -> None:
+    """Whoever may write beside our directories may not have others' swept."""
+    (tmp_path / "precious").mkdir()
+    (temporary / "meshops-istio-private-x").symlink_to(tmp_path / "precious")
+    with private_directory():
+        assert (tmp_path / "precious").exists()
+
+
+def test_directory_that_is_swept_before_it_is_locked(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run comes in between: there is a second one."""
+    real, made = helm_module.tempfile.mkdtemp, []
+
+    def mkdtemp(prefix: str) -> str:
+        made.append(real(prefix=prefix))
+        return made[-1]
+
+    def lock(descriptor: int, _how: int) -> None:
+        if len(made) == 1:
+            Path(made[0]).rmdir()
+
+    monkeypatch.setattr(helm_module.tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(helm_module.fcntl, "flock", lock)
+    with private_directory() as path:
+        assert (str(path), path.is_dir()) == (made[1], True)
+
+
+def test_file_system_without_locks(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work goes on, and nobody's directory is swept."""
+
+    def flock(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(helm_module.fcntl, "flock", flock)
+    (temporary / "meshops-istio-private-x").mkdir()
+    with private_directory() as path:
+        assert path.is_dir()
+    assert [each.name for each in temporary.iterdir()] == ["meshops-istio-private-x"]
 
 
 # -- credentials -------------------------------------------------------------------------------------------------------

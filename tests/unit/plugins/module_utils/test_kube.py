@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -698,6 +699,44 @@ def test_replace(api: ApiServer, cluster: Cluster) -> None:
         cluster.replace(POD)
     assert api.paths == ["PUT /api/v1/namespaces/shop/pods/web"]
     assert api.asked[0].body == POD
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({"same": True}, {"uid": "u-1"}),
+        ({"as_read": True}, {"uid": "u-1", "resourceVersion": "7"}),
+        ({"as_read": True, "same": True}, {"uid": "u-1", "resourceVersion": "7"}),
+    ],
+)
+def test_delete_of_the_very_object(
+    how: dict[str, bool], expected: dict[str, str], api: ApiServer, cluster: Cluster
+) -> None:
+    """Not of a later one of its name, nor of what has changed since; that is a conflict, and the caller's to see."""
+    pod = {**POD, "metadata": {**POD["metadata"], "uid": "u-1", "resourceVersion": "7"}}
+    api.answers({"kind": "Status"})
+    assert cluster.delete(pod, **how) is True
+    assert api.asked[0].body["preconditions"] == expected
+    assert api.asked[0].body["propagationPolicy"] == "Background"
+    api.answers(failure(409, "Conflict"))
+    with pytest.raises(ApiError):
+        cluster.delete(pod, **how)
+    api.answers({"kind": "Status"})
+    cluster.delete(POD, **how)  # of which nothing is known that could be asked for
+    assert api.asked[-1].body is None
+
+
+def test_now(api: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server's clock: timestamps of objects are its own, and ours may be another."""
+    told = ["Thu, 01 May 2031 12:00:00 GMT"]
+    monkeypatch.setattr(api.server.RequestHandlerClass, "date_time_string", lambda _self: told[0])
+    api.answers({"major": "1"})
+    assert cluster.now() == datetime(2031, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
+    for told[0] in ("", "yesterday"):
+        before = datetime.now(timezone.utc)
+        assert before <= cluster.now() <= datetime.now(timezone.utc)
+        with pytest.raises(JobError, match="answers without the header Date, so that the age of objects cannot be"):
+            cluster.now(strict=True)
 
 
 def test_delete(api: ApiServer, cluster: Cluster) -> None:

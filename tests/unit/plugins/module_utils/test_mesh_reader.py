@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 SCOPE = {"gateways": [(ISTIO, INGRESS)], "connect": False}
 
 
+#: Far from the clock of whatever machine this runs on.
+SERVER_TIME = datetime(2031, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
+
+
 class FakeCluster:
     """Serves objects, refuses some lists, and remembers what was asked for."""
 
@@ -37,6 +42,10 @@ class FakeCluster:
     def auth_headers(self) -> dict[str, str]:
         """None."""
         return {}
+
+    def now(self) -> datetime:
+        """The API server's clock, which is not ours."""
+        return SERVER_TIME
 
     def list(self, api_version: str, kind: str, namespace: str | None = None, **query: Any) -> list[Object]:
         """Objects of a kind."""

@@ -25,6 +25,16 @@ MESH = Grant("istio-system", "none", ("*",))
 NODE = Grant("kube-system", "host", ("istio-cni",))
 
 
+MANAGER = "meshops.istio.pod-security"
+
+
+def by(obj: dict[str, Any], manager: str = MANAGER) -> dict[str, Any]:
+    """An object as somebody has applied it."""
+    labels = {f"f:{label}": {} for label in obj["metadata"].get("labels") or {}}
+    entry = {"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}}
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": [entry]}}
+
+
 def named(found: list[dict[str, Any]]) -> list[str]:
     """Kind and name of each, with its namespace."""
     return [f"{obj['kind']} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}" for obj in found]
@@ -52,9 +62,16 @@ def test_policies_roles_and_bindings() -> None:
 def test_every_object_is_marked_as_ours(mechanism: str) -> None:
     """By labels that an object of somebody else does not have."""
     found = objects(mechanism, [SHOP, MESH, NODE])
-    assert all(map(is_ours, found))
-    assert not is_ours({"metadata": {"name": "istio"}})
-    assert not is_ours({"metadata": {"labels": {"app.kubernetes.io/managed-by": "meshops.istio"}}})
+    assert all(is_ours(by(obj), MANAGER) for obj in found)
+    assert not is_ours({"metadata": {"name": "istio"}}, MANAGER)
+    assert not is_ours(by({"metadata": {"labels": {"app.kubernetes.io/managed-by": "meshops.istio"}}}), MANAGER)
+
+
+def test_copy_with_our_labels_is_not_ours() -> None:
+    """As `kubectl get -o yaml | kubectl apply -f-` makes one in another namespace: another holds its labels."""
+    (*_more, binding) = objects(POLICY, [SHOP])
+    assert not is_ours(binding, MANAGER)
+    assert not is_ours(by(binding, "kubectl"), MANAGER)
 
 
 def test_the_applications_policy_is_stricter_than_the_guides() -> None:
@@ -161,7 +178,7 @@ def test_every_privilege_has_a_policy(mechanism: str, privilege: str) -> None:
 
 def test_all_of_it_goes_with_the_last_namespace() -> None:
     """Bindings first, so that nothing refers to what is gone."""
-    assert named(removable(objects(POLICY, [SHOP, MESH]), ["shop", "istio-system"])) == [
+    assert named(removable(objects(POLICY, [SHOP, MESH]), ["shop", "istio-system"], []).gone) == [
         "RoleBinding shop/istio",
         "RoleBinding istio-system/istio-baseline",
         "ClusterRole /istio-baseline",
@@ -174,7 +191,7 @@ def test_all_of_it_goes_with_the_last_namespace() -> None:
 def test_what_another_namespace_uses_stays() -> None:
     """Its role, and the policy that the role names."""
     other = Grant("other", "net-admin", ("default",))
-    assert named(removable(objects(POLICY, [SHOP, MESH, other]), ["shop", "istio-system"])) == [
+    assert named(removable(objects(POLICY, [SHOP, MESH, other]), ["shop", "istio-system"], []).gone) == [
         "RoleBinding shop/istio",
         "RoleBinding istio-system/istio-baseline",
         "ClusterRole /istio-baseline",
@@ -185,5 +202,52 @@ def test_what_another_namespace_uses_stays() -> None:
 def test_what_a_killed_run_left_goes_too() -> None:
     """A policy without a role, a role without a binding."""
     policy, role, _binding = objects(POLICY, [SHOP])
-    assert removable([policy], []) == [policy]
-    assert removable([policy, role], []) == [role, policy]
+    assert removable([policy], [], []).gone == [policy]
+    assert removable([policy, role], [], []).gone == [role, policy]
+
+
+RBAC = "rbac.authorization.k8s.io"
+
+
+def theirs(kind: str, **more: Any) -> dict[str, Any]:
+    """A binding or role of somebody else."""
+    where = {"namespace": "b"} if kind in ("Role", "RoleBinding") else {}
+    return {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": "theirs", **where}, **more}
+
+
+TO_OURS = {"roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "istio"}}
+RULE = use_rule(POLICY, "net-admin")
+
+
+@pytest.mark.parametrize(
+    ("user", "kept"),
+    [
+        (theirs("RoleBinding", **TO_OURS), {"ClusterRole istio": "RoleBinding b/theirs"}),
+        (theirs("ClusterRoleBinding", **TO_OURS), {"ClusterRole istio": "ClusterRoleBinding theirs"}),
+        (theirs("ClusterRole", rules=[RULE]), {"PodSecurityPolicy istio": "ClusterRole theirs"}),
+        (theirs("Role", rules=[{"verbs": ["get"]}, RULE]), {"PodSecurityPolicy istio": "Role b/theirs"}),
+        (theirs("RoleBinding", roleRef={"kind": "Role", "name": "istio"}), {}),
+        (theirs("RoleBinding", roleRef={"kind": "ClusterRole", "name": "view"}), {}),
+        (theirs("ClusterRole", rules=[{**RULE, "resourceNames": ["other"]}]), {}),
+        (theirs("ClusterRole", rules=[{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]), {}),
+        (theirs("ClusterRole", rules=None), {}),
+    ],
+)
+def test_what_others_use_stays(user: dict[str, Any], kept: dict[str, str]) -> None:
+    """A role that others have bound, with its policy; a policy that others have named. Who does is told."""
+    found = removable(objects(POLICY, [SHOP]), ["shop"], [user])
+    assert found.kept == kept
+    gone = {f"{obj['kind']} {obj['metadata']['name']}" for obj in found.gone}
+    if "ClusterRole istio" in kept:
+        assert gone == {"RoleBinding istio"}
+    else:
+        assert gone == {"RoleBinding istio", "ClusterRole istio", "PodSecurityPolicy istio"} - set(kept)
+
+
+def test_constraints_that_name_others_stay() -> None:
+    """As `oc adm policy add-scc-to-user` of old writes them into it."""
+    made = objects(CONSTRAINTS, [SHOP])
+    one(made, CONSTRAINTS)["users"] = ["system:serviceaccount:b:default"]
+    found = removable(made, ["shop"], [])
+    assert found.kept == {"SecurityContextConstraints istio": "system:serviceaccount:b:default"}
+    assert [obj["kind"] for obj in found.gone] == ["RoleBinding", "ClusterRole"]

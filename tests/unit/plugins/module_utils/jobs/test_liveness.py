@@ -77,6 +77,17 @@ NODE_B = {
 }
 
 
+def by_us(obj: dict[str, Any]) -> dict[str, Any]:
+    """An object as we have applied it, and nobody else."""
+    labels = {f"f:{label}": {} for label in obj["metadata"].get("labels") or {}}
+    entry = {
+        "manager": "meshops.istio.liveness",
+        "operation": "Apply",
+        "fieldsV1": {"f:metadata": {"f:labels": labels}} if labels else {},
+    }
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": [entry]}}
+
+
 class World:
     """Cluster, waiter and network in one; takes note of what is done to them."""
 
@@ -92,13 +103,13 @@ class World:
         self.created: list[str] = []
         self.host = "https://192.0.2.9:6443"
 
-    def namespaced(self, _obj: dict[str, Any]) -> bool:
-        """All that is used here."""
-        return True
+    def namespaced(self, obj: dict[str, Any]) -> bool:
+        """All that is used here, but for the namespace."""
+        return obj["kind"] != "Namespace"
 
-    def get(self, api_version: str, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """One object."""
-        return self.objects.get((api_version, kind, namespace, name))
+        return self.objects.get((api_version, kind, namespace or "", name))
 
     def list(self, api_version: str, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
         """The nodes, or pods."""
@@ -110,8 +121,9 @@ class World:
             for pod in self.pods
         ]
 
-    def delete(self, obj: dict[str, Any]) -> bool:
-        """Forget."""
+    def delete(self, obj: dict[str, Any], same: bool) -> bool:
+        """Forget the very object that was read."""
+        assert same
         self.log.append(f"delete {obj['kind']} {obj['metadata']['name']}")
         return bool(self.objects.pop(identity(obj), None))
 
@@ -132,7 +144,7 @@ class World:
         assert manager == "meshops.istio.liveness"
         self.log.append(f"{'dry run' if dry_run else 'apply'} {obj['kind']} {obj['metadata']['name']}")
         if not dry_run:
-            self.objects[identity(obj)] = obj
+            self.objects[identity(obj)] = by_us(obj)
         return obj
 
 
@@ -173,10 +185,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def run(check_mode: bool = False, diff: bool = False, **given: Any) -> dict[str, Any]:
     """Run the job as Ansible would."""
+    return liveness.run(task_of(check_mode, diff, **given))
+
+
+def task_of(check_mode: bool = False, diff: bool = False, **given: Any) -> Task:
+    """A task with validated options."""
     options = {"manifests": [copy.deepcopy(APP), copy.deepcopy(CONFIG)], **given}
     validated = ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options)
     assert not validated.error_messages
-    return liveness.run(Task(validated.validated_parameters, check_mode, diff))
+    return Task(validated.validated_parameters, check_mode, diff)
 
 
 def test_first_run(world: World) -> None:
@@ -483,15 +500,28 @@ def test_no_answer_from_outside(status: int, words: str, world: World, monkeypat
 def test_absent(world: World) -> None:
     """What was applied is taken away, last things first; who lives in the namespace beside it is not asked."""
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "liveness"}}
-    for obj in (APP, CONFIG, space):
-        world.objects[identity(obj)] = obj
+    for obj in (APP, CONFIG):
+        world.objects[identity(obj)] = by_us(obj)
+    world.objects[identity(space)] = space
     shown = run(check_mode=True, diff=True, state="absent", namespace="liveness")
     assert (shown["changed"], len(shown["diff"]), world.log) == (True, 2, [])
     result = run(state="absent", namespace="liveness")
-    assert result == {"changed": True, "objects": ["ConfigMap liveness/app", "Deployment liveness/app"]}
+    assert result == {"changed": True, "objects": ["ConfigMap liveness/app", "Deployment liveness/app"], "kept": []}
     assert world.log == ["delete ConfigMap app", "delete Deployment app"]
-    assert run(state="absent", namespace="liveness") == {"changed": False, "objects": []}
+    assert run(state="absent", namespace="liveness") == {"changed": False, "objects": [], "kept": []}
     assert world.asked == []
+
+
+def test_absent_leaves_what_others_have_made(world: World) -> None:
+    """And says so, in the result and by a warning."""
+    theirs = {**CONFIG, "metadata": {**CONFIG["metadata"], "managedFields": [{"manager": "kubectl-create"}]}}
+    world.objects.update({identity(APP): by_us(APP), identity(theirs): theirs})
+    for objects in (["Deployment liveness/app"], []):
+        task = task_of(state="absent", namespace="liveness")
+        result = liveness.run(task)
+        why = "this app has not made it (its fields are held by kubectl-create)"
+        assert (result["objects"], result["kept"]) == (objects, [f"ConfigMap liveness/app: {why}"])
+        assert task.warnings == [f"ConfigMap liveness/app is left as it is: {why}."]
 
 
 def test_what_the_app_had_and_has_no_more(world: World) -> None:
@@ -499,7 +529,7 @@ def test_what_the_app_had_and_has_no_more(world: World) -> None:
     budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {**APP["metadata"]}}
     annotated = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: "PodDisruptionBudget Unknown"}}}
     for obj in (annotated, budget):
-        world.objects[identity(obj)] = obj
+        world.objects[identity(obj)] = by_us(obj)
     bare = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: ""}}}
     assert run(manifests=[bare])["objects"] == ["Deployment liveness/app", "PodDisruptionBudget liveness/app"]
     assert world.log[:3] == ["dry run Deployment app", "delete PodDisruptionBudget app", "apply Deployment app"]

@@ -14,12 +14,19 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security
-from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
 
 PREFIX = "pod-security.kubernetes.io/"
 MANAGER = "meshops.istio.pod-security"
+
+
+def by_us(obj: dict[str, Any]) -> dict[str, Any]:
+    """An object as we have applied it."""
+    labels = {f"f:{label}": {} for label in obj["metadata"].get("labels") or {}}
+    entry = {"manager": MANAGER, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}}
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": [entry]}}
 
 
 class World:
@@ -60,8 +67,9 @@ class World:
         """An object that somebody has made."""
         self.others[identity(obj)] = obj
 
-    def delete(self, obj: dict[str, Any]) -> bool:
-        """Forget one."""
+    def delete(self, obj: dict[str, Any], same: bool) -> bool:
+        """Forget the very one that was read."""
+        assert same
         self.deleted.append(reference(obj))
         return bool(self.others.pop(identity(obj)))
 
@@ -84,7 +92,7 @@ class World:
         if obj["kind"] != "Namespace":
             if not dry_run:
                 self.applied.append(reference(obj))
-                self.put(copy.deepcopy(obj))
+                self.put(by_us(copy.deepcopy(obj)))
             return copy.deepcopy(obj)
         name, labels = obj["metadata"]["name"], obj["metadata"].get("labels") or {}
         if not dry_run:
@@ -357,3 +365,37 @@ def test_taking_policies_back(policies: World) -> None:
     kinds = sorted(key[1] for key in policies.others)
     assert kinds == ["Deployment", "PodSecurityPolicy"]
     assert run(MESH, SHOP, state="absent")["changed"] is False
+
+
+def test_taking_policies_back_that_others_use(policies: World) -> None:
+    """What others have bound stays, and is told by a warning; a copy of our binding is theirs."""
+    run(SHOP, mechanism=POLICY)
+    key = next(key for key in policies.others if key[1] == "RoleBinding")
+    copied = copy.deepcopy(policies.others[key])
+    copied["metadata"] = {**copied["metadata"], "name": "copied", "managedFields": [{"manager": "kubectl"}]}
+    policies.put(copied)
+    for deleted in (["RoleBinding shop/istio"], []):
+        policies.deleted.clear()
+        made = task(SHOP, state="absent")
+        pod_security.run(made)
+        assert policies.deleted == deleted
+        assert made.warnings == [
+            "ClusterRole istio is used by others, and is left as it is: RoleBinding shop/copied. When they need it no "
+            "more, run again."
+        ]
+
+
+def test_taking_policies_back_where_others_cannot_be_seen(policies: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes, as nobody could say who loses what."""
+    run(SHOP, mechanism=POLICY)
+    real = policies.list
+
+    def refuse(api_version: str, kind: str, *where: Any, label_selector: str | None = None) -> Any:
+        if kind == "ClusterRoleBinding":
+            raise ApiError(403, "Forbidden", "clusterrolebindings is forbidden")
+        return real(api_version, kind, *where, label_selector=label_selector)
+
+    monkeypatch.setattr(policies, "list", refuse)
+    with pytest.raises(JobError, match=r"cannot be seen: clusterrolebindings is forbidden\. Nothing was removed\."):
+        run(SHOP, state="absent")
+    assert policies.deleted == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ def service(name: str, number: int, namespace: str = "default", **spec: Any) -> 
     return {"metadata": {"name": name, "namespace": namespace}, "spec": {"ports": ports, **spec}}
 
 
+#: Far from the clock of whatever machine this runs on.
+SERVER_TIME = datetime(2031, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
+
+
 class FakeCluster:
     """A cluster on which everything is well; a test makes it otherwise."""
 
@@ -72,6 +77,10 @@ class FakeCluster:
         assert (method, path) == ("GET", "/apis")
         groups = self.groups.items()
         return {"groups": [{"name": name, "versions": [{"version": version}]} for name, version in groups]}
+
+    def now(self) -> datetime:
+        """The API server's clock, which is not ours."""
+        return SERVER_TIME
 
     def version(self) -> dict[str, str]:
         """The server's."""

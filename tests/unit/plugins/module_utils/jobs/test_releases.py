@@ -33,6 +33,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.release_steps import
 
 VERSION = "1.31.0"
 MESH = "istio-system"
+#: Far from the clock of whatever machine this runs on.
+SERVER_TIME = datetime(2031, 5, 1, 12, 0, 0, tzinfo=timezone.utc)
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +223,8 @@ class World:
         self.groups: list[str] = []
         self.nodes: list[dict[str, Any]] = []
         self.from_the_dead = False
+        self.lost = ""
+        self.patience = 0.0
         self.created: list[str] = []
         self.fails: str | None = None
 
@@ -286,10 +290,22 @@ class World:
         self.objects[identity(obj)] = obj
         return obj
 
-    def delete(self, obj: dict[str, Any]) -> bool:
-        """Delete."""
+    def delete(self, obj: dict[str, Any], as_read: bool) -> bool:
+        """Delete what is as it was read."""
+        assert as_read
+        assert obj["metadata"]["resourceVersion"] == self.objects[identity(obj)]["metadata"]["resourceVersion"]
         self.note(f"delete {obj['kind']} {obj['metadata']['name']}")
         return self.objects.pop(identity(obj), None) is not None
+
+    def now(self, strict: bool) -> datetime:
+        """The API server's clock, which is not ours."""
+        assert strict
+        return SERVER_TIME
+
+    def still(self) -> None:
+        """As the Lease: whether it is ours."""
+        if self.lost:
+            raise JobError(self.lost)
 
     # Helm.
 
@@ -332,17 +348,23 @@ class World:
     ) -> None:
         """A further revision of a release, with its objects."""
         revision = 1 + sum(key[3].startswith(f"sh.helm.release.v1.{name}.") for key in self.objects)
-        when = datetime.now(timezone.utc) - timedelta(seconds=age)
+        when = (SERVER_TIME - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
         document = {
             "version": revision,
-            "info": {"status": status, "last_deployed": when.strftime("%Y-%m-%dT%H:%M:%S.%f789Z")},
+            "info": {"status": status, "last_deployed": "2026-11-22T20:00:00.123456789Z"},
             "chart": as_stored(chart),
             "config": values,
             "manifest": MANIFESTS[name],
         }
         data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode()))).decode()
         labels = {"owner": "helm", "name": name, "status": status}
-        meta = {"name": f"sh.helm.release.v1.{name}.v{revision}", "namespace": namespace, "labels": labels}
+        meta = {
+            "name": f"sh.helm.release.v1.{name}.v{revision}",
+            "namespace": namespace,
+            "labels": labels,
+            "creationTimestamp": when,
+            "resourceVersion": "7",
+        }
         found = [{"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": {"release": data}}]
         for obj in charts.documents(MANIFESTS[name]):
             if self.resource(obj["apiVersion"], obj["kind"]).namespaced:
@@ -369,10 +391,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     found = World()
 
     @contextlib.contextmanager
-    def held(_cluster: Any, namespace: str, _timeout: float, _say: Any) -> Iterator[bool]:
+    def held(_cluster: Any, namespace: str, timeout: float, _say: Any) -> Iterator[World]:
+        found.patience = timeout
         found.note(f"take lease in {namespace}")
         try:
-            yield found.from_the_dead
+            yield found
         finally:
             found.note("give back lease")
 
@@ -392,7 +415,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     for where in (releases, releases.exposure):
         monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(releases.lease, "held", held)
-    monkeypatch.setattr(releases.lease, "left_behind", lambda _cluster, _namespace: found.from_the_dead)
+    monkeypatch.setattr(releases.lease, "left_behind", lambda _cluster, _namespace, _timeout, _say: found.from_the_dead)
     monkeypatch.setattr(releases, "Waiter", Waiter)
     return found
 
@@ -566,7 +589,7 @@ def test_release_that_may_be_in_somebodys_hands(status: str, installed: World, o
     installed.deploy("istiod", "istiod", {}, status=status, age=20)
     installed.log.clear()
     with pytest.raises(
-        JobError, match=rf"Release istio-system/istiod is {status} since 2\d s: another pipeline"
+        JobError, match=rf"Release istio-system/istiod is {status} since 20 s: another pipeline"
     ) as caught:
         run(options)
     assert "300 s" in caught.value.message
@@ -602,9 +625,28 @@ def test_pending_release_in_other_storage(
     monkeypatch.setenv("HELM_DRIVER", "sql")
     pending = Stored("istiod", MESH, 2, "pending-upgrade")
     monkeypatch.setattr(releases.release_state, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
-    with pytest.raises(JobError, match=r"is not kept in secrets \(HELM_DRIVER\)\. Roll it back with helm rollback"):
-        run(options)
+    for check_mode in (True, False):
+        with pytest.raises(JobError, match=r"and is not kept in secrets \(HELM_DRIVER\)\. Make sure"):
+            run(options, check_mode)
     assert installed.log[-1] == "give back lease"
+
+
+@pytest.mark.parametrize(("wait_timeout", "expected"), [(300, 300), (10, 40)])
+def test_patience(wait_timeout: int, expected: int, world: World, options: dict[str, Any]) -> None:
+    """Another run may wait for its pods as long as we would; and whether it is dead takes 30 s to see."""
+    run({**options, "wait_timeout": wait_timeout})
+    assert world.patience == expected
+
+
+def test_lease_that_was_lost(installed: World, options: dict[str, Any]) -> None:
+    """What holds it no more writes no more: neither helm nor the deletion of a pending revision."""
+    installed.deploy("istiod", "istiod", {}, status="pending-upgrade")
+    installed.from_the_dead, installed.lost = True, "Lease was taken over by other/1"
+    installed.log.clear()
+    with pytest.raises(JobError, match="taken over by other/1"):
+        run(options)
+    assert installed.log == ["take lease in istio-system", "give back lease"]
+    assert installed.revisions("istiod") == ["v1", "v2"]
 
 
 def test_unknown_format_of_storage(installed: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ansible_collections.meshops.istio.plugins.action.istio_report import Action
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
-from ansible_collections.meshops.istio.plugins.plugin_utils.report import job, page
+from ansible_collections.meshops.istio.plugins.plugin_utils.report import job, page, timeline
 
 FILES = ["kvm.html", "kvm.json", "kvm.xml"]
 
@@ -29,9 +30,14 @@ class FakeCluster:
 
     asked: list[str]
     fault: Exception | None = None
+    ahead = timedelta(0)
 
     def __init__(self, params: dict[str, Any], timeout: float) -> None:
         assert timeout <= 10
+
+    def now(self) -> datetime:
+        """The API server's clock."""
+        return datetime.now(timezone.utc) - self.ahead
 
     def list(self, _version: str, kind: str, namespace: str) -> list[dict[str, Any]]:
         """Pods of a namespace."""
@@ -196,6 +202,26 @@ def test_many_pods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = json.loads((tmp_path / "kvm.json").read_text())
     assert len(report["pods"]) == job.MOST_PODS
     assert report["pods_note"] == "10 more pods became ready in this run."
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_clock_of_the_cluster(minutes: int, tmp_path: Path, cluster: type[FakeCluster]) -> None:
+    """The pods' moments are set to the clock of this machine, on which the run's phases are."""
+    run(samples.GREEN, tmp_path)
+    before = json.loads((tmp_path / "kvm.json").read_text())["pods"]
+    cluster.ahead = timedelta(minutes=minutes)
+    moved = json.loads(json.dumps(samples.GREEN))
+    for result in moved.values():
+        if result.get("timing"):
+            started = timeline.instant(result["timing"]["started"]) + cluster.ahead
+            result["timing"]["started"] = started.isoformat()
+    run(moved, tmp_path)
+    after = json.loads((tmp_path / "kvm.json").read_text())["pods"]
+    assert [pod["name"] for pod in after] == [pod["name"] for pod in before] != []
+    moved_by = [
+        timeline.instant(a["created"]) - timeline.instant(b["created"]) for a, b in zip(after, before, strict=True)
+    ]
+    assert all(abs(each - cluster.ahead) <= timedelta(seconds=1) for each in moved_by)
 
 
 def test_planted_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

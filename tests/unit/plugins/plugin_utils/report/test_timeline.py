@@ -46,6 +46,20 @@ def test_clock_of_the_cluster_is_another(seconds: int, drawn: bool) -> None:
     assert bool(timeline.of_pods([samples.ISTIOD], ready + timedelta(seconds=seconds))) is drawn
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_pods_are_set_to_the_clock_of_the_run(minutes: int) -> None:
+    """Else those of a run whose clock is ahead would be left out, and of one behind those of earlier runs drawn."""
+    ahead = timedelta(minutes=minutes)
+    pods = [samples.APP_POD, samples.OLD_POD, samples.ISTIOD]
+    by_ours = timeline.of_pods(pods, STARTED + ahead, ahead)
+    by_theirs = timeline.of_pods(pods, STARTED)
+    assert [pod["name"] for pod in by_ours] == [pod["name"] for pod in by_theirs]
+    for ours, theirs in zip(by_ours, by_theirs, strict=True):
+        assert timeline.instant(ours["created"]) - timeline.instant(theirs["created"]) == ahead
+        untils = zip(ours["steps"], theirs["steps"], strict=True)
+        assert all(timeline.instant(a["until"]) - timeline.instant(b["until"]) == ahead for a, b in untils)
+
+
 def test_pod_that_is_not_ready_says_why() -> None:
     """And is drawn to the end of the run."""
     lanes = drawn(samples.FAILED, [samples.BROKEN_POD]).lanes
