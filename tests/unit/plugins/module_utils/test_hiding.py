@@ -365,7 +365,7 @@ def test_certain_secrets_are_long_and_no_names() -> None:
     assert set(certain_secrets(data)) == {"abcdefgh", "ijklmnop", "Zm9vYmFyYmF6cXV4MTIz", "qrstuvwx"}
 
 
-@pytest.mark.parametrize("shuffled", itertools.permutations(["abcd-efgh", "abcd-efgh-ijkl"]), ids=str)
+@pytest.mark.parametrize("shuffled", list(itertools.permutations(["abcd-efgh", "abcd-efgh-ijkl"])), ids=str)
 def test_longer_one_first(shuffled: tuple[str, ...]) -> None:
     """Else the rest of it would stay."""
     assert "ijkl" not in hidden("say abcd-efgh-ijkl", known=shuffled)
