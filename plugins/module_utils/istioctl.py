@@ -96,7 +96,7 @@ class Istioctl:
         :raises JobError: it cannot be run
         :raises ValueError: it failed, and printed no JSON
         """
-        arguments = ["analyze", "--all-namespaces", "--output=json", *_context(environment)]
+        arguments = ["analyze", "--all-namespaces", "--output=json"]
         done = self._run(arguments, "", environment, _LOOKING_SECONDS)
         return _json(done)
 
@@ -107,15 +107,9 @@ class Istioctl:
         :raises JobError: it cannot be run
         :raises ValueError: it failed, or is too old to print JSON
         """
-        arguments = ["proxy-status", "--output=json", f"--istioNamespace={namespace}", *_context(environment)]
+        arguments = ["proxy-status", "--output=json", f"--istioNamespace={namespace}"]
         found = _json(self._run(arguments, "", environment, _LOOKING_SECONDS))
         return found if isinstance(found, list) else [found]
-
-
-def _context(environment: dict[str, str]) -> list[str]:
-    """Helm is told the context by a variable, which istioctl does not read."""
-    named = environment.get("HELM_KUBECONTEXT")
-    return ["--context", named] if named else []
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> Any:

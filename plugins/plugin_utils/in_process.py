@@ -91,7 +91,7 @@ class InProcessAction(ActionBase):
             def say(line: str) -> None:
                 display.display(secrets.masked(f"[{host}] {line}"))
 
-            task = Task(params, self._task.check_mode, self._task.diff, say=say)
+            task = Task(params, self._task.check_mode, self._task.diff, runs_on="the control node", say=say)
             result = perform(self.job, task)
             warnings += task.warnings
         if warnings:
