@@ -179,9 +179,7 @@ class User:
         if "auth-provider" in user:
             self._provider = self._of_provider(auth, chosen)
         elif user.get("exec") and not user.get("token") and not user.get("tokenFile"):
-            self._plugin = ExecPlugin(
-                user["exec"], _cluster_info(chosen), chosen.folder, chosen.source, RUNS_ON.get()
-            )
+            self._plugin = ExecPlugin(user["exec"], _cluster_info(chosen), chosen.folder, chosen.source, RUNS_ON.get())
 
     @staticmethod
     def _of_provider(auth: dict[str, Any], chosen: Chosen) -> Any:
@@ -376,7 +374,9 @@ class Connection:
                 context.load_default_certs()
         except (OSError, ValueError) as error:
             name = "in the kubeconfig" if isinstance(self._ca, bytes) else self._ca
-            raise JobError(f"The CA {name} cannot be read: {_reason(error)}. Correct ca_cert or the kubeconfig.") from error
+            raise JobError(
+                f"The CA {name} cannot be read: {_reason(error)}. Correct ca_cert or the kubeconfig."
+            ) from error
         return context
 
     def _load_certificate(self) -> None:
@@ -443,7 +443,9 @@ class Connection:
         headers = dict(self.configuration.proxy_headers)
         kind, _space, login = headers.pop("proxy-authorization", "").partition(" ")
         if headers or (kind and kind.lower() != "basic"):
-            names = ", ".join(sorted({"user-agent": "user_agent", "authorization": "basic_auth"}.get(n, n) for n in headers))
+            names = ", ".join(
+                sorted({"user-agent": "user_agent", "authorization": "basic_auth"}.get(n, n) for n in headers)
+            )
             raise JobError(
                 f"proxy_headers: {names or 'proxy-authorization'} cannot be handed to helm and istioctl, which would "
                 "ask the proxy without. Leave it out; proxy_basic_auth alone can be."

@@ -14,7 +14,7 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -175,12 +175,12 @@ class _Server(http.server.ThreadingHTTPServer):
 class RecordingServer:
     """An API server without any object, which notes who asks.
 
-    :ivar tokens: those that it accepts; None for any, or none
+    :ivar accepts: whether a token is accepted; None for all, and for no token
     """
 
     def __init__(self, name: str, recorder: Recorder, authority: Authority | None) -> None:
         self.name, self.recorder = name, recorder
-        self.tokens: set[str] | None = None
+        self.accepts: Callable[[str], bool] | None = None
         self.http = _Server(("127.0.0.1", 0), type("Handler", (_Api,), {"owner": self}))
         self.scheme = "http"
         if authority:
@@ -200,8 +200,14 @@ class RecordingServer:
 
     def reply(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
         """What is answered. A list is one to all who decode it."""
-        if self.tokens is not None and authorization.removeprefix("Bearer ") not in self.tokens:
-            return 401, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 401, "reason": "Unauthorized"}
+        if self.accepts and not self.accepts(authorization.removeprefix("Bearer ")):
+            return 401, {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "code": 401,
+                "reason": "Unauthorized",
+            }
         if path == "/version":
             return 200, {"major": "1", "minor": "37", "gitVersion": "v1.37.2"}
         if path in ("/api", "/apis"):

@@ -110,9 +110,7 @@ def test_several_files(tmp_path: Path) -> None:
 def test_several_current_contexts(tmp_path: Path) -> None:
     """kubectl takes the first, kubernetes.core the last: neither is taken. With a context, either file will do."""
     names = ("one", "two")
-    paths = os.pathsep.join(
-        written(tmp_path / name, config(f"https://{name}.example", name=name)) for name in names
-    )
+    paths = os.pathsep.join(written(tmp_path / name, config(f"https://{name}.example", name=name)) for name in names)
     with pytest.raises(JobError, match="several current contexts: one in .*, two in .*istio_context"):
         Connection({"kubeconfig": paths})
     for name in names:

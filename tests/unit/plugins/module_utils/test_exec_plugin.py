@@ -148,7 +148,9 @@ def test_renewal_that_fails_in_time(plugin: Plugin) -> None:
         made.credential()
 
 
-@pytest.mark.parametrize("moment", ["2036-01-02T03:04:05Z", "2036-01-02T03:04:05.123456789Z", "2036-01-02T04:04:05+01:00"])
+@pytest.mark.parametrize(
+    "moment", ["2036-01-02T03:04:05Z", "2036-01-02T03:04:05.123456789Z", "2036-01-02T04:04:05+01:00"]
+)
 def test_moments(plugin: Plugin, moment: str) -> None:
     """As Go and others write them."""
     plugin.says(token="t", expirationTimestamp=moment)
@@ -175,10 +177,14 @@ def test_certificate(plugin: Plugin) -> None:
 def test_program_that_is_missing(command: str, hint: str | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is, where it is missing, and what brings it along."""
     monkeypatch.setenv("PATH", "/nonexistent")
-    made = ExecPlugin({"apiVersion": VERSION, "command": command, "installHint": hint}, {}, "", "/k", "the control node")
+    made = ExecPlugin(
+        {"apiVersion": VERSION, "command": command, "installHint": hint}, {}, "", "/k", "the control node"
+    )
     with pytest.raises(JobError) as caught:
         made.credential()
-    assert f"The exec plugin {command} of kubeconfig /k cannot be run on the control node: No such file" in str(caught.value)
+    assert f"The exec plugin {command} of kubeconfig /k cannot be run on the control node: No such file" in str(
+        caught.value
+    )
     assert words in str(caught.value)
 
 
@@ -206,7 +212,10 @@ def test_program_that_hangs(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "text",
     ["", "secret-token", "[]", "{}", '{"status": {}}', '{"apiVersion": "x", "status": null}']
-    + [json.dumps({"apiVersion": VERSION, "status": status}) for status in ({}, {"clientCertificateData": "secret-token"})]
+    + [
+        json.dumps({"apiVersion": VERSION, "status": status})
+        for status in ({}, {"clientCertificateData": "secret-token"})
+    ]
     + [json.dumps({"apiVersion": VERSION, "status": {"token": "secret-token", "expirationTimestamp": "soon"}})]
     + [json.dumps({"apiVersion": VERSION + "beta1", "status": {"token": "secret-token"}})],
 )

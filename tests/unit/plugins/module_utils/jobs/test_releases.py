@@ -322,7 +322,9 @@ class World:
         take_ownership: bool,
     ) -> None:
         """Write a revision and its objects."""
-        assert json.loads(Path(environment["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]["server"].endswith(":6443")
+        assert json.loads(Path(environment["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]["server"].endswith(
+            ":6443"
+        )
         self.note(f"helm {namespace}/{name}")
         if self.fails == name:
             raise JobError(f"helm upgrade {name} failed")
