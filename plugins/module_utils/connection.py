@@ -29,7 +29,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.exec_plugin import E
 try:
     import kubernetes
     import urllib3
-    from kubernetes.config.kube_config import KubeConfigMerger
 
     # Private names, on purpose: the public get_api_client() also starts discovery, which costs two reads and a file
     # of a predictable name in a shared directory. A unit test holds that they are there.
@@ -38,6 +37,7 @@ try:
         _create_configuration,
         _create_headers,
     )
+    from kubernetes.config.kube_config import KubeConfigMerger
 
     KUBERNETES_IMPORT_ERROR: Exception | None = None
 except ImportError as error:
@@ -125,7 +125,7 @@ def choose(kubeconfig: str | dict[str, Any], context: str | None) -> Chosen:
     _path, chosen = _entry(files, "context", wanted, source)
     cluster_path, cluster = _entry(files, "cluster", chosen.get("cluster"), source)
     user_path, user = _entry(files, "user", chosen["user"], source) if chosen.get("user") else ("", {})
-    folder = os.path.abspath(os.path.dirname(user_path)) if user_path else ""
+    folder = str(Path(user_path).parent.absolute()) if user_path else ""
     return Chosen(
         source,
         _absolute(cluster, cluster_path, ("certificate-authority",)),
@@ -158,8 +158,8 @@ def _entry(files: dict[str, dict[str, Any]], kind: str, name: Any, source: str) 
 
 def _absolute(entry: dict[str, Any], path: str, names: tuple[str, ...]) -> dict[str, Any]:
     """An entry whose paths, relative to its file, lead there from anywhere."""
-    folder = os.path.dirname(path)
-    return {**entry, **{name: os.path.abspath(os.path.join(folder, entry[name])) for name in names if entry.get(name)}}
+    folder = Path(path).parent
+    return {**entry, **{name: str((folder / entry[name]).absolute()) for name in names if entry.get(name)}}
 
 
 # -- as whom -----------------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class Connection:
     :ivar dict impersonation: headers
     :arg dict params: kubernetes.core's options, by their names there
     :arg int size: of the pool
-    :raises JobError: no credentials, or several that contradict each other, or what helm cannot be told
+    :raises JobError: no credentials, or several that contradict each other
     """
 
     def __init__(self, params: dict[str, Any], size: int = 1) -> None:
@@ -295,7 +295,6 @@ class Connection:
         self._loaded: Any = None
         self._load_certificate()
         self.pool = self._pool(size)
-        self.proxy_url()
         if not self.verifies_tls:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # which would be on stderr
             WARN.get()(
@@ -457,11 +456,22 @@ class Connection:
 
     # -- for programs -------------------------------------------------------------------------------------------------
 
+    def check(self) -> None:
+        """Whether helm and istioctl can follow. :raises JobError: they would be another user, or go another way"""
+        if self._context is None and (self._sent or self._certificate):
+            raise JobError(
+                f"helm and istioctl send no credentials to {self.host}, as it is plain HTTP: they would be nobody "
+                "there. Give an address with https, or for kubectl proxy no credentials."
+            )
+        self.proxy_url()
+
     def kubeconfig(self, token_file: Path) -> dict[str, Any]:
         """The same server, way and user as a kubeconfig.
 
         :arg token_file: where the token is; client-go reads it again and again
+        :raises JobError: as ``check``
         """
+        self.check()
         server: dict[str, Any] = {"server": self.host}
         if not self.configuration.verify_ssl:
             server["insecure-skip-tls-verify"] = True  # helm refuses a CA beside it
@@ -579,7 +589,7 @@ def _in_cluster() -> bool:
 
 
 def _configuration(auth: dict[str, Any], chosen: Chosen | None) -> Any:
-    """kubernetes.core's configuration. Of a kubeconfig it sees the way to the server; users and CAs are handled here."""
+    """kubernetes.core's configuration. Of a kubeconfig it sees the way to the server; users and CAs are ours."""
     # A kubeconfig that is loaded becomes the process' default, on which the next configuration is built: an item of a
     # loop would go to its cluster with what was left of another's credentials.
     kubernetes.client.Configuration.set_default(None)
@@ -606,7 +616,7 @@ def _named(name: str, content: bytes | str) -> dict[str, str]:
     """A kubeconfig's entry for PEM, or for a file, by a path that leads there from anywhere."""
     if isinstance(content, bytes):
         return {f"{name}-data": base64.b64encode(content).decode()}
-    return {name: os.path.abspath(content)}
+    return {name: str(Path(content).absolute())}
 
 
 @contextlib.contextmanager
@@ -619,8 +629,8 @@ def _as_file(content: bytes | str) -> Iterator[str]:
         if hasattr(os, "memfd_create"):
             file = stack.enter_context(os.fdopen(os.memfd_create("meshops-istio"), "wb"))
             path = f"/dev/fd/{file.fileno()}"
-        if not hasattr(os, "memfd_create") or not os.path.exists(path):
-            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="meshops-istio-"))  # noqa: SIM115
+        if not hasattr(os, "memfd_create") or not Path(path).exists():
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="meshops-istio-"))
             path = file.name
         file.write(content)
         file.flush()

@@ -17,6 +17,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -171,7 +172,7 @@ class ExecPlugin:
 
     def _hint(self, command: str) -> str:
         hint = " ".join(str(self._spec.get("installHint") or "").split())
-        package = PACKAGES.get(os.path.basename(command), "the program")
+        package = PACKAGES.get(Path(command).name, "the program")
         words = f"Install {package} on {self._runs_on}, on the PATH of this task."
         return f"{words} {hint}" if hint else words
 
@@ -186,5 +187,5 @@ class ExecPlugin:
 
 
 def _moment(text: str) -> datetime:
-    """A time of RFC 3339. Fractions of a second are of any length in Go, which Python's own reader refuses before 3.11."""
+    """A time of RFC 3339; Go's fractions of a second are of any length, which Python refuses before 3.11."""
     return datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00"))

@@ -330,4 +330,4 @@ def _replace_private(path: Path, text: str) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent)  # of mode 0600
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
-    os.replace(name, path)
+    Path(name).replace(path)

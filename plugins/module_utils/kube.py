@@ -27,10 +27,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
 from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
 
-try:
+with contextlib.suppress(ImportError):  # connection says so
     import urllib3
-except ImportError:  # connection says so
-    pass
 
 USER_AGENT = "meshops.istio"
 #: Field manager of what we apply ourselves; Helm's objects are left to Helm's own manager, ``helm``.

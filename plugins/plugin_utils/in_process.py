@@ -62,7 +62,7 @@ class InProcessAction(ActionBase):
     def _cluster_by_default(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """The cluster that module_defaults name, where the task itself names none.
 
-        A role's `kubeconfig: "{{ istio_kubeconfig | default(omit) }}"` takes module_defaults away before it is left out.
+        A role's `kubeconfig: "{{ istio_kubeconfig | default(omit) }}"` takes them away before it is left out.
         """
         if self._task.args.get("kubeconfig") is not None:
             return {}

@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The contract of credentials: action, module, helm and istioctl reach the same server, by the same way, as the same user.
+"""The contract of credentials: action, module, helm and istioctl reach the same server, the same way, as the same user.
 
 Each shape of credentials is tried by all four on API servers that only note who asks. Another server is the default, so
 that whoever does not go where the shape says is seen there. A few shapes are tried on a real API server, by its log.
@@ -114,7 +114,7 @@ SHAPES = {
     "exec plugin with a token": Shape({"kubeconfig": "{folder}/exec-token"}, user="Bearer plugged"),
     "exec plugin with a certificate": Shape({"kubeconfig": "{folder}/exec-certificate"}, user="jane"),
     "TLS that is not verified": Shape({"host": "{url}", "api_key": "named", "validate_certs": False}),
-    "plain HTTP": Shape({"host": "{plain}", "api_key": "named"}, server="plain"),
+    "plain HTTP, as of kubectl proxy": Shape({"kubeconfig": "{folder}/plain"}, server="plain", user=""),
     "proxy by option": Shape({**DIRECT, "proxy": "{proxy}"}, proxy="proxy"),
     "proxy and no_proxy by option": Shape({**DIRECT, "proxy": "{proxy}", "no_proxy": "127.0.0.0/8"}),
     "proxy with a login": Shape(
@@ -189,6 +189,7 @@ class Place:
         (self.folder / "token").write_text("from-a-file\n")
         self.write("token-file", self.made(self.named, {"tokenFile": "token"}))
         self.write("password", self.made(self.named, {"username": "jane", "password": "pw"}))
+        self.write("plain", kubeconfig(self.plain, {}))
         self.write("proxied", self.made(self.named, {"token": "named"}, **{"proxy-url": self.proxy.url}))
         self.write("acting", self.made(self.named, {"token": "named", "as": "joe", "as-groups": ["dev"]}))
         self.program("plugin", PLUGIN)
@@ -278,12 +279,12 @@ def asked(place: Place, programs: Path) -> Recorder:
 @contextlib.contextmanager
 def surroundings(place: Place, environ: dict[str, str]) -> Iterator[None]:
     """Be in the environment and the directory in which a task is."""
-    folder, before = Path.cwd(), dict(os.environ)
+    folder, before, inside = Path.cwd(), dict(os.environ), environment(place.home, environ)
     (place.home / "folder").mkdir(exist_ok=True)
     (place.home / "tmp").mkdir(exist_ok=True)
     try:
         os.environ.clear()
-        os.environ.update(environment(place.home, environ))
+        os.environ.update(inside)
         os.chdir(place.home / "folder")
         yield
     finally:

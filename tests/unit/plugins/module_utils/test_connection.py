@@ -17,7 +17,7 @@ from harness.recording import Authority, base64_of
 from kubernetes.config import incluster_config
 
 from ansible_collections.meshops.istio.plugins.module_utils import connection
-from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection, choose
+from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 HOST = "https://192.0.2.1:6443"
@@ -362,6 +362,18 @@ def test_tls_that_is_not_verified(recwarn: pytest.WarningsRecorder) -> None:
     assert words.startswith(f"TLS verification is off: the certificate of the API server {HOST} is not checked")
 
 
+def test_plain_http() -> None:
+    """Over which helm sends no credentials: what our client may do with some, helm would do as nobody."""
+    open_to_all = {
+        **config("http://127.0.0.1:8001"),
+        "users": [],
+        "contexts": [{"name": "c", "context": {"cluster": "c"}}],
+    }
+    assert told(Connection({"kubeconfig": open_to_all})) == ({"server": "http://127.0.0.1:8001"}, {})
+    with pytest.raises(JobError, match="helm and istioctl send no credentials to http://127.0.0.1:8001"):
+        told(Connection({"host": "http://127.0.0.1:8001", "api_key": "t"}))
+
+
 def test_name_in_the_certificate() -> None:
     """By which it is checked."""
     found = Connection({"kubeconfig": config(**{"tls-server-name": "kubernetes.default"})})
@@ -425,6 +437,6 @@ def test_proxy_of_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_proxy_that_helm_cannot_use(options: dict[str, Any], words: str) -> None:
     """Nothing is lost in silence, and no login is shown."""
     with pytest.raises(JobError, match=words) as caught:
-        Connection({**DIRECT, "proxy": PROXY, **options})
+        Connection({**DIRECT, "proxy": PROXY, **options}).check()
     assert "secret-1" not in caught.value.message
-    Connection({**DIRECT, **options, "proxy": None, "no_proxy": "*"})  # where none is used, it does not matter
+    Connection({**DIRECT, **options, "proxy": None, "no_proxy": "*"}).check()  # where none is used, it does not matter
