@@ -67,6 +67,11 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 HELM = "#!/bin/sh\necho v4.0.0\n"
 
 
+def of_core(core: str) -> dict[str, str]:
+    """The environment in which that core's ansible-playbook is the first to be found."""
+    return {"PATH": f"{environments.ensure(core) / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
 def including(role: str, variables: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """A play of a user's own with one role, which may fail as there is no mesh."""
     include = {"ansible.builtin.include_role": {"name": f"meshops.istio.{role}"}}
@@ -80,7 +85,8 @@ def including(role: str, variables: dict[str, Any], defaults: dict[str, Any]) ->
     }
 
 
-def test_roles_in_a_playbook_of_the_users_own(place: Place) -> None:
+@pytest.mark.parametrize("core", environments.ENVIRONMENTS)
+def test_roles_in_a_playbook_of_the_users_own(place: Place, core: str) -> None:
     """Variables decide, and where there are none, the user's own module_defaults do."""
     helm = place.folder / "helm"
     helm.write_text(HELM)
@@ -97,9 +103,9 @@ def test_roles_in_a_playbook_of_the_users_own(place: Place) -> None:
             if way == "variables":
                 plays.append(including(role, {**common, "istio_kubeconfig": path, "istio_context": "main"}, {}))
             else:
-                plays.append(including(role, common, {"kubeconfig": path}))
+                plays.append(including(role, {**common, "mine": path}, {"kubeconfig": "{{ mine }}"}))
             expected.add(("named", f"Bearer {role}-{way}"))
-    run = Playbook(place.home, plays, {HERE: LOCAL}, {}, ("--check",)).run().succeeded()
+    run = Playbook(place.home, plays, {HERE: LOCAL}, {}, ("--check",), of_core(core)).run().succeeded()
     assert {(seen.server, seen.user) for seen in place.recorder.seen} == expected, run.output
 
 
@@ -113,7 +119,7 @@ def test_playbooks_go_to_the_cluster_that_is_named() -> None:
 
 @pytest.mark.parametrize("core", environments.ENVIRONMENTS)
 def test_no_key_is_left_behind(place: Place, core: str) -> None:
-    """Client key and certificates that are in the kubeconfig itself: a forked worker skips what is to run at its exit."""
+    """Client key and certificates of the kubeconfig itself: a forked worker skips what is to run at its exit."""
     certificate, key = place.authority.issue("jane").data
     user = {"client-certificate-data": certificate, "client-key-data": key}
     path = place.write(place.named, user, place.folder / "kubeconfig")
@@ -128,9 +134,7 @@ def test_no_key_is_left_behind(place: Place, core: str) -> None:
         },
     ]
     play = {"hosts": "all", "gather_facts": False, "tasks": tasks}
-    programs = environments.ensure(core) / "bin"
-    environ = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-    run = Playbook(place.home, [play], {HERE: LOCAL}, {}, ("-v",), environ).run().succeeded()
+    run = Playbook(place.home, [play], {HERE: LOCAL}, {}, ("-v",), of_core(core)).run().succeeded()
     assert [result.status for result in run.results] == ["ok", "ok", "ignored"], run.output
     assert {(seen.server, seen.user) for seen in place.recorder.seen} == {("named", "jane")}
     assert (place.folder / "slow.kubeconfig").exists()

@@ -111,7 +111,7 @@ def test_several_current_contexts(tmp_path: Path) -> None:
     """kubectl takes the first, kubernetes.core the last: neither is taken. With a context, either file will do."""
     names = ("one", "two")
     paths = os.pathsep.join(written(tmp_path / name, config(f"https://{name}.example", name=name)) for name in names)
-    with pytest.raises(JobError, match="several current contexts: one in .*, two in .*istio_context"):
+    with pytest.raises(JobError, match=r"several current contexts: one in .*, two in .*istio_context"):
         Connection({"kubeconfig": paths})
     for name in names:
         assert Connection({"kubeconfig": paths, "context": name}).host == f"https://{name}.example"
@@ -370,7 +370,7 @@ def test_plain_http() -> None:
         "contexts": [{"name": "c", "context": {"cluster": "c"}}],
     }
     assert told(Connection({"kubeconfig": open_to_all})) == ({"server": "http://127.0.0.1:8001"}, {})
-    with pytest.raises(JobError, match="helm and istioctl send no credentials to http://127.0.0.1:8001"):
+    with pytest.raises(JobError, match="helm and istioctl send no credentials to http://127"):
         told(Connection({"host": "http://127.0.0.1:8001", "api_key": "t"}))
 
 

@@ -9,6 +9,7 @@ import json
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import exec_plugin
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.exec_plugin import ExecPlugin
 
+ONE, TWO, PRINTED = "token-1", "token-2", "printed-token"  # made up
 VERSION = "client.authentication.k8s.io/v1"
 CLUSTER = {"server": "https://192.0.2.1:6443", "certificate-authority-data": "Y2E="}
 #: Notes how it was called, and says what a test has written down.
@@ -24,7 +26,8 @@ PROGRAM = f"""#!{sys.executable}
 import json, os, pathlib, sys
 here = pathlib.Path(__file__).parent
 with (here / "calls").open("a") as calls:
-    calls.write(json.dumps([sys.argv[1:], os.getcwd(), os.environ["KUBERNETES_EXEC_INFO"], os.environ.get("OWN")]) + "\\n")
+    told = [os.environ.get(name) for name in ("KUBERNETES_EXEC_INFO", "OWN")]
+    calls.write(json.dumps([sys.argv[1:], os.getcwd(), *told]) + "\\n")
 sys.stderr.write((here / "stderr").read_text())
 sys.stdout.write((here / "stdout").read_text())
 sys.exit(int((here / "code").read_text()))
@@ -39,7 +42,7 @@ class Plugin:
         self.path = folder / "plugin"
         self.path.write_text(PROGRAM)
         self.path.chmod(0o755)
-        self.says(token="token-1")
+        self.says(token=ONE)
 
     def says(self, stderr: str = "", code: int = 0, text: str | None = None, **status: Any) -> None:
         """Set what the next calls answer."""
@@ -73,7 +76,7 @@ def in_seconds(seconds: float) -> str:
 def test_how_it_is_asked(plugin: Plugin) -> None:
     """Arguments, environment, the kubeconfig's directory, and never at a terminal."""
     made = plugin.made(args=["get-token", 7], env=[{"name": "OWN", "value": "x"}])
-    assert made.credential().token == "token-1"
+    assert made.credential().token == ONE
     ((arguments, folder, info, own),) = plugin.calls
     assert (arguments, folder, own) == (["get-token", "7"], str(plugin.folder), "x")
     assert json.loads(info) == {"apiVersion": VERSION, "kind": "ExecCredential", "spec": {"interactive": False}}
@@ -81,7 +84,7 @@ def test_how_it_is_asked(plugin: Plugin) -> None:
 
 def test_program_beside_the_kubeconfig(plugin: Plugin) -> None:
     """A path relative to it."""
-    assert plugin.made(command="./plugin").credential().token == "token-1"
+    assert plugin.made(command="./plugin").credential().token == ONE
 
 
 def test_it_is_told_of_the_cluster_if_it_asks(plugin: Plugin) -> None:
@@ -93,13 +96,13 @@ def test_it_is_told_of_the_cluster_if_it_asks(plugin: Plugin) -> None:
 def test_it_is_asked_once_until_the_token_is_about_to_expire(plugin: Plugin) -> None:
     """One without an expiry is good until it is refused."""
     made = plugin.made()
-    assert [made.credential().token for _time in range(3)] == ["token-1"] * 3
+    assert [made.credential().token for _time in range(3)] == [ONE] * 3
     assert len(plugin.calls) == 1
-    plugin.says(token="token-2")
+    plugin.says(token=TWO)
     made.forget("another one")
-    assert made.credential().token == "token-1"
+    assert made.credential().token == ONE
     made.forget("token-1")
-    assert made.credential().token == "token-2"
+    assert made.credential().token == TWO
 
 
 @pytest.mark.parametrize(
@@ -109,7 +112,7 @@ def test_it_is_asked_once_until_the_token_is_about_to_expire(plugin: Plugin) -> 
 )
 def test_expiry(plugin: Plugin, left: float, calls: int) -> None:
     """Not for each request of a token's last minutes, but before it ends."""
-    plugin.says(token="token-1", expirationTimestamp=in_seconds(left))
+    plugin.says(token=ONE, expirationTimestamp=in_seconds(left))
     made = plugin.made()
     for _time in range(3):
         made.credential()
@@ -118,31 +121,28 @@ def test_expiry(plugin: Plugin, left: float, calls: int) -> None:
 
 def test_token_of_minutes_is_renewed_after_half_of_them(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five minutes: a program that reads it a minute later still has a good one."""
-    plugin.says(token="token-1", expirationTimestamp=in_seconds(300))
+    plugin.says(token=ONE, expirationTimestamp=in_seconds(300))
     made = plugin.made()
     made.credential()
     now = datetime.now(timezone.utc)
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return now + timedelta(seconds=minutes * 60)
-
     for minutes, calls in ((2.4, 1), (2.6, 2)):
+        later = SimpleNamespace(now=lambda _zone, _passed=minutes: now + timedelta(minutes=_passed))
         with monkeypatch.context() as patched:
-            patched.setattr(exec_plugin, "datetime", Later)
+            patched.setattr(
+                exec_plugin, "datetime", SimpleNamespace(now=later.now, fromisoformat=datetime.fromisoformat)
+            )
             made.credential()
         assert len(plugin.calls) == calls
 
 
 def test_renewal_that_fails_in_time(plugin: Plugin) -> None:
     """The token that is still good is used as long as it is."""
-    plugin.says(token="token-1", expirationTimestamp=in_seconds(2))
+    plugin.says(token=ONE, expirationTimestamp=in_seconds(2))
     made = plugin.made()
     made.credential()
     made._renewal = datetime.now(timezone.utc)
     plugin.says(stderr="no network", code=1)
-    assert made.credential().token == "token-1"
+    assert made.credential().token == ONE
     made._credential = exec_plugin.Credential("token-1", None, datetime.now(timezone.utc))
     with pytest.raises(JobError, match="no network"):
         made.credential()
@@ -153,7 +153,7 @@ def test_renewal_that_fails_in_time(plugin: Plugin) -> None:
 )
 def test_moments(plugin: Plugin, moment: str) -> None:
     """As Go and others write them."""
-    plugin.says(token="t", expirationTimestamp=moment)
+    plugin.says(token=ONE, expirationTimestamp=moment)
     assert plugin.made().credential().expires == datetime(2036, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 
@@ -189,14 +189,14 @@ def test_program_that_is_missing(command: str, hint: str | None, words: str, mon
 
 
 def test_program_that_fails(plugin: Plugin, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its own words, in the task's message alone; neither its arguments nor what it printed, nor a secret of its own."""
-    plugin.says(stderr="\nError: session of s3cr3t-1\n has expired.\n", code=3, token="printed-token")
+    """Its own words, in the task's message alone; neither arguments nor what it printed, nor a secret of its own."""
+    plugin.says(stderr="\nError: session of s3cr3t-1\n has expired.\n", code=3, token=PRINTED)
     env = [{"name": "CLIENT_SECRET", "value": "s3cr3t-1"}, {"name": "PROFILE", "value": "expired"}]
     with pytest.raises(JobError) as caught:
         plugin.made(args=["--client-secret", "s3cr3t-2"], env=env).credential()
     assert str(caught.value) == (
-        f"The exec plugin {plugin.path} of kubeconfig /k failed on the control node with exit code 3: Error: session of "
-        "******** has expired. Run it there, as the user and in the environment of this task."
+        f"The exec plugin {plugin.path} of kubeconfig /k failed on the control node with exit code 3: Error: session "
+        "of ******** has expired. Run it there, as the user and in the environment of this task."
     )
     assert capfd.readouterr() == ("", "")
 
