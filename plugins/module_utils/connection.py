@@ -501,6 +501,20 @@ class Connection:
             "current-context": "context",
         }
 
+    def acting_flags(self) -> list[str]:
+        """Impersonation as istioctl is told of it: it passes over what a kubeconfig says.
+
+        :raises JobError: there is no flag for it
+        """
+        acting = self._impersonating()
+        if "as-user-extra" in acting:
+            raise JobError(
+                "istioctl cannot act as a user with extra attributes (as-user-extra of the kubeconfig). Leave them "
+                "out, or do without istioctl."
+            )
+        groups = [f"--as-group={group}" for group in acting.get("as-groups", [])]
+        return [*(f"--{name}={acting[name]}" for name in ("as", "as-uid") if name in acting), *groups]
+
     @property
     def token(self) -> str:
         """The token as it was sent last, for the token file; "" for none."""

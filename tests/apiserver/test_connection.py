@@ -307,8 +307,9 @@ def ask_by_programs(options: dict[str, Any], programs: Path, name: str) -> None:
     cluster = Cluster(options)
     with credentials(cluster) as environ:
         assert Helm(str(programs / "helm")).stored("x", marker("helm", name), environ) is None
+        flags = cluster.connection.acting_flags()
         with contextlib.suppress(JobError, ValueError):  # there is no istiod
-            Istioctl(str(programs / "istioctl")).proxy_status(environ, marker("istioctl", name))
+            Istioctl(str(programs / "istioctl")).proxy_status(environ, flags, marker("istioctl", name))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -252,6 +252,10 @@ def test_impersonation() -> None:
         "Impersonate-Group": ["dev"],
         "Impersonate-Extra-a%2Fb": ["c"],
     }
+    with pytest.raises(JobError, match="istioctl cannot act as a user with extra attributes"):
+        found.acting_flags()
+    found = Connection({**DIRECT, "impersonate_user": "joe", "impersonate_groups": ["dev", "ops"]})
+    assert found.acting_flags() == ["--as=joe", "--as-group=dev", "--as-group=ops"]
     found = Connection({"kubeconfig": kubeconfig, "impersonate_user": "joe"})
     assert found.impersonation == {"Impersonate-User": "joe"}
     assert told(found)[1] == {"tokenFile": "/token", "as": "joe"}

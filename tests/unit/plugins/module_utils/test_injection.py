@@ -267,12 +267,21 @@ def test_by_config_names_the_revision(program: Program) -> None:
 
 def test_by_istiod_shows_no_token(program: Program) -> None:
     """Neither on the command line nor in the environment; the kubeconfig of its own is gone afterwards."""
-    connection = Connection({"host": "https://192.0.2.1:6443", "api_key": "do-not-show"})
+    connection = Connection({"host": "https://192.0.2.1:6443", "api_key": "do-not-show", "impersonate_user": "joe"})
     cluster: Any = SimpleNamespace(connection=connection)
     injection.by_istiod(program.istioctl, cluster, "istio-system", "")(json.dumps(workload()))
     assert "--revision" not in program.words
     injection.by_istiod(program.istioctl, cluster, "mesh", "1-31")(json.dumps(workload()))
-    assert program.words == ["kube-inject", "--filename", "-", "--istioNamespace", "mesh", "--revision", "1-31"]
+    assert program.words == [
+        "kube-inject",
+        "--filename",
+        "-",
+        "--istioNamespace",
+        "mesh",
+        "--revision",
+        "1-31",
+        "--as=joe",
+    ]
     environment = json.loads(program.note("environment"))
     assert "do-not-show" not in str(environment) + str(program.words)
     assert not Path(environment["KUBECONFIG"]).exists()
