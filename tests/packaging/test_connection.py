@@ -64,6 +64,15 @@ def test_environment_of_a_task(place: Place, host: str) -> None:
 
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+#: Those that `make test` takes, and for `make matrix` each core on each Python.
+CORES = [
+    *environments.QUICK,
+    *(
+        pytest.param(f"{core}-py{version}", marks=pytest.mark.long)
+        for core in environments.ENVIRONMENTS
+        for version in environments.pythons(core)
+    ),
+]
 HELM = "#!/bin/sh\necho v4.0.0\n"
 
 
@@ -85,7 +94,7 @@ def including(role: str, variables: dict[str, Any], defaults: dict[str, Any]) ->
     }
 
 
-@pytest.mark.parametrize("core", environments.ENVIRONMENTS)
+@pytest.mark.parametrize("core", CORES)
 def test_roles_in_a_playbook_of_the_users_own(place: Place, core: str) -> None:
     """Variables decide, and where there are none, the user's own module_defaults do."""
     helm = place.folder / "helm"
@@ -117,7 +126,7 @@ def test_playbooks_go_to_the_cluster_that_is_named() -> None:
             assert play["module_defaults"]["group/meshops.istio.istio"] == named, path
 
 
-@pytest.mark.parametrize("core", environments.ENVIRONMENTS)
+@pytest.mark.parametrize("core", CORES)
 def test_no_key_is_left_behind(place: Place, core: str) -> None:
     """Client key and certificates of the kubeconfig itself: a forked worker skips what is to run at its exit."""
     certificate, key = place.authority.issue("jane").data

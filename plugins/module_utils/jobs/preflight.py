@@ -10,6 +10,7 @@ file of its subject; here the cluster is read once, the rules are called, and al
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
