@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The helm program: found, run with the credentials of a cluster, and its errors made readable.
 
-Credentials never stand on a command line: helm gets them by its own environment, or in a kubeconfig of mode 0600 in a
-directory of mode 0700 that lives as long as the task.
+Credentials never stand on a command line: helm gets them in a kubeconfig of mode 0600, in a directory of mode 0700 that
+lives as long as the task.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import chart_source
+from ansible_collections.meshops.istio.plugins.module_utils.connection import program_environment
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
@@ -306,53 +307,27 @@ def _login(source: chart_source.Source, directory: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def credentials(cluster: Cluster) -> Iterator[dict[str, str]]:
-    """The environment that gives helm the cluster and the credentials of a task.
+    """The environment in which helm and istioctl reach the client's cluster, by its way and as its user.
 
-    A kubeconfig that is named and nothing else is used as it is, so that its exec plugins go on renewing tokens. All
-    other ways to authenticate, and what HELM_KUBE* has no variable for, get a private kubeconfig of the same content.
+    Token and certificates are written anew whenever the client has new ones: a token of minutes outlives no stage.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HELM_KUBE")}
-    auth = {name: value for name, value in cluster.auth.items() if value not in (None, {})}
-    impersonated = cluster.auth_headers().get("Impersonate-User")
-    if auth.keys() <= {"kubeconfig", "context"} and isinstance(auth.get("kubeconfig"), str) and not impersonated:
-        environment["KUBECONFIG"] = str(Path(auth["kubeconfig"]).expanduser())
-        if auth.get("context"):
-            environment["HELM_KUBECONTEXT"] = auth["context"]
-        yield environment
-        return
+    connection = cluster.connection
     with private_directory() as directory:
-        path = directory / "kubeconfig"
-        _write_private(path, json.dumps(_kubeconfig(cluster)))
-        environment["KUBECONFIG"] = str(path)
-        yield environment
+        path, token = directory / "kubeconfig", directory / "token"
+
+        def write() -> None:
+            _replace_private(token, connection.token)
+            _replace_private(path, json.dumps(connection.kubeconfig(token)))
+
+        connection.authorization()
+        write()
+        with connection.followed(write):
+            yield program_environment(path)
 
 
-def _kubeconfig(cluster: Cluster) -> dict[str, Any]:
-    configuration = cluster.configuration
-    server: dict[str, Any] = {"server": cluster.host}
-    if not configuration.verify_ssl:
-        server["insecure-skip-tls-verify"] = True
-    elif configuration.ssl_ca_cert:
-        server["certificate-authority"] = str(configuration.ssl_ca_cert)
-    if getattr(configuration, "tls_server_name", None):
-        server["tls-server-name"] = configuration.tls_server_name
-    if configuration.proxy:
-        server["proxy-url"] = configuration.proxy
-    user: dict[str, Any] = {}
-    headers = {name.lower(): value for name, value in cluster.auth_headers().items()}
-    if headers.get("authorization", "").lower().startswith("bearer "):
-        user["token"] = headers["authorization"][len("bearer ") :]
-    if configuration.cert_file and configuration.key_file:
-        user.update({"client-certificate": str(configuration.cert_file), "client-key": str(configuration.key_file)})
-    if headers.get("impersonate-user"):
-        user["as"] = headers["impersonate-user"]
-    if headers.get("impersonate-group"):
-        user["as-groups"] = headers["impersonate-group"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "cluster", "cluster": server}],
-        "users": [{"name": "user", "user": user}],
-        "contexts": [{"name": "context", "context": {"cluster": "cluster", "user": "user"}}],
-        "current-context": "context",
-    }
+def _replace_private(path: Path, text: str) -> None:
+    """Write a private file at once: a program that reads it meanwhile sees all of it, as it was or as it is."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent)  # of mode 0600
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    Path(name).replace(path)

@@ -151,8 +151,7 @@ def by_istiod(
     def inject(text: str) -> tuple[str, list[str]]:
         with credentials(cluster) as environment:
             flags = ["--istioNamespace", namespace, *(["--revision", revision] if revision else [])]
-            context = environment.get("HELM_KUBECONTEXT")
-            flags += ["--context", context] if context else []
+            flags += cluster.connection.acting_flags()
             return istioctl.kube_inject(text, flags, environment)
 
     return inject

@@ -89,33 +89,30 @@ class Istioctl:
             )
         return done.stdout, [line[len(_REMARK) :] for line in lines if line.startswith(_REMARK)]
 
-    def analyze(self, environment: dict[str, str]) -> list[dict[str, Any]]:
+    def analyze(self, environment: dict[str, str], flags: list[str]) -> list[dict[str, Any]]:
         """What it finds in all of a cluster's configuration: ``code``, ``level``, ``origin``, ``message``.
 
         :arg environment: with the credentials
+        :arg flags: of ``Connection.acting_flags``
         :raises JobError: it cannot be run
         :raises ValueError: it failed, and printed no JSON
         """
-        arguments = ["analyze", "--all-namespaces", "--output=json", *_context(environment)]
+        arguments = ["analyze", "--all-namespaces", "--output=json", *flags]
         done = self._run(arguments, "", environment, _LOOKING_SECONDS)
         return _json(done)
 
-    def proxy_status(self, environment: dict[str, str], namespace: str) -> list[dict[str, Any]]:
+    def proxy_status(self, environment: dict[str, str], flags: list[str], namespace: str) -> list[dict[str, Any]]:
         """What istiod says of its proxies: an answer a replica, each as its ``/debug/syncz`` has it.
 
+        :arg environment: with the credentials
+        :arg flags: of ``Connection.acting_flags``
         :arg namespace: Istio's
         :raises JobError: it cannot be run
         :raises ValueError: it failed, or is too old to print JSON
         """
-        arguments = ["proxy-status", "--output=json", f"--istioNamespace={namespace}", *_context(environment)]
+        arguments = ["proxy-status", "--output=json", f"--istioNamespace={namespace}", *flags]
         found = _json(self._run(arguments, "", environment, _LOOKING_SECONDS))
         return found if isinstance(found, list) else [found]
-
-
-def _context(environment: dict[str, str]) -> list[str]:
-    """Helm is told the context by a variable, which istioctl does not read."""
-    named = environment.get("HELM_KUBECONTEXT")
-    return ["--context", named] if named else []
 
 
 def _json(done: subprocess.CompletedProcess[str]) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils import connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
     certain_secrets,
@@ -46,6 +47,7 @@ class Task:
     """What a job knows of the Ansible task that it is.
 
     :ivar dict params: validated options
+    :ivar str runs_on: where, as in "on the control node"
     :ivar say: shows a line of progress; modules cannot, so there it does nothing
     :ivar list warnings: for the user; both ways of running hand them to Ansible
     :ivar Scope looks_at: what a failure from now on may be explained by looking at; None while it is the options' fault
@@ -54,6 +56,7 @@ class Task:
     params: dict[str, Any]
     check_mode: bool = False
     diff: bool = False
+    runs_on: str = "the target"
     say: Callable[[str], None] = lambda line: None
     warnings: list[str] = field(default_factory=list)
     looks_at: Scope | None = None
@@ -137,6 +140,8 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
         whichever part of a job they are of, are without what looks like a secret
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
+    connection.RUNS_ON.set(task.runs_on)
+    connection.WARN.set(task.warnings.append)
     try:
         result = job.run(task)
     except JobError as error:

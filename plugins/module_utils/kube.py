@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One client of the Kubernetes API: get, list, watch, server-side apply, dry run, access reviews, retries.
 
-Authentication is kubernetes.core's own (same options, same K8S_AUTH_* environment, exec plugins, proxies). Requests go
-straight to known URLs through the kubernetes client's connection pool: no discovery, no model classes, JSON in and out.
+Who asks, and by which way, is `connection`'s. Requests go straight to known URLs through the kubernetes client's
+connection pool: no discovery, no model classes, JSON in and out.
 A Cluster may be used by several threads at once.
 """
 
@@ -20,27 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from ansible_collections.meshops.istio.plugins.module_utils.connection import KUBERNETES_IMPORT_ERROR, Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
 from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
 
-try:
-    import kubernetes
+with contextlib.suppress(ImportError):  # connection says so
     import urllib3
-
-    # Private names, on purpose: the public get_api_client() also starts discovery, which costs two reads and a file
-    # of a predictable name in a shared directory. A unit test holds that they are there.
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s.client import (
-        _create_auth_spec,
-        _create_configuration,
-        _create_headers,
-    )
-
-    KUBERNETES_IMPORT_ERROR: Exception | None = None
-except ImportError as error:
-    KUBERNETES_IMPORT_ERROR = error
 
 USER_AGENT = "meshops.istio"
 #: Field manager of what we apply ourselves; Helm's objects are left to Helm's own manager, ``helm``.
@@ -106,24 +94,7 @@ class Cluster:
                 f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt "
                 "(kubernetes) for the Python that runs this task, and the collection kubernetes.core."
             )
-        try:
-            #: kubernetes.core's options, by the kubernetes client's names, from parameters and K8S_AUTH_* environment
-            self.auth: dict[str, Any] = _create_auth_spec(None, **params)
-            # A kubeconfig that is loaded becomes the process' default, on which the next configuration is built: an
-            # item of a loop would go to its cluster with what was left of another's credentials.
-            kubernetes.client.Configuration.set_default(None)
-            self.configuration = _create_configuration(dict(self.auth))
-        except Exception as error:  # the kubernetes client raises a dozen kinds here, all about the same: credentials
-            named = getattr(self, "auth", {}).get("kubeconfig")
-            source = f" in kubeconfig {named}" if isinstance(named, str) else ""
-            raise JobError(
-                f"No usable credentials for a cluster{source}: {str(error).rstrip('.')}. Set kubeconfig and "
-                "context, or host and api_key, or the K8S_AUTH_* environment variables of kubernetes.core."
-            ) from error
-        self.configuration.connection_pool_maxsize = THREADS * 2
-        self.configuration.retries = False
-        self._api = kubernetes.client.ApiClient(self.configuration)
-        self._headers = {"User-Agent": USER_AGENT, **_create_headers(None, **params)}
+        self.connection = Connection(params, THREADS * 2)
         self._timeout = timeout
         self._discovered: dict[str, dict[str, Resource]] = {}
         self._announced: dict[tuple[str, str], Resource] = {}
@@ -132,22 +103,20 @@ class Cluster:
     @property
     def host(self) -> str:
         """URL of the API server."""
-        return self.configuration.host.rstrip("/")
+        return self.connection.host
 
     @property
     def verifies_tls(self) -> bool:
         """False when the server's certificate is not checked, and the connection is TLS."""
-        return bool(self.configuration.verify_ssl) or urlsplit(self.host).scheme != "https"
+        return self.connection.verifies_tls
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def auth_headers(self) -> dict[str, str | list[str]]:
-        """The headers that authenticate a request, impersonation included. Renews an exec plugin's token when due."""
-        settings = self.configuration.auth_settings().values()
-        tokens = {
-            setting["key"]: setting["value"] for setting in settings if setting["in"] == "header" and setting["value"]
-        }
-        return {**self._headers, **tokens}
+        """The headers that authenticate a request, impersonation included. Renews a token when due."""
+        authorization = self.connection.authorization()
+        found: dict[str, str | list[str]] = {"User-Agent": USER_AGENT, **self.connection.impersonation}
+        return {**found, "Authorization": authorization} if authorization else found
 
     def _send(self, method: str, path: str, query: dict[str, Any] | None, body: Any, headers: dict[str, str], **kwargs):
         url = self.host + path + ("?" + urlencode(query) if query else "")
@@ -157,7 +126,7 @@ class Cluster:
             for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
                 sent.add(name, one)
         data = json_for_yaml(body).encode() if body is not None else None
-        return self._api.rest_client.pool_manager.request(method, url, body=data, headers=sent, retries=False, **kwargs)
+        return self.connection.pool.request(method, url, body=data, headers=sent, retries=False, **kwargs)
 
     def request(
         self,
@@ -179,7 +148,7 @@ class Cluster:
         :raises Unreachable: there was no answer
         """
         deadline = time.monotonic() + retry_for
-        pause = 0.2
+        pause, renewed = 0.2, False
         while True:
             try:
                 response = self._send(
@@ -194,6 +163,9 @@ class Cluster:
                 if response.status < 300:
                     return self._decoded(response)
                 fault = ApiError.from_body(response.status, response.data)
+                if fault.status == 401 and not renewed and self.connection.renew():
+                    renewed = True
+                    continue
                 if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
                     raise fault
                 pause = max(pause, _retry_after(response))

@@ -9,6 +9,7 @@ namespaces that matter. What may not be read at all is left out, and the checks 
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -264,8 +265,10 @@ class MeshReader:
         try:
             istioctl = Istioctl(self._scope.istioctl)
             with credentials(self._cluster) as environment:
-                state.analysis = istioctl.analyze(environment)
-                state.out_of_sync = self._lasting(lambda: istioctl.proxy_status(environment, state.istio_namespace))
+                flags = self._cluster.connection.acting_flags()
+                state.analysis = istioctl.analyze(environment, flags)
+                ask = functools.partial(istioctl.proxy_status, environment, flags, state.istio_namespace)
+                state.out_of_sync = self._lasting(ask)
         except (JobError, ValueError) as error:
             self.notes.append(f"istioctl: {error}")
 

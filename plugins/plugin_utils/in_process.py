@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import tempfile
 from datetime import date
 from typing import Any
 
@@ -29,6 +30,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.job import Task, kno
 from ansible_collections.meshops.istio.plugins.module_utils.kube import KUBERNETES_IMPORT_ERROR
 
 COLLECTION = "meshops.istio"
+#: Under which module_defaults names options of all of our modules.
+GROUP = f"group/{COLLECTION}.istio"
 display = Display()
 
 
@@ -48,12 +51,28 @@ class InProcessAction(ActionBase):
         """Run the job here where that is the same, else the module where Ansible would run it."""
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
+        self._task.args.update(self._cluster_by_default(task_vars))
         if not self._runs_here():
             name = f"{COLLECTION}.{self.module}"
             result.update(self._execute_module(name, task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         result.update(self._run_here(task_vars))
         return result
+
+    def _cluster_by_default(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The cluster that module_defaults name, where the task itself names none.
+
+        A role's `kubeconfig: "{{ istio_kubeconfig | default(omit) }}"` takes them away before it is left out.
+        """
+        if self._task.args.get("kubeconfig") is not None:
+            return {}
+        defaults: dict[str, Any] = {}
+        for layer in self._task.module_defaults or []:
+            defaults.update(layer)
+        found = {**(defaults.get(GROUP) or {}), **(defaults.get(f"{COLLECTION}.{self.module}") or {})}
+        missing = {name for name in ("kubeconfig", "context") if self._task.args.get(name) is None}
+        named = self._templar.template({name: found[name] for name in missing & found.keys()})
+        return {name: value for name, value in named.items() if value is not None and value != task_vars.get("omit")}
 
     def _runs_here(self) -> bool:
         """Where the controller's own process is as good as a module's: same machine and user, in the foreground."""
@@ -65,13 +84,15 @@ class InProcessAction(ActionBase):
         )
 
     def _run_here(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        environment: dict[str, str] = {}
+        environment: dict[str, Any] = {}
         self._compute_environment_string(environment)
         before = dict(os.environ)
         os.environ.update({key: str(value) for key, value in environment.items()})
+        temporary, tempfile.tempdir = tempfile.tempdir, None  # found by TMPDIR, once in a process
         try:
             return self._perform(task_vars)
         finally:  # the next item of a loop runs in this process too
+            tempfile.tempdir = temporary
             os.environ.clear()
             os.environ.update(before)
 
@@ -91,7 +112,7 @@ class InProcessAction(ActionBase):
             def say(line: str) -> None:
                 display.display(secrets.masked(f"[{host}] {line}"))
 
-            task = Task(params, self._task.check_mode, self._task.diff, say=say)
+            task = Task(params, self._task.check_mode, self._task.diff, runs_on="the control node", say=say)
             result = perform(self.job, task)
             warnings += task.warnings
         if warnings:

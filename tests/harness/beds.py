@@ -154,13 +154,7 @@ class BedCluster:
     def role(self, name: str, *arguments: str, **over: Any) -> Run:
         """Run one role alone, as somebody's own playbook would."""
         role = {"name": f"include {name}", "ansible.builtin.include_role": {"name": f"meshops.istio.{name}"}}
-        defaults = {"kubeconfig": "{{ istio_kubeconfig }}", "context": "{{ istio_context }}"}
-        play = {
-            "hosts": "all",
-            "gather_facts": False,
-            "module_defaults": {"group/meshops.istio.istio": defaults},
-            "tasks": [role],
-        }
+        play = {"hosts": "all", "gather_facts": False, "tasks": [role]}
         return self.playbook([play], *arguments, **over).run()
 
     # -- other people --------------------------------------------------------------------------------------------------

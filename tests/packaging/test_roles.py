@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ PYTHON_TYPES = {
     "list": list,
     "dict": dict,
 }
+
+#: Variables of the whole collection, which no role has a default for.
+SHARED = {"istio_kubeconfig", "istio_context"}
 
 pytestmark = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
@@ -47,7 +51,8 @@ def test_argument_specs_name_every_default_and_no_other(role: Path) -> None:
     """An option without a default, unless required, or a default without an option, is a leftover."""
     defaults = load(role / "defaults/main.yml")
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert set(defaults) == {name for name, option in options.items() if not option.get("required")}
+    assert set(options) >= SHARED
+    assert set(defaults) == {name for name, option in options.items() if not option.get("required")} - SHARED
 
 
 def test_defaults_have_the_type_and_the_value_that_the_specs_say(role: Path) -> None:
@@ -63,6 +68,26 @@ def test_defaults_have_the_type_and_the_value_that_the_specs_say(role: Path) -> 
         assert option.get("default", value) == value, name
         chosen = value if isinstance(value, list) else [value]
         assert set(chosen) <= set(option["choices"]) if "choices" in option else True, name
+
+
+def tasks_of(content: list[dict]) -> Iterator[dict]:
+    """Every task of a file, of its blocks too."""
+    for task in content:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks_of(task.get(part) or [])
+
+
+def test_every_task_goes_to_the_cluster_that_is_named(role: Path) -> None:
+    """In a playbook of the user's own there is no module_defaults that would say so."""
+    seen = 0
+    for path in sorted((role / "tasks").glob("*.yml")):
+        for task in tasks_of(load(path)):
+            for arguments in (task[name] for name in task if name.startswith("meshops.istio.")):
+                seen += 1
+                named = {name: arguments.get(name) for name in ("kubeconfig", "context")}
+                assert named == {name: "{{ istio_%s | default(omit) }}" % name for name in named}, task["name"]
+    assert seen
 
 
 def test_public_names_start_with_the_role(role: Path) -> None:

@@ -55,6 +55,8 @@ def default(option: dict[str, Any]) -> str:
     """An option's default as it is written in YAML."""
     if option.get("required"):
         return "required"
+    if "default" not in option:
+        return "none"
     value = option.get("default")
     text = value if isinstance(value, str) and value else json.dumps(value)
     return "`{}`".format(text.replace("|", "\\|"))

@@ -102,6 +102,7 @@ def cores() -> Iterator[Step]:
     others = [core for core in environments.ENVIRONMENTS if core not in environments.QUICK and core != "core-2.21"]
     yield from unit(*others)
     yield pytest("checkout on other cores", "dev", "tests/packaging/test_checkout.py", "-m", "long")
+    yield pytest("connection on other cores", "dev", "tests/packaging/test_connection.py", "-m", "long")
     for core in environments.ENVIRONMENTS:
         for version in environments.pythons(core):
             name = f"{core}-py{version}"

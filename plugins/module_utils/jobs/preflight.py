@@ -232,8 +232,10 @@ class Preflight:
     def _cluster(self) -> Cluster | None:
         try:
             cluster = Cluster(self.params)
+            cluster.connection.check()
         except JobError as error:
-            self.add("api-unauthorized", "kubeconfig", error.message, "Name a kubeconfig that this user can read.")
+            fix = "Follow the message, or name others by istio_kubeconfig and istio_context."
+            self.add("api-unauthorized", "kubeconfig", error.message, fix)
             return None
         try:
             server = cluster.version()

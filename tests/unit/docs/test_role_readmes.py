@@ -31,5 +31,5 @@ def test_markup_becomes_markdown() -> None:
     row = role_readmes.table(options).splitlines()[4]
     assert row == (
         '| `role_x` | As in `role_y`, or `a\\|b`. One of `""`, `one`. Each with `name` (required), `port`.'
-        " | list of dict | `null` |"
+        " | list of dict | none |"
     )

@@ -22,6 +22,7 @@ from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import helm as helm_module
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source
+from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import (
     Helm,
@@ -93,7 +94,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.mkdir()
     monkeypatch.setattr(helm_module.tempfile, "tempdir", str(path))
     for name in list(os.environ):
-        if name.startswith(("HELM_", "K8S_AUTH_")) or name == "KUBECONFIG":
+        if name.startswith(("HELM_", "K8S_AUTH_")) or name == "KUBECONFIG" or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     return path
 
@@ -552,118 +553,61 @@ def test_file_system_without_locks(temporary: Path, monkeypatch: pytest.MonkeyPa
 # -- credentials -------------------------------------------------------------------------------------------------------
 
 
-def cluster(auth: dict[str, Any] | None = None, headers: dict[str, Any] | None = None, **configuration: Any) -> Any:
+def cluster(**options: Any) -> Any:
     """What credentials() looks at in a Cluster."""
-    plain = {"verify_ssl": True, "ssl_ca_cert": None, "proxy": None, "cert_file": None, "key_file": None}
-    return SimpleNamespace(
-        auth={"proxy_headers": {}, **(auth or {})},
-        host="https://192.0.2.1:6443",
-        configuration=SimpleNamespace(**{**plain, **configuration}),
-        auth_headers=lambda: {"User-Agent": "meshops.istio", **(headers or {})},
-    )
+    return SimpleNamespace(connection=Connection({"host": "https://192.0.2.1:6443", "api_key": "token-1", **options}))
 
 
-def written(environment: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The kubeconfig that an environment names: all of it, its cluster and its user."""
-    config = json.loads(Path(environment["KUBECONFIG"]).read_text())
-    context = next(item["context"] for item in config["contexts"] if item["name"] == config["current-context"])
-    found = [
-        next(item[kind] for item in config[kind + "s"] if item["name"] == context[kind]) for kind in ("cluster", "user")
-    ]
-    return config, found[0], found[1]
-
-
-def test_named_kubeconfig_is_used_as_it_is(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its exec plugins go on renewing tokens; nothing is written."""
-    monkeypatch.setenv("HOME", "/home/jane")
-    with credentials(cluster({"kubeconfig": "~/.kube/kvm", "context": "kvm"})) as environment:
-        assert environment["KUBECONFIG"] == "/home/jane/.kube/kvm"
-        assert environment["HELM_KUBECONTEXT"] == "kvm"
-        assert list(temporary.iterdir()) == []
-
-
-def test_named_kubeconfig_with_its_own_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HELM_KUBE* of the user's shell would lead helm to another cluster than ours."""
-    for name in ("HELM_KUBECONTEXT", "HELM_KUBETOKEN", "HELM_KUBEAPISERVER"):
-        monkeypatch.setenv(name, "other")
-    monkeypatch.setenv("HELM_CACHE_HOME", "/cache")
-    with credentials(cluster({"kubeconfig": "/k", "context": None})) as environment:
-        assert not [name for name in environment if name.startswith("HELM_KUBE")]
-        assert environment["HELM_CACHE_HOME"] == "/cache"
-        assert environment["PATH"] == os.environ["PATH"]
-
-
-@pytest.mark.parametrize(
-    "auth",
-    [
-        {},
-        {"context": "kvm"},
-        {"kubeconfig": {"apiVersion": "v1"}},
-        {"kubeconfig": "/k", "host": "https://192.0.2.1:6443"},
-        {"kubeconfig": "/k", "api_key": "t"},
-        {"kubeconfig": "/k", "verify_ssl": False},
-        {"kubeconfig": "/k", "ssl_ca_cert": "/ca"},
-        {"kubeconfig": "/k", "cert_file": "/c"},
-        {"kubeconfig": "/k", "key_file": "/c"},
-        {"kubeconfig": "/k", "username": "u"},
-        {"kubeconfig": "/k", "proxy": "http://p"},
-        {"kubeconfig": "/k", "no_proxy": "x"},
-        {"kubeconfig": "/k", "proxy_headers": {"user_agent": "x"}},
-    ],
-    ids=str,
-)
-def test_everything_else_gets_a_kubeconfig_of_its_own(auth: dict[str, Any], temporary: Path) -> None:
-    """With an option beside the kubeconfig, from wherever, the file alone would be other credentials than ours."""
-    with credentials(cluster(auth, {"authorization": "Bearer token-1"})) as environment:
+def test_credentials_are_private(temporary: Path) -> None:
+    """A kubeconfig and a token that nobody else can read, and neither in the environment."""
+    with credentials(cluster()) as environment:
         path = Path(environment["KUBECONFIG"])
         assert path.is_relative_to(temporary)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
         assert "token-1" not in str(environment)
-        _config, server, user = written(environment)
-        assert server["server"] == "https://192.0.2.1:6443"
-        assert user == {"token": "token-1"}
+        user = json.loads(path.read_text())["users"][0]["user"]
+        assert Path(user["tokenFile"]).read_text() == "token-1"
     assert list(temporary.iterdir()) == []
 
 
-def test_kubeconfig_is_gone_after_a_failure(temporary: Path) -> None:
+def test_credentials_are_gone_after_a_failure(temporary: Path) -> None:
     """However the task ends."""
     with pytest.raises(JobError), credentials(cluster()):
         raise JobError("helm failed")
     assert list(temporary.iterdir()) == []
 
 
-def test_kubeconfig_says_how_the_client_connects() -> None:
-    """CA, name in the certificate, proxy, client certificate."""
-    found = cluster(
-        ssl_ca_cert="/ca.crt",
-        tls_server_name="kubernetes.default",
-        proxy="http://proxy:3128",
-        cert_file="/c.crt",
-        key_file="/c.key",
-    )
-    with credentials(found) as environment:
-        config, server, user = written(environment)
-    assert (config["apiVersion"], config["kind"]) == ("v1", "Config")
-    assert server == {
-        "server": "https://192.0.2.1:6443",
-        "certificate-authority": "/ca.crt",
-        "tls-server-name": "kubernetes.default",
-        "proxy-url": "http://proxy:3128",
+def test_no_other_cluster_and_no_other_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the user's shell would lead helm to another cluster than ours, or by another way."""
+    for name in ("HELM_KUBECONTEXT", "HELM_KUBETOKEN", "HELM_KUBEAPISERVER", "K8S_AUTH_API_KEY", "KUBECONFIG"):
+        monkeypatch.setenv(name, "other")
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("HELM_CACHE_HOME", "/cache")
+    with credentials(cluster(no_proxy="192.0.2.1")) as environment:
+        left = [name for name in environment if name.upper().endswith("PROXY") or name.startswith(("HELM_K", "K8S_"))]
+        assert left == []
+        assert "proxy-url" not in Path(environment["KUBECONFIG"]).read_text()
+        assert (environment["HELM_CACHE_HOME"], environment["PATH"]) == ("/cache", os.environ["PATH"])
+
+
+def test_token_is_renewed_while_helm_is_at_work(tmp_path: Path) -> None:
+    """A token of minutes outlives no stage: what the client has anew, helm's next call and a running one get too."""
+    token = tmp_path / "token"
+    token.write_text("first")
+    user = {"tokenFile": str(token)}
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1:6443"}}],
+        "users": [{"name": "c", "user": user}],
     }
-    assert user == {"client-certificate": "/c.crt", "client-key": "/c.key"}
-
-
-def test_kubeconfig_does_not_verify_what_the_client_does_not() -> None:
-    """Helm refuses a CA beside the opt-out."""
-    with credentials(cluster(verify_ssl=False, ssl_ca_cert="/ca.crt")) as environment:
-        _config, server, _user = written(environment)
-    assert server == {"server": "https://192.0.2.1:6443", "insecure-skip-tls-verify": True}
-
-
-def test_kubeconfig_impersonates() -> None:
-    """User and groups; a named kubeconfig alone would act as somebody else."""
-    headers = {"Impersonate-User": "jane", "Impersonate-Group": ["dev", "ops"], "Authorization": "bearer token-1"}
-    with credentials(cluster({"kubeconfig": "/k"}, headers)) as environment:
-        _config, _server, user = written(environment)
-    assert user == {"token": "token-1", "as": "jane", "as-groups": ["dev", "ops"]}
+    found: Any = SimpleNamespace(connection=Connection({"kubeconfig": config}))
+    with credentials(found) as environment:
+        path = json.loads(Path(environment["KUBECONFIG"]).read_text())["users"][0]["user"]["tokenFile"]
+        assert Path(path).read_text() == "first"
+        token.write_text("second")
+        assert found.connection.authorization() == "Bearer second"
+        assert Path(path).read_text() == "second"
+    found.connection.authorization()  # nothing is written any more, where nothing is

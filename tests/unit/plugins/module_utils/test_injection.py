@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from ansible_collections.meshops.istio.plugins.module_utils import injection
+from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.injection import Settings
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
@@ -264,31 +265,23 @@ def test_by_config_names_the_revision(program: Program) -> None:
     assert program.words[-2:] == ["--revision", "1-31"]
 
 
-def fake_cluster(auth: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
-    """What helm.credentials() looks at."""
-    plain = {"verify_ssl": True, "ssl_ca_cert": None, "proxy": None, "cert_file": None, "key_file": None}
-    return SimpleNamespace(
-        auth=auth,
-        auth_headers=lambda: headers or {},
-        configuration=SimpleNamespace(**plain),
-        host="https://192.0.2.1:6443",
-    )
-
-
-def test_by_istiod_uses_the_kubeconfig_and_its_context(program: Program) -> None:
-    """Which istioctl takes by a flag: the name of a context is no secret."""
-    cluster = fake_cluster({"kubeconfig": "/k", "context": "c"})
-    injection.by_istiod(program.istioctl, cluster, "mesh", "1-31")(json.dumps(workload()))
-    flags = ["--istioNamespace", "mesh", "--revision", "1-31", "--context", "c"]
-    assert program.words == ["kube-inject", "--filename", "-", *flags]
-    assert json.loads(program.note("environment"))["KUBECONFIG"] == "/k"
-
-
 def test_by_istiod_shows_no_token(program: Program) -> None:
     """Neither on the command line nor in the environment; the kubeconfig of its own is gone afterwards."""
-    cluster = fake_cluster({"host": "https://192.0.2.1:6443"}, {"authorization": "Bearer do-not-show"})
+    connection = Connection({"host": "https://192.0.2.1:6443", "api_key": "do-not-show", "impersonate_user": "joe"})
+    cluster: Any = SimpleNamespace(connection=connection)
     injection.by_istiod(program.istioctl, cluster, "istio-system", "")(json.dumps(workload()))
     assert "--revision" not in program.words
+    injection.by_istiod(program.istioctl, cluster, "mesh", "1-31")(json.dumps(workload()))
+    assert program.words == [
+        "kube-inject",
+        "--filename",
+        "-",
+        "--istioNamespace",
+        "mesh",
+        "--revision",
+        "1-31",
+        "--as=joe",
+    ]
     environment = json.loads(program.note("environment"))
     assert "do-not-show" not in str(environment) + str(program.words)
     assert not Path(environment["KUBECONFIG"]).exists()

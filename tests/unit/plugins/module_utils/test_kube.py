@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import urllib3
+from harness.recording import Authority, base64_of
 
 from ansible_collections.meshops.istio.plugins.module_utils import kube
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -260,18 +261,46 @@ def test_no_credentials(tmp_path: Path) -> None:
 
 def test_credentials_of_one_cluster_are_not_the_next_ones(tmp_path: Path) -> None:
     """A task in a loop has one process for all of its items."""
-    users = [{"name": "one", "user": {"client-certificate-data": "Y2VydA==", "client-key-data": "a2V5", "token": "1"}}]
-    clusters = [{"name": "one", "cluster": {"server": "https://one.example", "certificate-authority-data": "Y2E="}}]
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("one").data
+    user = {"client-certificate-data": certificate, "client-key-data": key, "token": "1"}
+    server = {"server": "https://one.example", "certificate-authority-data": base64_of(authority.path)}
+    users, clusters = [{"name": "one", "user": user}], [{"name": "one", "cluster": server}]
     contexts = [{"name": "one", "context": {"cluster": "one", "user": "one"}}]
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps({"current-context": "one", "users": users, "clusters": clusters, "contexts": contexts}))
     one = Cluster({"kubeconfig": str(path)})
-    assert one.configuration.cert_file
     two = Cluster({"host": "https://two.example", "api_key": "2"})
     assert two.host == "https://two.example"
-    assert two.auth_headers()["authorization"] == "Bearer 2"
-    assert (two.configuration.ssl_ca_cert, two.configuration.cert_file, two.configuration.key_file) == (None,) * 3
-    assert one.auth_headers()["authorization"] == "Bearer 1"
+    assert two.auth_headers()["Authorization"] == "Bearer 2"
+    token = tmp_path / "token"
+    assert two.connection.kubeconfig(token)["users"][0]["user"] == {"tokenFile": str(token)}
+    assert two.connection.kubeconfig(token)["clusters"][0]["cluster"] == {"server": "https://two.example"}
+    assert one.auth_headers()["Authorization"] == "Bearer 1"
+
+
+def test_token_that_is_accepted_no_more(api: ApiServer, tmp_path: Path) -> None:
+    """An exec plugin is asked anew, once; a token that was given stays refused."""
+    plugin = tmp_path / "plugin"
+    answer = '{"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "token-\'$n\'"}}'
+    plugin.write_text(f"#!/bin/sh\necho x >> calls; n=$(wc -l < calls)\necho '{answer}'\n")
+    plugin.chmod(0o755)
+    path = tmp_path / "kubeconfig"
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
+    clusters = [{"name": "c", "cluster": {"server": api.url}}]
+    contexts = [{"name": "c", "context": {"cluster": "c", "user": "u"}}]
+    content = {"contexts": contexts, "clusters": clusters, "users": [{"name": "u", "user": user}]}
+    path.write_text(json.dumps({"current-context": "c", **content}))
+    cluster = Cluster({"kubeconfig": str(path)})
+    api.answers(failure(401), {"gitVersion": "v1"})
+    assert cluster.version() == {"gitVersion": "v1"}
+    assert [asked.header("Authorization") for asked in api.asked] == [["Bearer token-1"], ["Bearer token-2"]]
+    for client, asked in ((cluster, 2), (Cluster({"host": api.url, "api_key": "t"}), 1)):
+        api.asked.clear()
+        api.answers(failure(401))
+        with pytest.raises(ApiError):
+            client.version()
+        assert len(api.asked) == asked
 
 
 def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 from harness.mesh_objects import INGRESS, ISTIO, Object, healthy, namespace, obj, pod, service
 
 from ansible_collections.meshops.istio.plugins.module_utils import mesh_reader
+from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader, out_of_sync
@@ -37,11 +38,7 @@ class FakeCluster:
         self.refused: set[tuple[str, str | None]] = set()
         self.old = False
         self.asked: list[tuple[str, str, str | None]] = []
-        self.auth: dict[str, Any] = {"kubeconfig": "/kubeconfig", "context": "mine"}
-
-    def auth_headers(self) -> dict[str, str]:
-        """None."""
-        return {}
+        self.connection = Connection({"host": "https://192.0.2.1:6443", "api_key": "token-1"})
 
     def now(self) -> datetime:
         """The API server's clock, which is not ours."""
@@ -218,8 +215,8 @@ def test_connections(listening: int) -> None:
 
 ISTIOCTL = """#!/bin/sh
 case "$*" in
-  "analyze --all-namespaces --output=json --context mine") echo '[{"code": "IST0101", "level": "Error"}]'; exit 79;;
-  "proxy-status --output=json --istioNamespace=istio-system --context mine") echo '%s';;
+  "analyze --all-namespaces --output=json") echo '[{"code": "IST0101", "level": "Error"}]'; exit 79;;
+  "proxy-status --output=json --istioNamespace=istio-system") echo '%s';;
   *) echo "Error: $*" >&2; exit 1;;
 esac
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from datetime import date, datetime
 from types import SimpleNamespace
@@ -22,11 +23,13 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
 from ansible_collections.meshops.istio.plugins.plugin_utils import in_process
+from ansible_collections.meshops.istio.plugins.plugin_utils.in_process import GROUP
 
 #: Before ansible-core 2.21 it is always there.
 CAN_LEAVE_INVOCATION_OUT = "INJECT_INVOCATION" in C.config.get_configuration_definitions()
 NAMES = ("istio_crds", "istio_liveness", "istio_pod_security", "istio_preflight_info", "istio_releases")
 KUBECONFIG = {"apiVersion": "v1", "kind": "Config", "users": [{"name": "u", "user": {"token": "kubeconfig-token-1"}}]}
+OMIT = "__omit_place_holder__1"
 Run = Callable[..., dict[str, Any]]
 
 
@@ -52,6 +55,7 @@ def as_action(
     args: dict[str, Any],
     *,
     environment: Any = None,
+    module_defaults: Any = None,
     transport: str = "local",
     become: bool = False,
     seconds: int = 0,
@@ -68,6 +72,7 @@ def as_action(
         check_mode=check_mode,
         diff=diff,
         environment=environment,
+        module_defaults=module_defaults,
         action="meshops.istio.x",
     )
     action = in_process.InProcessAction(
@@ -75,12 +80,12 @@ def as_action(
         connection=mock.MagicMock(transport=transport),
         play_context=SimpleNamespace(become=become),
         loader=mock.Mock(),
-        templar=SimpleNamespace(template=lambda value, **_options: value),
+        templar=SimpleNamespace(template=lambda value, **_options: value),  # nothing in these tests is a template
         shared_loader_obj=mock.Mock(),
     )
     action.job, action.module = job, "x"
     action._execute_module = mock.Mock(return_value={"changed": False, "by": "module"})
-    result = action.run(None, {"inventory_hostname": "kvm"})
+    result = action.run(None, {"inventory_hostname": "kvm", "omit": OMIT})
     result.pop("timing", None)
     return result, action._execute_module
 
@@ -307,6 +312,35 @@ def test_environment_is_the_tasks_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "MESHOPS_NEW" not in os.environ
 
 
+def test_temporary_directory_is_the_tasks_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """`environment: {TMPDIR: ...}`, which Python looks up once in a process."""
+    before = tempfile.gettempdir()
+    seen: list[str] = []
+    job = fake_job(lambda _task: seen.append(tempfile.gettempdir()) or {})
+    as_action(job, {}, environment=[{"TMPDIR": str(tmp_path)}])
+    assert seen == [str(tmp_path)]
+    assert tempfile.gettempdir() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "defaults", "expected"),
+    [
+        ({}, [{GROUP: {"kubeconfig": "/a", "context": "a"}}], ("/a", "a")),
+        ({}, [{GROUP: {"kubeconfig": "/a"}}, {"meshops.istio.x": {"kubeconfig": "/b"}}], ("/b", None)),
+        ({}, [{GROUP: {"kubeconfig": "/a"}}, {GROUP: {"context": "b"}}], (None, "b")),
+        ({}, [{GROUP: {"kubeconfig": OMIT}}, {"meshops.istio.y": {"context": "b"}}], (None, None)),
+        ({"context": "b"}, [{GROUP: {"kubeconfig": "/a", "context": "a"}}], ("/a", "b")),
+        ({"kubeconfig": "/b"}, [{GROUP: {"kubeconfig": "/a", "context": "a"}}], ("/b", None)),
+        ({}, None, (None, None)),
+    ],
+    ids=str,
+)
+def test_cluster_of_module_defaults(args: dict[str, Any], defaults: Any, expected: tuple[Any, Any]) -> None:
+    """It counts where a role's `default(omit)` has taken it away; a context never goes to another kubeconfig."""
+    result = as_action(fake_job(echo), args, module_defaults=defaults)[0]
+    assert (result["params"]["kubeconfig"], result["params"]["context"]) == expected
+
+
 def test_loop_items_start_from_the_same_options() -> None:
     """Validation fills in defaults of defaults in place: the second item would find `kind: null` and be refused."""
     job = fake_job(echo)
@@ -328,7 +362,7 @@ def test_module_runs_where_the_controller_is_not_the_same(task: dict[str, Any]) 
     assert result["by"] == "module"
     job.run.assert_not_called()
     module.assert_called_once_with(
-        "meshops.istio.x", task_vars={"inventory_hostname": "kvm"}, wrap_async=bool(task.get("seconds"))
+        "meshops.istio.x", task_vars={"inventory_hostname": "kvm", "omit": OMIT}, wrap_async=bool(task.get("seconds"))
     )
 
 

@@ -9,6 +9,7 @@ import copy
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,7 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.verifies_tls = True
+        self.connection = SimpleNamespace(check=lambda: None)
         self.server = {"major": "1", "minor": "36", "gitVersion": "v1.36.1"}
         self.objects: dict[str, list[dict[str, Any]]] = {"Node": [node()], "Pod": [], "Service": []}
         self.errors: dict[str, Exception] = {}
