@@ -126,7 +126,8 @@ class Run:
                 step.action = "restore"
                 step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
                 continue
-            changes = drifted(self.cluster, [obj for obj in wanted if obj["kind"] != _DEFINITION], self.live)
+            objects_of = [obj for obj in wanted if obj["kind"] != _DEFINITION]
+            changes = drifted(self.cluster, objects_of, self.live, step.stored.modified)
             step.drift = drift_words(changes)
             if changes and self.params["repair_drift"]:
                 step.action, step.reasons = "repair", [f"drifted: {words}" for words in step.drift]
