@@ -47,6 +47,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
     Writer,
     plan,
     read,
+    refused,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     Identity,
@@ -75,6 +76,8 @@ class Upgrade:
     :ivar bool adopt: whether ``adoption.adopt`` goes before, so that what installers hold becomes Helm's
     :ivar bool knows_applied: whether the manifest before is what helm has applied last: after an upgrade that failed or
         was killed, some objects are of that one
+    :ivar bool sets_back: whether ``set_back`` goes before, as a merge leaves alone what others have added to a map, and
+        in kinds that Helm does not know whatever the manifest has not changed
     :ivar str recorded: when helm had written it, as ``Stored.modified``: an object that was written later under helm's
         name is somebody else's work, or of a restored backup
     """
@@ -83,19 +86,27 @@ class Upgrade:
     hands_over: bool = False
     adopt: bool = False
     knows_applied: bool = True
+    sets_back: bool = False
     recorded: str = ""
 
     @classmethod
-    def of(cls, helm_major: int, stored: Stored | None, adopt: bool = False) -> Upgrade:
+    def of(cls, helm_major: int, stored: Stored | None, adopt: bool = False, repair: bool = False) -> Upgrade:
         """What ``helm upgrade --install`` of a major does by default.
 
         :arg stored: the newest revision; None where helm will install
+        :arg repair: whether what has drifted is to be as that revision has it
         """
         installs = stored is None or stored.status == "uninstalled"
         server_side = helm_major >= 4 and (installs or stored.apply_method == "ssa")
         knows = installs or stored.status == "deployed"
-        recorded = stored.modified if stored else ""
-        return cls(server_side, hands_over=server_side and installs, adopt=adopt, knows_applied=knows, recorded=recorded)
+        return cls(
+            server_side,
+            hands_over=server_side and installs,
+            adopt=adopt,
+            knows_applied=knows,
+            sets_back=repair and not server_side,
+            recorded=stored.modified if stored else "",
+        )
 
 
 @dataclass
@@ -246,7 +257,10 @@ def preview(
     cluster.announce(definitions)
     live = read(cluster, [*wanted, *gone]) if live is None else live
     released = _scaled_by(gone)
-    writer = _Applies(before, upgrade, released) if upgrade.server_side else _Merges(before, released)
+    if upgrade.server_side or upgrade.sets_back:
+        writer: _Applies | _Merges = _Applies(before, upgrade, released, ask=upgrade.server_side)
+    else:
+        writer = _Merges(before, released)
     found = plan(cluster, wanted, writer=writer, live=live, definitions=definitions)
     found.changes += [change for change in (_deletion(obj, live) for obj in gone) if change]
     return Preview(found.changes, found.live, list(writer.conflicts) if isinstance(writer, _Applies) else [])
@@ -267,6 +281,25 @@ def drifted(
     there = {_same_object(obj) for obj in live.values()}
     present = [obj for obj in stored if _same_object(obj) in there]
     return plan(cluster, present, writer=_Applies(present, Upgrade(recorded=recorded), ask=False), live=live).changes
+
+
+def set_back(cluster: Cluster, wanted: dict[str, Any]) -> None:
+    """Give an object of a release that helm merges the fields that its manifest has, as an apply would.
+
+    :raises JobError: the server refuses it
+    """
+    meta = wanted["metadata"]
+    live = cluster.get(wanted["apiVersion"], wanted["kind"], meta["name"], meta.get("namespace"))
+    if live is None:
+        return
+    try:
+        after = cluster.apply(wanted, dry_run=True, manager=HELM_MANAGER, strict=True)
+        patch = merge_patch(comparable(live), comparable(with_values_of(after, live, controlled(live, wanted))))
+        if patch:
+            patch.setdefault("metadata", {})["resourceVersion"] = live["metadata"]["resourceVersion"]
+            cluster.patch(wanted, patch, manager=HELM_MANAGER)
+    except ApiError as error:
+        raise refused(wanted, error) from error
 
 
 def _is_served(cluster: Cluster, obj: dict[str, Any]) -> bool:

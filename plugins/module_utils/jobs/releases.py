@@ -28,7 +28,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.job import Task, arg
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
-from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
+from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted, set_back
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
 from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
@@ -251,6 +251,8 @@ class Run:
         if self.helm.major >= 4:  # older ones know no fields of others
             for live in step.adopted:
                 adoption.adopt(self.cluster, live)
+        for wanted in step.set_back:
+            set_back(self.cluster, wanted)
         self._upgrade(step)
         self.written.append(step)
 
