@@ -8,7 +8,7 @@ that it applies no more goes away, fields of others and defaults stay.
 
 An API server writes some values in its own way: ``2048Mi`` is stored as ``2Gi``, an empty map not at all. Whoever knows
 what was applied before (``applied``) need not know those ways: a field that its manager owns still has been changed by
-nobody since.
+nobody since. What another manager holds is compared; and whole, unless the server merges it key by key.
 """
 
 from __future__ import annotations

@@ -95,7 +95,9 @@ def test_a_write_that_is_refused_after_others(bed: BedCluster) -> None:
         liveness,
         {
             **{name: options_of(bed.variables)[name] for name in ("kubeconfig", "context")},
-            **{"manifests": [service, wrong], "namespace": NAMESPACE, "wait_timeout": 2},
+            "manifests": [service, wrong],
+            "namespace": NAMESPACE,
+            "wait_timeout": 2,
         },
     )
     assert result["msg"].startswith(f"Service {NAMESPACE}/wrong was refused by the API server")

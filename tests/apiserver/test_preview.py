@@ -379,9 +379,7 @@ def test_steady_state_costs_no_dry_run(releases: Releases) -> None:
     objects = {name: stored_objects(releases.cluster, stored[name]) for name in installed}
     kinds = {obj["kind"] for each in objects.values() for obj in each}
     with releases.bed.asked() as asked:
-        found = {
-            name: drifted(releases.cluster, objects[name], recorded=stored[name].modified) for name in installed
-        }
+        found = {name: drifted(releases.cluster, objects[name], recorded=stored[name].modified) for name in installed}
     assert found == {name: [] for name in installed}
     assert (asked.count.dry_runs, asked.count.writes) == (0, 0)
     assert asked.count.reads < sum(map(len, objects.values()))

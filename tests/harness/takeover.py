@@ -32,9 +32,7 @@ class Piece:
 def pieces(live: Object, manager: str) -> list[Piece]:
     """Each map and list that a manager holds in one piece, with each deed."""
     held = [path for path in paths(owned(live, manager, "Apply", "Update")) if value_at(live, path)]
-    return [
-        Piece(deed, path) for path in held if isinstance(value_at(live, path), (dict, list)) for deed in _DEEDS
-    ]
+    return [Piece(deed, path) for path in held if isinstance(value_at(live, path), (dict, list)) for deed in _DEEDS]
 
 
 def _added(value: Any) -> Iterator[Any]:
