@@ -147,9 +147,11 @@ class Examination:
         definitions: Objects,
     ) -> list[str]:
         """What helm will do to each object, and the fields at which Helm 4 would stop."""
-        upgrade = Upgrade.of(self.helm.major, None if step.is_first else step.stored, bool(step.adopted))
+        stored, repair = None if step.is_first else step.stored, step.action == "repair"
+        upgrade = Upgrade.of(self.helm.major, stored, bool(step.adopted), repair)
         found = preview(self.cluster, before, wanted, upgrade, live, definitions)
         step.changes = found.changes
+        step.set_back = [change.wanted for change in found.changes if change.verb == "changed" and upgrade.sets_back]
         held = [conflict for conflict in found.conflicts if not self._may_take(conflict, step)]
         step.forces = upgrade.server_side and (step.forces or bool(found.conflicts))
         if not held:

@@ -26,7 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
     secrets_in,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.known_secrets import KnownSecrets
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, noted
 from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 
 try:
@@ -50,6 +50,7 @@ class Task:
     :ivar str runs_on: where, as in "on the control node"
     :ivar say: shows a line of progress; modules cannot, so there it does nothing
     :ivar list warnings: for the user; both ways of running hand them to Ansible
+    :ivar list written: what this task has written so far: objects and releases, as people name them
     :ivar Scope looks_at: what a failure from now on may be explained by looking at; None while it is the options' fault
     """
 
@@ -59,6 +60,7 @@ class Task:
     runs_on: str = "the target"
     say: Callable[[str], None] = lambda line: None
     warnings: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     looks_at: Scope | None = None
 
 
@@ -133,7 +135,7 @@ def _hide_secrets(task: Task, result: dict[str, Any]) -> None:
 
 
 def perform(job: Any, task: Task) -> dict[str, Any]:
-    """Run a job and turn its errors into a failed result.
+    """Run a job and turn its errors into a failed result, which says what had been written by then.
 
     :arg job: a module of ``module_utils/jobs``
     :returns: the task's result, with ``failed`` and ``msg`` where it failed, and ``timing``; its diff and its words,
@@ -143,11 +145,14 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     connection.RUNS_ON.set(task.runs_on)
     connection.WARN.set(task.warnings.append)
     try:
-        result = job.run(task)
+        with noted(task.written):
+            result = job.run(task)
     except JobError as error:
         result = {"failed": True, **_told(error, task), **error.details}
     except ApiError as error:
         result = {"failed": True, "msg": f"The API server answered {error.status}: {error.message or error.reason}"}
+    if result.get("failed") and task.written:
+        result |= {"changed": True, "objects": list(dict.fromkeys(task.written))}
     result.setdefault("changed", False)
     _hide_secrets(task, result)
     result["timing"] = {

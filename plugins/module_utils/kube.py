@@ -17,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -38,8 +40,28 @@ PAGE = 500
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+_JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+
+
+#: Where a Cluster takes note of what it writes.
+_NOTES: ContextVar[list[str] | None] = ContextVar("meshops_istio_written", default=None)
+#: Kinds that a run makes for its own sake: nobody's cluster is another by them.
+_BOOKKEEPING = ("Lease",)
+
+
+@contextmanager
+def noted(written: list[str]) -> Iterator[None]:
+    """Have every Cluster that is made in the block take note of each object that it writes, dry runs left out.
+
+    By this a job that fails says the truth about what it has changed, wherever it fails.
+    """
+    token = _NOTES.set(written)
+    try:
+        yield
+    finally:
+        _NOTES.reset(token)
 
 
 class ApiError(Exception):
@@ -99,6 +121,7 @@ class Cluster:
         self._discovered: dict[str, dict[str, Resource]] = {}
         self._announced: dict[tuple[str, str], Resource] = {}
         self._lock = threading.Lock()
+        self._written = _NOTES.get()
 
     @property
     def host(self) -> str:
@@ -373,6 +396,28 @@ class Cluster:
 
     # -- writes -------------------------------------------------------------------------------------------------------
 
+    def _write(
+        self, method: str, path: str, query: dict[str, Any] | None, body: Any, form: str, obj: dict[str, Any]
+    ) -> Any:
+        """Send a request that changes an object, and take note of it; also where nobody knows, for want of an answer.
+
+        :arg form: the body's media type
+        :arg obj: names the object
+        """
+        headers = {"Content-Type": form} if body is not None else {}
+        try:
+            answer = self.request(method, path, query, body, headers)
+        except Unreachable as error:
+            if not _certainly_down(error.__cause__):
+                self._note(query, obj)
+            raise
+        self._note(query, obj)
+        return answer
+
+    def _note(self, query: dict[str, Any] | None, obj: dict[str, Any]) -> None:
+        if self._written is not None and "dryRun" not in (query or {}) and obj["kind"] not in _BOOKKEEPING:
+            self._written.append(reference(obj))
+
     def apply(
         self,
         obj: dict[str, Any],
@@ -393,7 +438,7 @@ class Cluster:
             query["dryRun"] = "All"
         if strict:
             query["fieldValidation"] = "Strict"
-        return self.request("PATCH", self._path(obj), query, obj, {"Content-Type": "application/apply-patch+yaml"})
+        return self._write("PATCH", self._path(obj), query, obj, "application/apply-patch+yaml", obj)
 
     def patch(
         self,
@@ -411,20 +456,18 @@ class Cluster:
         :raises ApiError: status 409 when the patch names a ``resourceVersion`` that is not the object's any more
         """
         query = {"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})}
-        return self.request("PATCH", self._path(obj), query, patch, {"Content-Type": form})
+        return self._write("PATCH", self._path(obj), query, patch, form, obj)
 
     def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
         """Create one object. :raises ApiError: status 409 when it is there already"""
         resource = self.resource(obj["apiVersion"], obj["kind"])
         path = path_of(obj["apiVersion"], resource, obj["metadata"].get("namespace"))
         query = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
-        return self.request("POST", path, query, obj, {"Content-Type": "application/json"})
+        return self._write("POST", path, query, obj, _JSON, obj)
 
     def replace(self, obj: dict[str, Any]) -> dict[str, Any]:
         """Replace one object as read before. :raises ApiError: status 409 when it has changed since"""
-        return self.request(
-            "PUT", self._path(obj), {"fieldManager": FIELD_MANAGER}, obj, {"Content-Type": "application/json"}
-        )
+        return self._write("PUT", self._path(obj), {"fieldManager": FIELD_MANAGER}, obj, _JSON, obj)
 
     def delete(self, obj: dict[str, Any], as_read: bool = False, same: bool = False) -> bool:
         """Delete one object; False when it was not there. Its dependents go in the background.
@@ -437,12 +480,12 @@ class Cluster:
         kept = {"uid": same or as_read, "resourceVersion": as_read}
         preconditions = {name: meta[name] for name, wanted in kept.items() if wanted and name in meta}
         query: dict[str, Any] | None = {"propagationPolicy": "Background"}
-        options, headers = None, {}
+        options = None
         if preconditions:
             options = {"apiVersion": "v1", "kind": "DeleteOptions", **query, "preconditions": preconditions}
-            query, headers = None, {"Content-Type": "application/json"}
+            query = None
         try:
-            self.request("DELETE", self._path(obj), query, options, headers)
+            self._write("DELETE", self._path(obj), query, options, _JSON, obj)
         except ApiError as error:
             if error.status == 404:
                 return False

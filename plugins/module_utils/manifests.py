@@ -261,6 +261,26 @@ def apply(cluster: Cluster, changes: list[Change], manager: str = FIELD_MANAGER)
         in_parallel(write, ranks[rank])
 
 
+def create(cluster: Cluster, changes: list[Change]) -> list[Change]:
+    """Create what a plan found missing, one after another.
+
+    :returns: the changes that were made: not those of objects that another run has created meanwhile
+    :raises JobError: the server refuses one
+    """
+    made = []
+    for change in changes:
+        if change.dying:
+            until_gone(cluster, change.dying)
+        try:
+            change.after = cluster.create(change.wanted)
+        except ApiError as error:
+            if error.status != 409:
+                raise refused(change.wanted, error) from error
+        else:
+            made.append(change)
+    return made
+
+
 def delete(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
     """Delete objects one after another, in the order given; what is gone already is no fault.
 

@@ -8,18 +8,19 @@ that it applies no more goes away, fields of others and defaults stay.
 
 An API server writes some values in its own way: ``2048Mi`` is stored as ``2Gi``, an empty map not at all. Whoever knows
 what was applied before (``applied``) need not know those ways: a field that its manager owns still has been changed by
-nobody since.
+nobody since. What another manager holds is compared; and whole, unless the server merges it key by key.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.capacity import quantity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -31,6 +32,9 @@ _SERVER_METADATA = ("managedFields", "resourceVersion", "uid", "generation", "cr
 
 #: Fields whose values are quantities, or maps of them.
 _QUANTITIES = ("limits", "requests", "sizeLimit", "divisor", "averageValue")
+
+#: The one key of a merged list that the API server fills in: a port's.
+_DEFAULT_KEYS = {"protocol": "TCP"}
 
 #: What YAML takes for no character, or for the end of a line, unless it is escaped.
 _UNSAFE_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
@@ -99,6 +103,16 @@ def owned(live: dict[str, Any], manager: str, *operations: str) -> dict[str, Any
     return next((entries[operation] for operation in operations or ("Apply",) if operation in entries), {})
 
 
+def last_written(live: dict[str, Any], manager: str) -> str:
+    """When a manager last changed an object or what it holds of it, by the API server's clock; "" where it never did.
+
+    To the second, and in a form (RFC 3339, UTC) of which the later one is the greater.
+    """
+    found = live.get("metadata", {}).get("managedFields") or []
+    times = [entry.get("time") or "" for entry in found if entry.get("manager") == manager]
+    return max(times, default="")
+
+
 def item_of(items: Any, keys: dict[str, Any]) -> Any:
     """The item of an associative list that the key of a ``fieldsV1`` path names; keys left out were defaulted."""
     for item in items if isinstance(items, list) else []:
@@ -111,83 +125,124 @@ def _below(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def abandoned(fields: dict[str, Any], live: Any, wanted: Any, applied: Any = None) -> bool:
-    """Whether a ``fieldsV1`` set holds something that the wanted object has no more: the next apply would remove it.
-
-    A path with none below it is owned as one piece, as the selector of a Service or the routes of a VirtualService are:
-    there the live value has to be the wanted one, down to its last key.
-
-    :arg applied: what the manager applied before, where that is known
-    """
+def abandoned(fields: dict[str, Any], wanted: Any) -> bool:
+    """Whether a ``fieldsV1`` set holds something that the wanted object has no more: the next apply would remove it."""
     for path, below in fields.items():
         mark, _colon, name = path.partition(":")
         if mark == "f":
             if not isinstance(wanted, dict) or name not in wanted:
                 return True
-            there, child, before = _below(live, name), wanted[name], _below(applied, name)
+            child = wanted[name]
         elif mark == "k":
-            there, child, before = (item_of(each, json.loads(name)) for each in (live, wanted, applied))
+            child = item_of(wanted, json.loads(name))
             if child is None:
                 return True
-        elif mark == "v":
-            if not isinstance(wanted, list) or json.loads(name) not in wanted:
-                return True
-            continue
         else:
-            continue
-        if below:
-            if abandoned(below, there, child, before):
+            if mark == "v" and (not isinstance(wanted, list) or json.loads(name) not in wanted):
                 return True
-        elif there != child and (before is None or before != child):
+            continue
+        if below and abandoned(below, child):
             return True
     return False
 
 
-def in_place(live: Any, wanted: Any, fields: dict[str, Any], applied: Any = None, quantities: bool = False) -> bool:
-    """As ``contains``, for one who knows which fields the manager owns and, where that is known, what it applied.
+def held_by_anyone(live: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an object that some manager holds, as one ``fieldsV1`` set: by it the server's schema shows.
 
-    A field that the manager owns in one piece, and that is wanted as it was applied, is in place, however the server
-    has written it. Items of an associative list are found by their keys, so that items of others do no harm.
+    What is held in parts (a path has others below it) is merged part by part. All else is held in one piece, as a
+    Service's selector and a VirtualService's routes are: who adds a key to it has replaced it.
     """
-    if isinstance(wanted, dict) and wanted:
-        return all(
-            _in_place_at(f"f:{key}", _below(live, key), value, fields, _below(applied, key), quantities, key)
-            for key, value in wanted.items()
-        )
-    if isinstance(wanted, list) and any(path.startswith("k:") for path in fields):
-        return _items_in_place(live, wanted, fields, applied)
-    return contains(live, wanted, quantities)
+    found: dict[str, Any] = {}
+    for entry in live.get("metadata", {}).get("managedFields") or []:
+        if entry.get("apiVersion") in (None, live.get("apiVersion")):  # another version has other fields
+            found = _together(found, entry.get("fieldsV1") or {})
+    return found
 
 
-def _items_in_place(live: Any, wanted: list[Any], fields: dict[str, Any], applied: Any) -> bool:
-    """Of an associative list: each item that is wanted is there, in this order."""
-    keys = {path: json.loads(path[2:]) for path in fields if path.startswith("k:")}
-    last = -1
-    for child in wanted:
-        path = next((path for path, named in keys.items() if item_of([child], named)), "")
-        there = item_of(live, keys.get(path, {})) if path else None
-        if there is None or not _in_place_at(path, there, child, fields, item_of(applied, keys[path])):
+def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    return {step: _together(one.get(step, {}), other.get(step, {})) for step in {**one, **other}}
+
+
+class _Known(NamedTuple):
+    """What is known of a place in an object, to compare what is there with what is wanted.
+
+    :ivar dict own: what the manager holds there
+    :ivar dict seen: what any manager holds there
+    :ivar applied: what the manager applied there before; None where that is not known
+    :ivar bool quantities: the values are quantities
+    :ivar bool merged: a map of which others may have keys, whatever is seen: the object itself and its metadata
+    """
+
+    own: dict[str, Any]
+    seen: dict[str, Any]
+    applied: Any = None
+    quantities: bool = False
+    merged: bool = False
+
+    def at(self, path: str, applied: Any, key: str = "", merged: bool = False) -> _Known:
+        """One step further down."""
+        quantities = self.quantities or key in _QUANTITIES
+        return _Known(self.own.get(path) or {}, self.seen.get(path) or {}, applied, quantities, merged)
+
+    def holds(self, path: str, wanted: Any, applied: Any) -> bool:
+        """Whether the manager holds in one piece what it applied, and is to apply that again.
+
+        However the server has written it: ``2048Mi`` as ``2Gi``, an empty map not at all, with defaults.
+        """
+        return self.own.get(path) == {} and applied is not None and wanted == applied
+
+
+def _in_place(live: Any, wanted: Any, known: _Known) -> bool:
+    """Whether applying a wanted value would certainly leave the live one as it is.
+
+    A map or list that is merged may have keys and items of others. One that is held in one piece, or by nobody, has to
+    be the wanted one down to its last key. A false negative only costs a dry run, which knows better.
+    """
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and _map_in_place(live, wanted, known)
+    if not isinstance(wanted, list):
+        return contains(live, wanted, known.quantities)
+    if not isinstance(live, list):
+        return False
+    marks = {path[:2] for path in known.seen}
+    if "k:" in marks:
+        return _items_in_place(live, wanted, known)
+    if "v:" in marks:
+        return _in_order([live.index(value) if value in live else -1 for value in wanted])
+    nothing = _Known({}, {}, quantities=known.quantities)
+    return len(live) == len(wanted) and all(_in_place(*pair, nothing) for pair in zip(live, wanted, strict=True))
+
+
+def _map_in_place(live: dict[str, Any], wanted: dict[str, Any], known: _Known) -> bool:
+    is_merged = known.merged or any(path.startswith("f:") for path in known.seen)
+    if not is_merged and not live.keys() <= wanted.keys():
+        return False
+    for key, value in wanted.items():
+        path, applied = f"f:{key}", _below(known.applied, key)
+        if known.holds(path, value, applied):
+            continue
+        below = known.at(path, applied, key, merged=known.merged and key == "metadata")
+        if not _in_place(live.get(key), value, below):
             return False
-        position = live.index(there)
-        if position <= last:
-            return False
-        last = position
     return True
 
 
-def _in_place_at(
-    path: str,
-    live: Any,
-    wanted: Any,
-    fields: dict[str, Any],
-    applied: Any,
-    quantities: bool = False,
-    key: str = "",
-) -> bool:
-    below = fields.get(path)
-    if below == {} and applied is not None and wanted == applied:
-        return True
-    return in_place(live, wanted, below or {}, applied, quantities or key in _QUANTITIES)
+def _items_in_place(live: list[Any], wanted: list[Any], known: _Known) -> bool:
+    """Of a list that is merged by keys: each item that is wanted is there, in this order."""
+    keys = {path: json.loads(path[2:]) for path in known.seen if path.startswith("k:")}
+    positions = []
+    for child in wanted:
+        whole = {**_DEFAULT_KEYS, **child} if isinstance(child, dict) else child
+        path = next((path for path, named in keys.items() if item_of([whole], named)), "")
+        there = item_of(live, keys[path]) if path else None
+        if there is None or not _in_place(there, child, known.at(path, item_of(known.applied, keys[path]))):
+            return False
+        positions.append(live.index(there))
+    return _in_order(positions)
+
+
+def _in_order(positions: list[int]) -> bool:
+    return -1 not in positions and all(one < other for one, other in itertools.pairwise(positions))
 
 
 def is_applied(
@@ -197,9 +252,8 @@ def is_applied(
 
     :arg applied: what this manager applied last, where that is known
     """
-    return in_place(live, wanted, owned(live, manager, "Apply", "Update"), applied) and not abandoned(
-        owned(live, manager), live, wanted, applied
-    )
+    known = _Known(owned(live, manager, "Apply", "Update"), held_by_anyone(live), applied, merged=True)
+    return _in_place(live, wanted, known) and not abandoned(owned(live, manager), wanted)
 
 
 def comparable(obj: dict[str, Any] | None) -> dict[str, Any]:

@@ -47,8 +47,15 @@ from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
     Writer,
     plan,
     read,
+    refused,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, comparable, is_applied, same
+from ansible_collections.meshops.istio.plugins.module_utils.objects import (
+    Identity,
+    comparable,
+    is_applied,
+    last_written,
+    same,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 
@@ -69,23 +76,37 @@ class Upgrade:
     :ivar bool adopt: whether ``adoption.adopt`` goes before, so that what installers hold becomes Helm's
     :ivar bool knows_applied: whether the manifest before is what helm has applied last: after an upgrade that failed or
         was killed, some objects are of that one
+    :ivar bool sets_back: whether ``set_back`` goes before, as a merge leaves alone what others have added to a map, and
+        in kinds that Helm does not know whatever the manifest has not changed
+    :ivar str recorded: when helm had written it, as ``Stored.modified``: an object that was written later under helm's
+        name is somebody else's work, or of a restored backup
     """
 
     server_side: bool = True
     hands_over: bool = False
     adopt: bool = False
     knows_applied: bool = True
+    sets_back: bool = False
+    recorded: str = ""
 
     @classmethod
-    def of(cls, helm_major: int, stored: Stored | None, adopt: bool = False) -> Upgrade:
+    def of(cls, helm_major: int, stored: Stored | None, adopt: bool = False, repair: bool = False) -> Upgrade:
         """What ``helm upgrade --install`` of a major does by default.
 
         :arg stored: the newest revision; None where helm will install
+        :arg repair: whether what has drifted is to be as that revision has it
         """
         installs = stored is None or stored.status == "uninstalled"
         server_side = helm_major >= 4 and (installs or stored.apply_method == "ssa")
         knows = installs or stored.status == "deployed"
-        return cls(server_side, hands_over=server_side and installs, adopt=adopt, knows_applied=knows)
+        return cls(
+            server_side,
+            hands_over=server_side and installs,
+            adopt=adopt,
+            knows_applied=knows,
+            sets_back=repair and not server_side,
+            recorded=stored.modified if stored else "",
+        )
 
 
 @dataclass
@@ -135,7 +156,7 @@ class _Applies(Writer):
         orphans: list[FieldPath] = []
         if live:
             self._note_taken_from(held, wanted, live)
-            before = self.before.get(_same_object(wanted))
+            before = self._applied_before(wanted, live)
             orphans = orphaned(live, self._gives, wanted)
             if not orphans and is_applied(
                 live, with_values_of(wanted, live, held), self.manager, before and with_values_of(before, live, held)
@@ -146,6 +167,11 @@ class _Applies(Writer):
             patch = merge_patch(comparable(live), without(comparable(after), orphans))
             after = cluster.patch(live, patch, dry_run=True, manager=self.manager)
         return _shown(wanted, live, after, held)
+
+    def _applied_before(self, wanted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any] | None:
+        """What helm has applied last, for certain: None where somebody has written under its name since."""
+        is_later = last_written(live, self.manager) > self.upgrade.recorded
+        return None if is_later else self.before.get(_same_object(wanted))
 
     def _note_taken_from(
         self, held: dict[FieldPath, tuple[str, str]], wanted: dict[str, Any], live: dict[str, Any]
@@ -231,24 +257,49 @@ def preview(
     cluster.announce(definitions)
     live = read(cluster, [*wanted, *gone]) if live is None else live
     released = _scaled_by(gone)
-    writer = _Applies(before, upgrade, released) if upgrade.server_side else _Merges(before, released)
+    if upgrade.server_side or upgrade.sets_back:
+        writer: _Applies | _Merges = _Applies(before, upgrade, released, ask=upgrade.server_side)
+    else:
+        writer = _Merges(before, released)
     found = plan(cluster, wanted, writer=writer, live=live, definitions=definitions)
     found.changes += [change for change in (_deletion(obj, live) for obj in gone) if change]
     return Preview(found.changes, found.live, list(writer.conflicts) if isinstance(writer, _Applies) else [])
 
 
-def drifted(cluster: Cluster, stored: list[dict[str, Any]], live: Live | None = None) -> list[Change]:
+def drifted(
+    cluster: Cluster, stored: list[dict[str, Any]], live: Live | None = None, recorded: str = ""
+) -> list[Change]:
     """Fields of a release's objects that are not as its own manifest has them; objects that are gone are left out.
 
     Where nothing drifted no dry run is made: a field that helm still holds has been changed by nobody since.
 
     :arg stored: objects of the newest revision, as written
     :arg live: live objects in full, where they have been read already
+    :arg recorded: of that revision, as ``Stored.modified``
     """
     live = read(cluster, stored) if live is None else live
     there = {_same_object(obj) for obj in live.values()}
     present = [obj for obj in stored if _same_object(obj) in there]
-    return plan(cluster, present, writer=_Applies(present, Upgrade(), ask=False), live=live).changes
+    return plan(cluster, present, writer=_Applies(present, Upgrade(recorded=recorded), ask=False), live=live).changes
+
+
+def set_back(cluster: Cluster, wanted: dict[str, Any]) -> None:
+    """Give an object of a release that helm merges the fields that its manifest has, as an apply would.
+
+    :raises JobError: the server refuses it
+    """
+    meta = wanted["metadata"]
+    live = cluster.get(wanted["apiVersion"], wanted["kind"], meta["name"], meta.get("namespace"))
+    if live is None:
+        return
+    try:
+        after = cluster.apply(wanted, dry_run=True, manager=HELM_MANAGER, strict=True)
+        patch = merge_patch(comparable(live), comparable(with_values_of(after, live, controlled(live, wanted))))
+        if patch:
+            patch.setdefault("metadata", {})["resourceVersion"] = live["metadata"]["resourceVersion"]
+            cluster.patch(wanted, patch, manager=HELM_MANAGER)
+    except ApiError as error:
+        raise refused(wanted, error) from error
 
 
 def _is_served(cluster: Cluster, obj: dict[str, Any]) -> bool:

@@ -69,7 +69,8 @@ crds:
   sample: [destinationrules.networking.istio.io, gateways.networking.istio.io]
 objects:
   description: Those that were applied, or would be in check mode.
-  returned: success
+    Of a failure, those that had been written before.
+  returned: success, or something was written
   type: list
   elements: str
   sample: [CustomResourceDefinition gateways.networking.istio.io]

@@ -201,7 +201,8 @@ EXAMPLES = r"""
 RETURN = r"""
 objects:
   description: Objects of the application that were applied or deleted, or would be in check mode.
-  returned: success
+    Of a failure, those that had been written before.
+  returned: success, or something was written
   type: list
   elements: str
   sample: [Deployment liveness/liveness]

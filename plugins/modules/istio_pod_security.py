@@ -147,7 +147,8 @@ service_accounts:
   sample: {shop: [cart, default]}
 objects:
   description: Objects that were changed or deleted, or would be in check mode.
-  returned: success
+    Of a failure, those that had been written before.
+  returned: success, or something was written
   type: list
   elements: str
   sample: [Namespace istio-system, RoleBinding shop/istio]

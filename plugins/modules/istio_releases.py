@@ -34,7 +34,9 @@ options:
     description:
       - Set fields that somebody has changed since helm wrote them back to what the release says. Without it they are
         left alone, and told by a warning and in RV(releases[].drift).
-      - Fields that controllers hold, such as an autoscaler's replicas or the CA in a webhook, are no drift.
+      - Fields that controllers hold, such as an autoscaler's replicas or the CA in a webhook, are no drift, nor are
+        labels, ports and other keys and items that somebody has added where the API server keeps each on its own.
+      - A key that somebody has added to a field of one piece, such as a Service's selector, is.
     type: bool
     default: false
   planned:
@@ -144,6 +146,13 @@ gateways:
   type: list
   elements: str
   sample: [istio-system/istio-ingressgateway]
+objects:
+  description: Objects, and releases by C(release NAMESPACE/NAME), that had been written before a failure. A release
+    that helm had begun to write is among them.
+  returned: failure, and something was written
+  type: list
+  elements: str
+  sample: [Namespace istio-system, release istio-system/istiod]
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

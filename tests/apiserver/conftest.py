@@ -24,7 +24,18 @@ TODAY = os.environ.get("MESHOPS_TEST_KUBERNETES", versions.KUBERNETES)
 
 
 #: Files whose tests install whole meshes, again and again.
-LONG = ("adopt", "announced", "components", "connection", "killed", "preview", "restored", "threads", "two_runs")
+LONG = (
+    "adopt",
+    "announced",
+    "components",
+    "connection",
+    "killed",
+    "preview",
+    "restored",
+    "taken_over",
+    "threads",
+    "two_runs",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,10 +25,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import show
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
-from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
+from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted, set_back
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
 from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
@@ -126,7 +126,8 @@ class Run:
                 step.action = "restore"
                 step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
                 continue
-            changes = drifted(self.cluster, [obj for obj in wanted if obj["kind"] != _DEFINITION], self.live)
+            objects_of = [obj for obj in wanted if obj["kind"] != _DEFINITION]
+            changes = drifted(self.cluster, objects_of, self.live, step.stored.modified)
             step.drift = drift_words(changes)
             if changes and self.params["repair_drift"]:
                 step.action, step.reasons = "repair", [f"drifted: {words}" for words in step.drift]
@@ -250,6 +251,37 @@ class Run:
         if self.helm.major >= 4:  # older ones know no fields of others
             for live in step.adopted:
                 adoption.adopt(self.cluster, live)
+        for wanted in step.set_back:
+            set_back(self.cluster, wanted)
+        self._upgrade(step)
+        self.written.append(step)
+
+    def _upgrade(self, step: Step) -> None:
+        """Have helm write a release, and take note of it: also where it fails, unless not even its record is another.
+
+        :raises JobError: helm's own failure
+        """
+        release = step.release
+        try:
+            self._run_helm(step)
+        except JobError:
+            if self._is_recorded(step):
+                self.task.written.append(f"release {release.namespace}/{release.name}")
+            raise
+        self.task.written.append(f"release {release.namespace}/{release.name}")
+
+    def _is_recorded(self, step: Step) -> bool:
+        """Whether helm has begun a revision, which it does before it writes an object; so too where nobody can tell."""
+        key = (step.release.namespace, step.release.name)
+        try:
+            now = self._stored([key]).get(key)
+        except (JobError, ApiError):
+            return True
+        before = None if step.action == "recover" else step.stored  # whose record is deleted
+        return (now and now.revision) != (before and before.revision)
+
+    def _run_helm(self, step: Step) -> None:
+        release = step.release
         self.helm.upgrade(
             release.name,
             release.namespace,
@@ -261,7 +293,6 @@ class Run:
             force_conflicts=self.helm.major >= 4 and (step.forces or step.is_first),
             take_ownership=bool(step.adopted),
         )
-        self.written.append(step)
 
     def _wait(self, steps: list[Step]) -> None:
         """Wait for what a stage's releases run: all of what was written, and of the rest what was not ready before."""
@@ -305,29 +336,27 @@ def run(task: Task) -> dict[str, Any]:
             return _run(task, job)
         except JobError as error:
             if job.written:
-                written = [step.result() for step in job.written]
-                error.details = {"changed": True, "releases": written, **error.details}
+                error.details = {"releases": [step.result() for step in job.written], **error.details}
             raise
 
 
 def _run(task: Task, job: Run) -> dict[str, Any]:
     steps = job.plan()
-    changed = any(step.action != "none" for step in steps)
     namespaces: list[manifests.Change] = []
-    if changed:
+    if _changes(steps):
         namespaces = job.missing_namespaces()
         job.examine(steps)
     if task.check_mode:
         job.respect_the_living(steps)  # what the run would stop at is no change to announce
     diff = _diff(steps)
-    if changed and not task.check_mode:
-        manifests.apply(job.cluster, namespaces)
+    if _changes(steps) and not task.check_mode:
+        namespaces = manifests.create(job.cluster, namespaces)
         with lease.held(job.cluster, task.params["namespace"], job.patience, task.say) as job.lease:
             seen, steps = steps, job.plan()
             job.respect_the_living(steps)
             if [step.version for step in seen] == [step.version for step in steps]:
                 steps = seen
-            else:
+            else:  # another run has come between: what counts is what is left to do
                 job.examine(steps)
                 diff = _diff(steps)
             task.looks_at = job.scope
@@ -340,7 +369,7 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
             task.warnings += [f"Somebody has changed {words}. {DRIFT_FIX}" for words in step.drift]
     gateways = [f"{release.namespace}/{release.name}" for release in job.wanted if release.part == GATEWAY]
     result: dict[str, Any] = {
-        "changed": changed,
+        "changed": bool(_changes(steps) or namespaces),
         "namespaces": [change.wanted["metadata"]["name"] for change in namespaces],
         "releases": [step.result() for step in steps],
         "gateways": gateways,
@@ -348,6 +377,10 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
     if task.diff:
         result["diff"] = [*(change.diff() for change in namespaces), *diff]
     return result
+
+
+def _changes(steps: list[Step]) -> bool:
+    return any(step.action != "none" for step in steps)
 
 
 def _diff(steps: list[Step]) -> list[dict[str, Any]]:

@@ -320,8 +320,10 @@ def _changes(phase: str, result: Result, check: bool) -> Iterable[dict[str, Any]
             )
     if result.get("namespaces") and phase == "istio_helm":
         yield change("namespaces", "create", (f"Namespace {name}" for name in result["namespaces"]))
-    if result.get("objects") and result.get("changed"):
-        yield change(PHASES[phase].title if phase in PHASES else phase, "change", result["objects"])
+    told = {f"release {release.get('namespace')}/{release.get('name')}" for release in result.get("releases") or []}
+    objects = [obj for obj in result.get("objects") or [] if obj not in told]
+    if objects and result.get("changed"):
+        yield change(PHASES[phase].title if phase in PHASES else phase, "change", objects)
 
 
 # -- the verdict -------------------------------------------------------------------------------------------------------

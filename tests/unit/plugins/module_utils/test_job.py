@@ -21,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import job
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, perform, secrets_of
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, removal_diff
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
@@ -108,10 +108,36 @@ def test_result_says_when_and_how_long(fault: Exception | None) -> None:
     assert 0.05 <= timing["seconds"] < 5
 
 
-def test_job_that_changed_something_before_it_failed() -> None:
-    """Says so."""
-    error = JobError("the second of two failed", changed=True)
-    assert perform(ending(error), Task({}))["changed"] is True
+@pytest.mark.parametrize(
+    "error", [JobError("the third of three failed", changed=False), ApiError(500, "InternalError", "etcd is gone")]
+)
+def test_job_that_wrote_something_before_it_failed(error: Exception) -> None:
+    """Says so, and what: each object once, in order; whatever it says itself."""
+
+    def run(task: Task) -> dict[str, Any]:
+        task.written += ["Namespace shop", "Service shop/web", "Namespace shop"]
+        raise error
+
+    result = perform(SimpleNamespace(run=run), Task({}))
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert result["objects"] == ["Namespace shop", "Service shop/web"]
+
+
+def test_clusters_of_a_job_take_note_for_its_task() -> None:
+    """Wherever it makes them; and not for the next job."""
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}}
+    made: list[Cluster] = []
+
+    def run(task: Task) -> dict[str, Any]:
+        made.append(Cluster({"host": "http://127.0.0.1:9", "api_key": "token-1"}))
+        made[0]._note({}, service)
+        raise JobError("no room")
+
+    tasks = [Task({}), Task({})]
+    assert perform(SimpleNamespace(run=run), tasks[0])["objects"] == ["Service shop/web"]
+    assert perform(ending(JobError("no room")), tasks[1])["changed"] is False
+    Cluster({"host": "http://127.0.0.1:9", "api_key": "token-1"})._note({}, service)
+    assert [task.written for task in tasks] == [["Service shop/web"], []]
 
 
 def test_fault_of_ours_is_not_hidden() -> None:

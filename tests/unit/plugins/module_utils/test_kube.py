@@ -8,6 +8,8 @@ The API server here is a thread that answers what a test has written down.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import http.server
 import json
 import os
@@ -35,6 +37,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import (
     Unreachable,
     group_resource,
     in_parallel,
+    noted,
     reference,
 )
 
@@ -867,3 +870,70 @@ def test_threads_share_a_cluster(api: ApiServer, cluster: Cluster) -> None:
     calls: list[Callable[[], Any]] = [lambda: cluster.resource("example.com/v1", "Widget")] * 8
     assert {found.plural for found in in_parallel(lambda call: call(), calls)} == {"widgets"}
     assert len(api.asked) == 1
+
+
+# -- what was written --------------------------------------------------------------------------------------------------
+
+SERVICE: dict[str, Any] = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}}
+LEASE = {**SERVICE, "apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+LOST = Reply(headers={"Content-Length": "9"}, chunks=[None])
+WRITES: dict[str, Callable[..., Any]] = {
+    "apply": lambda cluster, obj, **how: cluster.apply(obj, **how),
+    "patch": lambda cluster, obj, **how: cluster.patch(obj, {}, **how),
+    "create": lambda cluster, obj, **how: cluster.create(obj, **how),
+    "replace": lambda cluster, obj, **how: how or cluster.replace(obj),
+    "delete": lambda cluster, obj, **how: how or cluster.delete(obj),  # neither has a dry run
+}
+
+
+@pytest.mark.parametrize(
+    ("reply", "obj", "how", "expected"),
+    [
+        (Reply(200, SERVICE), SERVICE, {}, True),
+        (Reply(201, SERVICE), SERVICE, {}, True),
+        (Reply(200, SERVICE), SERVICE, {"dry_run": True}, False),
+        (Reply(200, LEASE), LEASE, {}, False),
+        (failure(404, "NotFound"), SERVICE, {}, False),
+        (failure(409, "Conflict"), SERVICE, {}, False),
+        (failure(403, "Forbidden"), SERVICE, {}, False),
+        (LOST, SERVICE, {}, True),
+    ],
+    ids=["changed", "created", "dry run", "our own lease", "not there", "conflict", "forbidden", "answer lost"],
+)
+@pytest.mark.parametrize("write", WRITES)
+def test_writes_are_noted(
+    write: str, reply: Reply, obj: dict[str, Any], how: dict[str, Any], expected: bool, api: ApiServer, clock: Clock
+) -> None:
+    """What changed an object, or may have; neither a dry run, nor what was refused, nor our own Lease."""
+    api.answers(reply)
+    written: list[str] = []
+    with noted(written):
+        cluster = Cluster({"host": api.url, "api_key": "token-1"})
+    with contextlib.suppress(ApiError, Unreachable):
+        WRITES[write](cluster, obj, **how)
+    assert api.asked or how
+    assert written == (["Service shop/web"] if expected else [])
+
+
+def test_nothing_is_written_where_nobody_listens() -> None:
+    """A request that cannot have arrived is no write; nor is a question."""
+    written: list[str] = []
+    with noted(written):
+        cluster = Cluster({"host": "http://127.0.0.1:9", "api_key": "token-1"})
+    with pytest.raises(Unreachable):
+        cluster.apply(SERVICE)
+    with pytest.raises(Unreachable):
+        cluster.may({"verb": "get"})
+    assert written == []
+
+
+def test_there_is_no_other_way_to_write() -> None:
+    """All requests that change something go through what takes note of them."""
+    others = []
+    for path in Path(kube.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_request = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "request"
+            if is_request and node.args and getattr(node.args[0], "value", "GET") in ("POST", "PUT", "PATCH", "DELETE"):
+                others.append(f"{path.name}: {ast.unparse(node)[:80]}")
+    assert len(others) == 1, others  # the question whether something is allowed
+    assert "review" in others[0]

@@ -163,7 +163,10 @@ def test_nothing_is_wanted() -> None:
 
 def test_what_is_in_place_is_not_asked_about() -> None:
     """A run that finds everything as it should be sends reads alone; the live objects come back with the plan."""
-    cluster = FakeCluster(config("a", x="1", foreign="2"))
+    live = config("a", x="1", foreign="2")
+    entries = [{"manager": "other", "operation": "Update", "fieldsV1": {"f:data": {"f:foreign": {}}}}]
+    live["metadata"]["managedFields"] = entries
+    cluster = FakeCluster(live)
     plan = manifests.plan(cluster, [config("a", x="1")])
     assert plan.changes == []
     assert plan.live == cluster.objects

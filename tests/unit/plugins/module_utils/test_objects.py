@@ -196,7 +196,7 @@ def test_an_empty_map_is_not_nothing(nothing: Any) -> None:
 )
 def test_abandoned(fields: dict[str, Any], wanted: Any, expected: bool) -> None:
     """A field, an item by its key or a value of a set that was applied and is wanted no more would be removed."""
-    assert abandoned(fields, wanted, wanted) is expected
+    assert abandoned(fields, wanted) is expected
 
 
 def test_service_is_applied() -> None:

@@ -15,7 +15,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
-from ansible_collections.meshops.istio.plugins.module_utils.preview import Upgrade, drifted, preview
+from ansible_collections.meshops.istio.plugins.module_utils.preview import Upgrade, drifted, preview, set_back
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 
 WEBHOOK = 'k:{"name":"a.istio.io"}'
@@ -87,7 +87,9 @@ class FakeCluster:
         self.calls.append(("list", kind))
         return [found for key, found in self.objects.items() if key[:3] == (api_version, kind, namespace or "")]
 
-    def apply(self, wanted: dict[str, Any], dry_run: bool, manager: str, force: bool, strict: bool) -> dict[str, Any]:
+    def apply(
+        self, wanted: dict[str, Any], dry_run: bool, manager: str, strict: bool, force: bool = True
+    ) -> dict[str, Any]:
         """As kube.Cluster."""
         assert (dry_run, manager, strict) == (True, "helm", True)
         name = wanted["metadata"]["name"]
@@ -112,9 +114,11 @@ class FakeCluster:
         self.calls.append(("create", wanted["metadata"]["name"]))
         return copy.deepcopy(wanted)
 
-    def patch(self, found: dict[str, Any], patch: dict[str, Any], dry_run: bool, manager: str) -> dict[str, Any]:
+    def patch(
+        self, found: dict[str, Any], patch: dict[str, Any], manager: str, dry_run: bool = False
+    ) -> dict[str, Any]:
         """As kube.Cluster, one level deep."""
-        assert (dry_run, manager) == (True, "helm")
+        assert manager == "helm"
         self.calls.append(("patch", found["metadata"]["name"], patch))
         result = copy.deepcopy(found)
         for field, value in patch.items():
@@ -485,7 +489,68 @@ def test_helm_3_merges() -> None:
     assert sorted(cluster.asked) == [("create", "new"), ("patch", "a", {"data": {"a": "2", "old": None}})]
 
 
+def service(**selector: str) -> dict[str, Any]:
+    """A Service, whose selector is held in one piece."""
+    return obj("Service", "web", spec={"selector": selector})
+
+
+def test_helm_3_leaves_what_is_then_set_back() -> None:
+    """A merge keeps a key that somebody has added to a selector: told as changed, it would be so in each run."""
+    live = held(service(app="web", more="x"), ("helm", "Update", {}), ("kubectl-patch", "Update", SELECTOR))
+    wanted, stored = service(app="web"), Stored("a", "b", 1, "deployed", apply_method="csa")
+    merges = preview(FakeCluster(live), [wanted], [wanted], Upgrade.of(4, stored))  # type: ignore[arg-type]
+    assert merges.changes == []
+    found = preview(FakeCluster(live), [wanted], [wanted], Upgrade.of(4, stored, repair=True))  # type: ignore[arg-type]
+    assert verbs(found) == [("changed", "web")]
+    assert found.conflicts == []
+    assert not Upgrade.of(4, None, repair=True).sets_back
+    cluster = FakeCluster(live)
+    set_back(cluster, wanted)  # type: ignore[arg-type]
+    patch = {"spec": {"selector": {"more": None}}, "metadata": {"resourceVersion": "7"}}
+    assert cluster.calls[-1] == ("patch", "web", patch)
+    set_back(FakeCluster(), wanted)  # type: ignore[arg-type] # it is gone: helm makes it anew
+
+
 # -- drift -------------------------------------------------------------------------------------------------------------
+
+SELECTOR = {"f:spec": {"f:selector": {}}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "drift"),
+    [
+        ([("helm", "Apply", SELECTOR)], True),
+        ([("helm", "Apply", {}), ("kubectl-patch", "Update", SELECTOR)], True),
+        ([("helm", "Apply", SELECTOR), ("kubectl", "Apply", SELECTOR)], True),
+        ([("helm", "Apply", {}), ("helm", "Update", SELECTOR)], True),
+        ([("kubectl-create", "Update", SELECTOR)], True),
+        ([], True),
+        ([("helm", "Apply", {"f:spec": {"f:selector": {"f:app": {}}}})], False),
+    ],
+    ids=["nobody else", "taken over", "shared", "by the same name", "made anew", "nobody", "held key by key"],
+)
+def test_drift_of_what_is_held_in_one_piece(entries: list[Any], drift: bool) -> None:
+    """A key more than wanted, whoever holds it; unless the server's schema has others' keys beside the manager's."""
+    live = held(service(app="web", more="x"), *entries)
+    for entry in live["metadata"]["managedFields"]:
+        entry["time"] = "2026-11-30T12:00:01Z"
+    wanted = service(app="web")
+    for cluster, recorded in ((FakeCluster(live), ""), (FakeCluster(live), "2026-11-30T12:00:00Z")):
+        found = drifted(cluster, [wanted], recorded=recorded)  # type: ignore[arg-type]
+        assert [change.wanted["metadata"]["name"] for change in found] == (["web"] if drift else [])
+        assert bool(cluster.asked) is drift
+
+
+def test_what_is_held_since_helm_wrote_it_is_as_helm_wrote_it() -> None:
+    """With defaults in a list that is held in one piece: nobody is asked, until somebody writes under helm's name."""
+    rules = {"f:rules": {}}
+    live = held(obj("Thing", "a", rules=[{"scope": "*", "verbs": ["get"]}]), ("helm", "Apply", rules))
+    live["metadata"]["managedFields"][0]["time"] = "2026-11-30T12:00:00Z"
+    wanted = obj("Thing", "a", rules=[{"verbs": ["get"]}])
+    for recorded, asked in (("2026-11-30T12:00:00Z", 0), ("2026-11-30T11:59:59Z", 1)):
+        cluster = FakeCluster(live)
+        drifted(cluster, [wanted], recorded=recorded)  # type: ignore[arg-type]
+        assert len(cluster.asked) == asked
 
 
 def test_drift() -> None:

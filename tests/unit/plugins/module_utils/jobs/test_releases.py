@@ -27,6 +27,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
@@ -228,6 +229,7 @@ class World:
         self.patience = 0.0
         self.created: list[str] = []
         self.fails: str | None = None
+        self.fails_late = False
 
     def note(self, line: str) -> None:
         """One event; several threads come here."""
@@ -274,8 +276,12 @@ class World:
         return {"items": self.nodes}
 
     def create(self, obj: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
-        """Ask for a node port."""
-        assert dry_run
+        """Create, as two runs may want to at once, or ask for a node port."""
+        if not dry_run:
+            if identity(obj) in self.objects:
+                raise ApiError(409, "AlreadyExists", "it already exists")
+            self.note(f"create {obj['kind']} {obj['metadata']['name']}")
+            self.objects[identity(obj)] = obj
         return obj
 
     def apply(self, obj: dict[str, Any], dry_run: bool = False, force: bool = True, **_how: Any) -> dict[str, Any]:
@@ -327,6 +333,8 @@ class World:
         )
         self.note(f"helm {namespace}/{name}")
         if self.fails == name:
+            if self.fails_late:
+                self.deploy(name, chart.name, values, namespace, "failed")
             raise JobError(f"helm upgrade {name} failed")
         if force_conflicts:
             self.forced.append(name)
@@ -461,7 +469,7 @@ def test_first_installation(world: World, options: dict[str, Any]) -> None:
     result = run(options)
     assert result["changed"] is True
     assert actions(result) == {"istio-base": "install", "istiod": "install", "istio-ingressgateway": "install"}
-    assert world.log[:3] == ["apply Namespace istio-system", "take lease in istio-system", "helm istio-system/istiod"]
+    assert world.log[:3] == ["create Namespace istio-system", "take lease in istio-system", "helm istio-system/istiod"]
     order = [line for line in world.log[3:] if line != "helm istio-system/istio-base"]
     assert order == [
         "wait for istio-sidecar-injector istiod",
@@ -676,8 +684,33 @@ def test_another_run_did_the_work_meanwhile(
             yield dead
 
     monkeypatch.setattr(releases.lease, "held", held)
-    assert set(actions(run(options)).values()) == {"none"}
+    world.objects["v1", "Namespace", "", MESH] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MESH}}
+    result = run(options)
+    assert set(actions(result).values()) == {"none"}
+    assert result["changed"] is False
     assert not [line for line in world.log if line.startswith("helm")]
+
+
+def test_another_run_has_made_the_namespace_meanwhile(
+    world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what this one makes is named."""
+    monkeypatch.setattr(releases.Run, "missing_namespaces", _missing_until_somebody_makes_them(world))
+    result = run(options)
+    assert (result["namespaces"], result["changed"]) == ([], True)
+
+
+def _missing_until_somebody_makes_them(world: World) -> Any:
+    looked = releases.Run.missing_namespaces
+
+    def missing(job: releases.Run) -> list[Change]:
+        found = looked(job)
+        assert found
+        for change in found:
+            world.objects[identity(change.wanted)] = change.wanted
+        return found
+
+    return missing
 
 
 @pytest.mark.parametrize(
@@ -700,16 +733,20 @@ def test_wait_for_nothing_at_all(world: World, options: dict[str, Any]) -> None:
     assert not [line for line in world.log if line.startswith("wait")]
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "half-way"])
 @pytest.mark.parametrize("release", ["istio-base", "istiod", "istio-ingressgateway"])
-def test_helm_that_fails(release: str, world: World, options: dict[str, Any]) -> None:
+def test_helm_that_fails(release: str, late: bool, world: World, options: dict[str, Any]) -> None:
     """The lease is given back, and no later stage begins; base fails too although nobody waits for it."""
-    world.fails = release
+    world.fails, world.fails_late = release, late
+    task = task_of(options)
     with pytest.raises(JobError, match=f"helm upgrade {release} failed") as failure:
-        run(options)
+        releases.run(task)
     assert world.log[-1] == "give back lease"
     written = [line.split("/")[-1] for line in world.log if line.startswith("helm ") and not line.endswith(release)]
     assert [step["name"] for step in failure.value.details.get("releases", [])] == written
-    assert failure.value.details.get("changed", False) is bool(written)
+    # What helm has recorded it has begun to write.
+    begun = [*written, release] if late else written
+    assert sorted(task.written) == sorted(f"release {MESH}/{name}" for name in begun)
     if release == "istiod":
         assert "helm istio-system/istio-ingressgateway" not in world.log
 
@@ -719,7 +756,7 @@ def test_namespaces_that_are_there_stay(world: World, options: dict[str, Any], m
     world.objects[("v1", "Namespace", "", MESH)] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MESH}}
     monkeypatch.setitem(MANIFESTS, "edge", MANIFESTS["istio-ingressgateway"].replace("istio-ingressgateway", "edge"))
     run({**options, "gateways": [{"name": "edge", "namespace": "edge"}]})
-    assert [line for line in world.log if line.startswith("apply")] == ["apply Namespace edge"]
+    assert [line for line in world.log if line.startswith("create")] == ["create Namespace edge"]
     assert "helm edge/edge" in world.log
 
 

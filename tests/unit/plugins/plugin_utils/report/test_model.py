@@ -170,6 +170,10 @@ def test_what_was_written_before_a_failure_is_told() -> None:
     report = built({**samples.REFUSED, "preflight": samples.GREEN["preflight"], "istio_helm": failed})
     assert [change["name"] for change in report["changes"]] == ["istio-system/istiod"]
     assert model.summary(report, None)["changed"] is True
+    # And what else it had written, or begun to write.
+    failed["objects"] = ["Namespace edge", "release istio-system/istiod", "release edge/edge"]
+    report = built({**samples.REFUSED, "preflight": samples.GREEN["preflight"], "istio_helm": failed})
+    assert [change["objects"] for change in report["changes"]][1:] == [["Namespace edge", "release edge/edge"]]
 
 
 def test_no_diff_is_taken_over() -> None:
