@@ -371,7 +371,7 @@ def test_plugin_that_fails(host: str, tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.program("broken", "#!/bin/sh\necho printed-token; echo 'session has expired' >&2; exit 7\n")
     user = {"exec": {"apiVersion": VERSION, "command": "./broken"}}
-    missing = {"exec": {"apiVersion": VERSION, "command": "gke-gcloud-auth-plugin"}}
+    missing = {"exec": {"apiVersion": VERSION, "command": "kubectl-oidc_login"}}
     paths = [place.write(f"k{i}", place.made(place.named, each)) for i, each in enumerate((user, missing))]
     task = {
         "meshops.istio.istio_diagnosis_info": {"kubeconfig": "{{ item }}"},
@@ -385,8 +385,8 @@ def test_plugin_that_fails(host: str, tmp_path: Path) -> None:
     where = "the control node" if host == "action" else "the target"
     broken, absent = [each["msg"] for each in run.results[-1].data["results"]]
     assert f"./broken of kubeconfig {paths[0]} failed on {where} with exit code 7: session has expired." in broken
-    assert f"gke-gcloud-auth-plugin of kubeconfig {paths[1]} cannot be run on {where}" in absent
-    assert f"Install gke-gcloud-auth-plugin of the Google Cloud CLI on {where}" in absent
+    assert f"kubectl-oidc_login of kubeconfig {paths[1]} cannot be run on {where}" in absent
+    assert f"Install kubelogin (int128/kubelogin) on {where}" in absent
     assert "printed-token" not in run.output
     assert not [line for line in run.output.splitlines() if line.startswith(("ERROR:root", "session has"))]
     assert place.recorder.seen == []
@@ -396,7 +396,7 @@ def test_plugin_that_fails(host: str, tmp_path: Path) -> None:
 def test_tls_that_is_not_verified_is_a_warning_once(host: str, tmp_path: Path) -> None:
     """Of the task's, in our words; nothing of urllib3 on standard error."""
     place = Place(tmp_path)
-    options = {"host": place.named.url, "api_key": "t", "validate_certs": False}
+    options = {"host": place.named.url, "api_key": "not-verified-1", "validate_certs": False}
     play = {"hosts": "all", "gather_facts": False, "tasks": [{"meshops.istio.istio_diagnosis_info": options}] * 2}
     with running(*place.servers):
         run = Playbook(place.home, [play], {host: HOSTS[host]}, {}).run().succeeded()

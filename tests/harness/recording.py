@@ -246,19 +246,27 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
             return
         host, _colon, port = self.path.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=10) as upstream:
-            owner.recorder.proxied[upstream.getsockname()[1]] = owner.name
+            port = upstream.getsockname()[1]
+            owner.recorder.proxied[port] = owner.name
             self.send_response(200)
             self.end_headers()
-            pairs = {self.connection: upstream, upstream: self.connection}
-            while True:
-                readable, _writable, _failed = select.select(list(pairs), [], [], 30)
-                for one in readable:
-                    data = one.recv(65536)
-                    if not data:
-                        return
-                    pairs[one].sendall(data)
-                if not readable:
+            try:
+                self._join(upstream)
+            finally:
+                del owner.recorder.proxied[port]  # the system gives it to others
+
+    def _join(self, upstream: socket.socket) -> None:
+        """Hand on what either side says, until one ends."""
+        pairs = {self.connection: upstream, upstream: self.connection}
+        while True:
+            readable, _writable, _failed = select.select(list(pairs), [], [], 30)
+            for one in readable:
+                data = one.recv(65536)
+                if not data:
                     return
+                pairs[one].sendall(data)
+            if not readable:
+                return
 
     def log_message(self, *_words: Any) -> None:
         """Say nothing."""
