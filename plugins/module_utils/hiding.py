@@ -24,7 +24,13 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import yaml
+try:
+    import yaml
+
+    _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    _YAML_ERROR: type[Exception] = yaml.YAMLError
+except ImportError:  # kube.Cluster says so, and nothing is read that would have to be hidden
+    _LOADER, _YAML_ERROR = None, ValueError
 
 Mark = Callable[[Any], str]
 
@@ -232,7 +238,6 @@ _NAME_KEYS, _VALUE_KEYS = ("name", "key", "header"), ("value", "values", "defaul
 _DEFINITION = "CustomResourceDefinition"
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _NAME = re.compile(r"[\w.-]+")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Characters of YAML that are read to be hidden by their keys; longer text is hidden by what it looks like.
 _MOST_YAML = 1 << 16
 
@@ -358,7 +363,7 @@ def _document(text: str) -> tuple[Any, Callable[[Any], str]] | None:
             data = yaml.load(text, _LOADER)  # noqa: S506 -- a safe one
             if isinstance(data, (dict, list)):
                 return data, lambda found: yaml.safe_dump(found, sort_keys=False)
-    except (ValueError, yaml.YAMLError, RecursionError):
+    except (ValueError, _YAML_ERROR, RecursionError):
         pass
     return None
 
