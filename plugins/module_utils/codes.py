@@ -312,6 +312,14 @@ CODES: dict[str, Code] = {
         "`kubectl get deployments --all-namespaces -l istio=pilot -L istio.io/rev`.",
         "Nothing, if it is meant. Else uninstall the revision that no namespace names any more.",
     ),
+    "gateway-not-listed": Code(
+        WARNING,
+        "A Helm release of the gateway chart is in one of the run's namespaces, of the revision that the run installs, "
+        "and the run does not list it: it was taken off `istio_helm_gateways`, or somebody else installs it. It goes "
+        "on answering by its address and its node ports; a run proves only what it lists.",
+        "`helm list --all-namespaces`, `kubectl get services --all-namespaces -l istio`.",
+        "List it in `istio_helm_gateways` again, or remove it: `helm uninstall NAME --namespace NAMESPACE`.",
+    ),
     "webhook-blocks": Code(
         ERROR,
         "A webhook of an Istio that is gone is still called: its Service does not exist and its policy is `Fail`, so "
