@@ -19,6 +19,13 @@ options:
     description: Istio's namespace.
     type: str
     default: istio-system
+  revision:
+    description:
+      - Revision of Istio, for istiod, gateways, the validation of Istio's objects, ztunnel and istio-csr alike; the
+        default one if empty. Istiod's release and objects have it in their names, C(istiod-REVISION).
+      - One that O(values) give to istiod is taken for it.
+    type: str
+    default: ''
   chart_repository:
     description:
       - Where Istio's charts are.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, injection, removal
+from ansible_collections.meshops.istio.plugins.module_utils import charts, injection, removal, revisions
 from ansible_collections.meshops.istio.plugins.module_utils.belongings import App, why_kept
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, private_directory
@@ -41,6 +41,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "injection_source": {"type": "str", "choices": [injection.CONFIG, injection.LIVE], "default": injection.CONFIG},
     "revision": {"type": "str", "default": ""},
+    "control_plane_revision": {"type": "str"},
     "istio_namespace": {"type": "str", "default": "istio-system"},
     "istioctl_binary": {"type": "path"},
 }
@@ -185,7 +186,7 @@ def _injected(task: Task, cluster: Cluster, objects: Objects) -> Application:
     :raises JobError: there is no istiod, or istioctl fails
     """
     params, namespace = task.params, task.params["istio_namespace"]
-    wanted = params["revision"] if params["revision"] != injection.DEFAULT else ""
+    wanted = params["revision"] if params["revision"] != revisions.DEFAULT else ""
     revision = injection.revision_of(cluster, namespace, wanted)
     if revision is None:
         under = f" under revision or tag {wanted}" if wanted else ""

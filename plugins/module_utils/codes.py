@@ -287,7 +287,7 @@ CODES: dict[str, Code] = {
         "object, and two istiods of one revision inject the same pods.",
         "`helm list --all-namespaces`.",
         "Name the same namespace (`istio_helm_namespace`), uninstall that release, or run yours beside it as another "
-        "revision: `istio_helm_values: {istiod: {revision: NAME}}`.",
+        "revision: `istio_helm_revision: NAME`.",
     ),
     "istio-not-by-helm": Code(
         ERROR,
@@ -296,7 +296,7 @@ CODES: dict[str, Code] = {
         "`kubectl get deployment istiod -n istio-system -o yaml`: labels `operator.istio.io/managed` and "
         "`install.operator.istio.io/owning-resource` are istioctl's.",
         "Remove it, which interrupts the mesh: `istioctl uninstall --purge`. Or run yours beside it as another "
-        "revision: `istio_helm_values: {istiod: {revision: NAME}}`.",
+        "revision: `istio_helm_revision: NAME`.",
     ),
     "istio-by-operator": Code(
         ERROR,

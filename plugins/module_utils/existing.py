@@ -66,11 +66,11 @@ _FIXES = {
     "istio-by-operator": "Delete the operator's Istio resource, or leave Istio to the operator.",
     "istio-by-other-release": (
         "Uninstall that release, set istio_helm_namespace to its namespace, take it over (istio_helm_adopt: true), or "
-        "install beside it: istio_helm_values: {istiod: {revision: NAME}}."
+        "install beside it: istio_helm_revision: NAME."
     ),
     "istio-not-by-helm": (
         "Take it over (istio_helm_adopt: true), remove it (istioctl uninstall --purge), or install beside it: "
-        "istio_helm_values: {istiod: {revision: NAME}}."
+        "istio_helm_revision: NAME."
     ),
 }
 #: What is no error where it is going to be adopted; an operator would take it back.

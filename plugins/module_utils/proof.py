@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import counters, endpoint, places, probe
+from ansible_collections.meshops.istio.plugins.module_utils import counters, endpoint, places, probe, served_by
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import STATUS_PATH, Gateway
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, REQUEST, Target
@@ -59,6 +60,11 @@ class Proof:
         :raises JobError: one that is asked to route does not answer, or not the way that is to be proven
         """
         proven = [self._of(target) for target in targets]
+        if self.istiod is None:
+            self.task.warnings.append(
+                "Which istiod is to serve the proxies could not be seen in namespace "
+                f"{self.params['istio_namespace']}. The evidence says which do."
+            )
         first = {key: value for key, value in proven[0].items() if key not in _ABOUT}
         return {**first, "gateways": proven}
 
@@ -68,7 +74,10 @@ class Proof:
         if target.proof == REQUEST:
             return {**about, **self._requested(target)}
         shown = self._said_ready(target) if target.proof != NONE else {}
-        return {**about, "why": target.why, **shown}
+        _watched, served, wrong = self._seen(target.gateway)
+        if wrong:
+            raise JobError(wrong)
+        return {**about, "why": target.why, **shown, "served_by": {"gateway": served["gateway"]}}
 
     # -- by the gateway's own word ------------------------------------------------------------------------------------
 
@@ -91,10 +100,10 @@ class Proof:
         wanted, wrong = self.params["successes"], ""
         for attempt in range(_ATTEMPTS):
             time.sleep(_PAUSE if attempt else 0)
-            watched, wrong = self._watched(target.gateway)
+            watched, served, wrong = self._seen(target.gateway)
             if wrong:
                 continue
-            result = self._asked(target, watched)
+            result = {**self._asked(target, watched), "served_by": served}
             counted = result["counted"].items()
             passed_by = {name: count for name, count in counted if count.get("answers", wanted) < wanted}
             if not passed_by:
@@ -131,21 +140,60 @@ class Proof:
         result["counted"] = {name: after.since(before[name]) for name, after in self._count(watched).items()}
         return result
 
-    def _watched(self, gateway: Gateway) -> tuple[dict[str, Watched], str]:
-        """The proxies on the way, and what is wrong with those behind the gateway's Service; empty where nothing is."""
+    # -- who stands on the way ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def istiod(self) -> served_by.Istiod | None:
+        """The one that is to serve all proxies; None where it cannot be seen."""
+        revision = self.params["control_plane_revision"]
+        wanted = self.params["revision"] if revision is None else revision
+        return served_by.expected(self.cluster, self.params["istio_namespace"], wanted)
+
+    def _seen(self, gateway: Gateway) -> tuple[dict[str, Watched], dict[str, list[dict[str, str]]], str]:
+        """The proxies on the way, who serves them, and what is wrong with either; empty where nothing is."""
         service = self.services.get(gateway.key)
         selector = (service and service["spec"].get("selector")) or gateway.selector
         selections: list[Selection] = [(gateway.namespace, selector), *self.apps]
         behind, *apps = in_parallel(lambda where: _running(self.cluster, *where), selections)
-        strangers = sorted({words for pod in behind for words in _of_another(pod, gateway)})
-        wrong = (
-            f"Service {gateway.namespace}/{gateway.service} of gateway {gateway} also selects pods of "
-            f"{', '.join(strangers)}, so that an answer may come from those. Give each gateway labels of its own "
-            "(istio_helm_gateways: labels), or uninstall the other one."
-        )
         once = {identity(pod): pod for pods in apps for pod in pods}
-        watched = {"gateway": (counters.GATEWAY, behind), "sidecar": (counters.SIDECAR, list(once.values()))}
-        return watched, wrong if strangers else ""
+        pods = {"gateway": behind, "sidecar": list(once.values())}
+        serving = {name: served_by.of_pods(found) for name, found in pods.items()}
+        wrong = _strangers(gateway, behind)
+        for name, found in serving.items():
+            wrong = wrong or self._served_by_another(gateway, name, found)
+        families = {"gateway": counters.GATEWAY, "sidecar": counters.SIDECAR}
+        return (
+            {name: (families[name], found) for name, found in pods.items()},
+            {name: [self._shown(istiod) for istiod in found] for name, found in serving.items()},
+            wrong,
+        )
+
+    def _shown(self, istiod: served_by.Istiod) -> dict[str, str]:
+        """With its owner, which was looked up where it is the one that is expected."""
+        same = self.istiod is not None and self.istiod.key == istiod.key
+        return (self.istiod if same else istiod).as_dict()
+
+    def _served_by_another(self, gateway: Gateway, name: str, found: list[served_by.Istiod]) -> str:
+        """What is wrong where another istiod than the expected one serves a proxy; empty where none does."""
+        others = [each for each in found if self.istiod and each.key != self.istiod.key]
+        if not others:
+            return ""
+        other = served_by.owned(self.cluster, others[0])
+        if name == "gateway":
+            whose = f"The proxy of gateway {gateway}"
+            workload = f"{gateway.kind.lower() or 'deployment'} {gateway.workload or gateway.name}"
+            fix = (
+                "Let role istio_helm install the gateway with the same istio_helm_revision, or restart its pods: "
+                f"kubectl rollout restart {workload} --namespace {gateway.namespace}"
+            )
+        else:
+            namespace = self.params["namespace"] or "default"
+            whose = f"The application's sidecar in namespace {namespace}"
+            fix = (
+                "Label the namespace for that revision (liveness_verify_revision, liveness_verify_injection_labels), "
+                f"and restart the pods: kubectl rollout restart deployment --namespace {namespace}"
+            )
+        return f"{whose} is served by {other}, and not by {self.istiod}, which this run is to prove. Fix: {fix}."
 
     def _count(self, watched: dict[str, Watched]) -> dict[str, counters.Counted]:
         found = in_parallel(lambda each: counters.read(self.cluster, each[1], each[0]), watched.values())
@@ -202,6 +250,18 @@ class Proof:
 _ABOUT = ("name", "namespace", "proof")
 
 
+def _strangers(gateway: Gateway, pods: list[Object]) -> str:
+    """What is wrong where a gateway's Service selects pods of another; empty where it does not."""
+    found = sorted({words for pod in pods for words in _of_another(pod, gateway)})
+    if not found:
+        return ""
+    return (
+        f"Service {gateway.namespace}/{gateway.service} of gateway {gateway} also selects pods of {', '.join(found)}, "
+        "so that an answer may come from those. Give each gateway labels of its own (istio_helm_gateways: labels), or "
+        "uninstall the other one."
+    )
+
+
 def _of_another(pod: Object, gateway: Gateway) -> list[str]:
     """What else than a gateway's own workload a pod belongs to, in words; [] where it is the gateway's."""
     if not gateway.workload or not pod["metadata"].get("ownerReferences"):
@@ -214,6 +274,6 @@ def _running(cluster: Cluster, namespace: str, labels: dict[str, str] | None) ->
     """Pods with some labels that run, and are not about to end."""
     if not labels:
         return []
-    running = {"label_selector": text_of(labels), "field_selector": "status.phase=Running", "metadata_only": True}
+    running = {"label_selector": text_of(labels), "field_selector": "status.phase=Running"}
     pods = cluster.list("v1", "Pod", namespace, **running)
     return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]

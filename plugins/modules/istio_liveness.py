@@ -100,6 +100,11 @@ options:
     description: Revision of the istiod that injects, or a tag of it; the default one if empty.
     type: str
     default: ''
+  control_plane_revision:
+    description:
+      - Revision of the istiod in O(istio_namespace) that must serve the proxies of gateways and application; that of
+        O(revision) if not given. Another one fails the proof, as nothing would be proven of this one.
+    type: str
   istio_namespace:
     description: Namespace of that istiod.
     type: str
@@ -318,6 +323,19 @@ evidence:
       sample:
         by: spiffe://cluster.local/ns/liveness/sa/liveness
         uri: spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway
+    served_by:
+      description:
+        - The istiods that serve the proxies, C(gateway) and C(sidecar), as these say; RV(evidence.gateways) has it of
+          each gateway. C(release) is the Helm release that owns it, where that was seen.
+      returned: always
+      type: dict
+      sample:
+        gateway:
+          - address: istiod.istio-system.svc:15012
+            service: istiod
+            namespace: istio-system
+            revision: default
+            release: istio-system/istiod
     gateways:
       description:
         - Each gateway, first the application's, with C(name), C(namespace), C(proof), and what else is above where it

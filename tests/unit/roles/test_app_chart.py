@@ -49,7 +49,7 @@ def test_values_and_variables_have_the_same_defaults() -> None:
 def test_role_sets_only_values_that_the_chart_has() -> None:
     """Its schema would refuse others; gateways are read by the module."""
     given = read(ROLE / "vars/main.yml")["_liveness_verify_chart_values"]
-    assert set(given) == {*VARIABLES, "tls"}
+    assert set(given) == {*VARIABLES, "revision", "tls"}
     assert set(given) <= set(read(CHART / "values.yaml"))
 
 

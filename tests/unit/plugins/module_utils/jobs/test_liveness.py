@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,6 +66,20 @@ def gateway_service(
     }
 
 
+def istiod(revision: str = "", namespace: str = "istio-system", release: str = "istiod") -> list[dict[str, Any]]:
+    """What is seen of an istiod: what it injects with, and its Service."""
+    suffix = f"-{revision}" if revision else ""
+    address = f"istiod{suffix}.{namespace}.svc:15012"
+    owner = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    texts = {"istio-sidecar-injector": {}, "istio": {"mesh": f"defaultConfig:\n  discoveryAddress: {address}\n"}}
+    found: list[dict[str, Any]] = []
+    for name, data in texts.items():
+        meta = {"name": name + suffix, "namespace": namespace}
+        found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
+    meta = {"name": f"istiod{suffix}", "namespace": namespace, "annotations": owner}
+    return [*found, {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"type": "ClusterIP"}}]
+
+
 BOTH = [Endpoint("192.0.2.10", 30010), Endpoint("192.0.2.11", 30010)]
 NODE = {
     "metadata": {"name": "a"},
@@ -120,9 +135,8 @@ class World:
 
     def list(self, api_version: str, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
         """The nodes, or pods."""
-        self.log += (
-            [f"list {kind} {options}"] if options and kind != "Secret" and "metadata_only" not in options else []
-        )
+        if kind == "Pod" and options and "field_selector" not in options:
+            self.log.append(f"list {kind} {options}")
         if kind == "Node":
             return [NODE, NODE_B]
         if kind != "Pod":
@@ -162,7 +176,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A cluster with a gateway that is ready, and an application that answers."""
-    found = World(gateway(), gateway_service())
+    found = World(gateway(), gateway_service(), *istiod())
 
     class Waiter:
         """All becomes ready."""
@@ -224,6 +238,7 @@ def test_first_run(world: World) -> None:
             "tries": 3,
             "asked_from": "controller",
             "counted": {name: {"unknown": "no pod of it was found"} for name in ("gateway", "sidecar")},
+            "served_by": {"gateway": [], "sidecar": []},
             "gateways": result["evidence"]["gateways"],
         },
     }
@@ -526,6 +541,109 @@ def test_check_mode_takes_what_is_planned(world: World) -> None:
         run(check_mode=True, gateways=[PUBLIC], planned_gateways=[planned])
 
 
+# -- who serves the proxies --------------------------------------------------------------------------------------------
+
+
+def proxied(name: str, address: str = "", revision: str = "default", **labels: str) -> dict[str, Any]:
+    """A pod with a proxy, as the injector of some istiod has made it."""
+    config = json.dumps({"discoveryAddress": address} if address else {})
+    proxy = {
+        "name": "istio-proxy",
+        "env": [{"name": "PROXY_CONFIG", "value": config}, {"name": "POD", "valueFrom": {}}],
+    }
+    meta = {"name": name, "annotations": {"istio.io/rev": revision}, "labels": labels}
+    return {"metadata": meta, "spec": {"nodeName": "a", "containers": [{"name": "app"}], "initContainers": [proxy]}}
+
+
+CANARY = "istiod-canary.istio-system.svc:15012"
+
+
+@pytest.fixture
+def serving(world: World) -> World:
+    """Pods of gateway and application, chosen by their labels."""
+    world.objects[identity(APP)] = {**with_selector()[0], "status": AVAILABLE}
+    world.objects[identity(CONFIG)] = CONFIG
+    every = world.list
+
+    def chosen(api_version: str, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
+        wanted = dict(each.split("=") for each in options.get("label_selector", "").split(",") if "=" in each)
+        found = every(api_version, kind, namespace, **options)
+        return [obj for obj in found if kind != "Pod" or wanted.items() <= obj["metadata"]["labels"].items()]
+
+    world.list = chosen  # type: ignore[method-assign]
+    return world
+
+
+def pods(gateway_at: str = "", sidecar_at: str = "", revision: str = "default") -> list[dict[str, Any]]:
+    """Of both."""
+    labels = {"app": "istio-ingressgateway", "istio": "ingressgateway"}
+    return [proxied("in", gateway_at, revision, **labels), proxied("app", sidecar_at, revision, app="app")]
+
+
+def test_evidence_says_which_istiod_served_both(serving: World) -> None:
+    """With its owner; the default address is one that the injector leaves out."""
+    serving.pods = pods()
+    evidence = run(manifests=with_selector())["evidence"]
+    own = {
+        "address": "istiod.istio-system.svc:15012",
+        "service": "istiod",
+        "namespace": "istio-system",
+        "revision": "default",
+        "release": "istio-system/istiod",
+    }
+    assert evidence["served_by"] == {"gateway": [own], "sidecar": [own]}
+    assert evidence["gateways"][0]["served_by"] == evidence["served_by"]
+
+
+@pytest.mark.parametrize(
+    ("found", "whose", "other"),
+    [
+        (pods(sidecar_at=CANARY), r"The proxy of gateway istio-system/istio-ingressgateway", "istiod.istio-system.svc"),
+        (pods(gateway_at=CANARY), r"The application's sidecar in namespace default", "istiod.istio-system.svc"),
+        (
+            pods(CANARY, "istiod.mesh.svc:15012"),
+            r"The application's sidecar in namespace default",
+            "istiod.mesh.svc:15012",
+        ),
+    ],
+)
+def test_second_istiod_serves_a_proxy(found: list[dict[str, Any]], whose: str, other: str, serving: World) -> None:
+    """The old one, of another release, or one of another namespace: an answer would prove that one."""
+    for obj in (*istiod(release="my-istiod"), *istiod("canary", release="istiod-canary")):
+        serving.objects[identity(obj)] = obj
+    serving.pods = found
+    with pytest.raises(JobError) as caught:
+        run(manifests=with_selector(), control_plane_revision="canary")
+    message = caught.value.message
+    assert message.startswith(whose)
+    assert f"is served by the istiod of revision default at {other}" in message
+    assert f"and not by the istiod of revision canary at {CANARY}, Helm release istio-system/istiod-canary" in message
+    assert "Fix: " in message
+    assert ("Helm release istio-system/my-istiod" in message) == (other == "istiod.istio-system.svc")
+
+
+def test_all_are_served_by_the_revision(serving: World) -> None:
+    """As it should be; the other istiod is there, and serves nobody of these."""
+    for obj in (*istiod(release="my-istiod"), *istiod("canary", release="istiod-canary")):
+        serving.objects[identity(obj)] = obj
+    serving.pods = pods(CANARY, "istiod-canary.istio-system.svc.cluster.local:15012", "canary")
+    evidence = run(manifests=with_selector(), control_plane_revision="canary")["evidence"]
+    found = [each["release"] for side in evidence["served_by"].values() for each in side]
+    assert found == ["istio-system/istiod-canary"] * 2
+
+
+def test_istiod_that_cannot_be_seen(serving: World) -> None:
+    """Then nobody can tell whose proof it is, which is said."""
+    for obj in istiod():
+        del serving.objects[identity(obj)]
+    serving.pods = pods()
+    options = {"manifests": with_selector()}
+    task = Task(ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options).validated_parameters)
+    evidence = liveness.run(task)["evidence"]
+    assert "Which istiod is to serve the proxies could not be seen in namespace istio-system" in task.warnings[0]
+    assert evidence["served_by"]["sidecar"][0]["revision"] == "default"
+
+
 # -- nodes that keep requests to themselves ----------------------------------------------------------------------------
 
 
@@ -688,6 +806,18 @@ def test_absent_leaves_what_others_have_made(world: World) -> None:
         why = "this app has not made it (its fields are held by kubectl-create)"
         assert (result["objects"], result["kept"]) == (objects, [f"ConfigMap liveness/app: {why}"])
         assert task.warnings == [f"ConfigMap liveness/app is left as it is: {why}."]
+
+
+def test_gateways_that_the_app_was_bound_to(world: World) -> None:
+    """One that is not installed any more: its Gateway goes; that of the app stays."""
+    gone = {**ROUTE, "metadata": {"name": "app-public", "namespace": "liveness"}}
+    annotated = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: "Gateway/app-public Gateway/app-inner"}}}
+    for obj in (annotated, gone, ROUTE):
+        world.objects[identity(obj)] = by_us(obj)
+    bare = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: "Gateway/app-inner"}}}
+    assert "Gateway liveness/app-public" in run(manifests=[bare, ROUTE])["objects"]
+    assert identity(gone) not in world.objects
+    assert identity(ROUTE) in world.objects
 
 
 def test_what_the_app_had_and_has_no_more(world: World) -> None:
