@@ -110,16 +110,20 @@ def test_every_shape_of_a_gateway_is_asked(mesh_of_old: TestCluster) -> None:
     assert (again.changed, asked.writes) == ([], [])
 
 
-CANARY = {
-    "istio_helm_revision": "canary",
-    "istio_helm_components": ["istiod"],
-    "istio_helm_gateways": [gateway("istio-ingress", namespace="istio-ingress")],
-}
+def canary(mesh: TestCluster) -> dict[str, Any]:
+    """Variables of an istiod of another revision, which fits beside the first."""
+    small = {"istiod": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}}}
+    return {
+        "istio_helm_revision": "canary",
+        "istio_helm_components": ["istiod"],
+        "istio_helm_gateways": [gateway("istio-ingress", namespace="istio-ingress")],
+        "istio_helm_values": merged(mesh.variables.get("istio_helm_values") or {}, small),
+    }
 
 
 def test_revision_beside_another_istiod(mesh_of_old: TestCluster) -> None:
     """Its istiod serves gateway and sidecar, which an app that was there gets anew; the evidence says so."""
-    seen = evidence(site(mesh_of_old, **CANARY))
+    seen = evidence(site(mesh_of_old, **canary(mesh_of_old)))
     assert {each["release"] for side in seen["served_by"].values() for each in side} == {"istio-system/istiod-canary"}
     labels = mesh_of_old.get("namespace", "proof")["metadata"]["labels"]
     assert (labels.get("istio.io/rev"), labels.get("istio-injection")) == ("canary", None)
@@ -127,7 +131,7 @@ def test_revision_beside_another_istiod(mesh_of_old: TestCluster) -> None:
 
 def test_planted_istiod_is_no_proof(mesh_of_old: TestCluster) -> None:
     """The other one injects the app, which answers 200 over mutual TLS all the same."""
-    given = {**OWN, **CANARY, "liveness_verify_injection_labels": {"istio-injection": "enabled"}}
+    given = {**OWN, **canary(mesh_of_old), "liveness_verify_injection_labels": {"istio-injection": "enabled"}}
     run = mesh_of_old.role("liveness_verify", **given)
     assert run.code != 0
     assert "The application's sidecar in namespace proof is served by the istiod of revision default" in run.message
