@@ -37,7 +37,7 @@ FEATURES = {
 }
 #: Components that have a file of their own, by its name, with what they are.
 COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "node": ("Istio CNI, ztunnel or a gateway of kind DaemonSet is installed", ("cni", "ztunnel")),
+    "node": ("Istio CNI or ztunnel is installed", ("cni", "ztunnel")),
     "addons": ("Prometheus or Kiali is installed", ("prometheus", "kiali")),
     "cert-manager": ("cert-manager is installed", ("cert-manager",)),
 }

@@ -62,7 +62,7 @@ LISTED = {"istio_helm_gateways": [gateway("proof-public", node_ports={"http2": 3
 #: Labels, kind, names and ports as in public reports (istio#36760, istio#38792; istio#37610, istio#56658, istio#59490),
 #: and a gateway that routes nothing to the app.
 SHAPES = [
-    gateway("istio-ingress", namespace="istio-ingress", labels={"app": "istio-ingress", "istio": "ingressgateway"}),
+    gateway("proof-labels", labels={"app": "istio-ingress", "istio": "ingressgateway"}),
     gateway(
         "proof-nodes",
         ports=[{"name": "status-port", "port": 15021}, {"name": "web", "port": 8080}],
@@ -100,7 +100,7 @@ def test_every_shape_of_a_gateway_is_asked(mesh_of_old: TestCluster) -> None:
     shown = site(mesh_of_old, "--check", **given).succeeded().of("istio_liveness").data
     run = site(mesh_of_old, **given)
     assert proofs(evidence(run)) == {
-        "istio-ingress": "request",
+        "proof-labels": "request",
         "proof-nodes": "request",
         "proof-egress": "readiness",
     }
