@@ -9,7 +9,8 @@ from __future__ import annotations
 class ModuleDocFragment:
     """The options of MESH_ARGUMENT_SPEC in module_utils/mesh.py; a test holds the two together.
 
-    Those of CHART_ARGUMENT_SPEC are a part of their own, C(meshops.istio.mesh.charts).
+    Those of CHART_ARGUMENT_SPEC are a part of their own, C(meshops.istio.mesh.charts), and so are the gateways,
+    C(meshops.istio.mesh.gateways), which another module takes too.
     """
 
     DOCUMENTATION = r"""
@@ -18,6 +19,13 @@ options:
     description: Istio's namespace.
     type: str
     default: istio-system
+  revision:
+    description:
+      - Revision of Istio, for istiod, gateways, the validation of Istio's objects, ztunnel and istio-csr alike; the
+        default one if empty. Istiod's release and objects have it in their names, C(istiod-REVISION).
+      - One that O(values) give to istiod is taken for it.
+    type: str
+    default: ''
   chart_repository:
     description:
       - Where Istio's charts are.
@@ -59,90 +67,6 @@ options:
     type: str
     choices: [LoadBalancer, NodePort]
     default: LoadBalancer
-  gateways:
-    description: Gateways to install, each a release of the gateway chart; if empty, those of O(preset).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: Name of the release, its Service and its Deployment. The label C(istio) is the name without
-          C(istio-).
-        type: str
-        required: true
-      namespace:
-        description: Its namespace; Istio's if not given.
-        type: str
-      type:
-        description: Its Service type; O(exposure) if not given.
-        type: str
-        choices: [LoadBalancer, NodePort, ClusterIP]
-      ports:
-        description: Ports of its Service, instead of status-port (15021), http2 (80) and https (443).
-        type: list
-        elements: dict
-        suboptions:
-          name:
-            description: Name of the port.
-            type: str
-            required: true
-          port:
-            description: Port of the Service.
-            type: int
-            required: true
-          target_port:
-            description: Port of the pod; O(gateways[].ports[].port) if not given.
-            type: int
-          protocol:
-            description: Protocol of the port.
-            type: str
-            default: TCP
-      node_ports:
-        description: Node ports to pin, by name of the port.
-        type: dict
-        default: {}
-      replicas:
-        description: Number of its pods. The chart's autoscaler, which is on otherwise, is off then.
-        type: int
-      labels:
-        description: Labels of all of its objects, its pods included.
-        type: dict
-        default: {}
-      annotations:
-        description:
-          - Annotations of its Service, over those that O(provider) asks for. One that is null takes away what
-            O(provider) would have set.
-        type: dict
-        default: {}
-      external_traffic_policy:
-        description:
-          - With V(Local), the client's address is kept, and only nodes answer that run a pod of the gateway. With
-            V(Cluster), which is Kubernetes' default, all nodes do.
-        type: str
-        choices: [Cluster, Local]
-      load_balancer_class:
-        description:
-          - Class of the load balancer, where several providers serve the cluster. Kubernetes takes it only when the
-            Service is made, or becomes one of type LoadBalancer.
-        type: str
-      load_balancer_ip:
-        description:
-          - Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with a comma.
-            O(provider) says how it is asked for.
-        type: str
-      load_balancer_source_ranges:
-        description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).
-        type: list
-        elements: str
-        default: []
-      internal:
-        description: Whether the load balancer is to be one that the internet cannot reach. O(provider) says how.
-        type: bool
-        default: false
-      values:
-        description: Further values of the gateway chart, merged over all others.
-        type: dict
-        default: {}
   provider:
     description:
       - Who gives addresses to Services of type LoadBalancer; it decides how an internal one and a certain address are
@@ -266,4 +190,92 @@ options:
       - A chart that has another digest, or none here, is refused before anything is written.
     type: dict
     default: {}
+"""
+
+    GATEWAYS = r"""
+options:
+  gateways:
+    description: Gateways to install, each a release of the gateway chart; if empty, those of O(preset).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the release, its Service and its Deployment. The label C(istio) is the name without
+          C(istio-), unless O(gateways[].labels) say otherwise.
+        type: str
+        required: true
+      namespace:
+        description: Its namespace; Istio's if not given.
+        type: str
+      type:
+        description: Its Service type; O(exposure) if not given.
+        type: str
+        choices: [LoadBalancer, NodePort, ClusterIP]
+      ports:
+        description: Ports of its Service, instead of status-port (15021), http2 (80) and https (443).
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: Name of the port.
+            type: str
+            required: true
+          port:
+            description: Port of the Service.
+            type: int
+            required: true
+          target_port:
+            description: Port of the pod; O(gateways[].ports[].port) if not given.
+            type: int
+          protocol:
+            description: Protocol of the port.
+            type: str
+            default: TCP
+      node_ports:
+        description: Node ports to pin, by name of the port.
+        type: dict
+        default: {}
+      replicas:
+        description: Number of its pods. The chart's autoscaler, which is on otherwise, is off then.
+        type: int
+      labels:
+        description: Labels of all of its objects, its pods included. C(app) and C(istio) are those that select them.
+        type: dict
+        default: {}
+      annotations:
+        description:
+          - Annotations of its Service, over those that O(provider) asks for. One that is null takes away what
+            O(provider) would have set.
+        type: dict
+        default: {}
+      external_traffic_policy:
+        description:
+          - With V(Local), the client's address is kept, and only nodes answer that run a pod of the gateway. With
+            V(Cluster), which is Kubernetes' default, all nodes do.
+        type: str
+        choices: [Cluster, Local]
+      load_balancer_class:
+        description:
+          - Class of the load balancer, where several providers serve the cluster. Kubernetes takes it only when the
+            Service is made, or becomes one of type LoadBalancer.
+        type: str
+      load_balancer_ip:
+        description:
+          - Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with a comma.
+            O(provider) says how it is asked for.
+        type: str
+      load_balancer_source_ranges:
+        description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).
+        type: list
+        elements: str
+        default: []
+      internal:
+        description: Whether the load balancer is to be one that the internet cannot reach. O(provider) says how.
+        type: bool
+        default: false
+      values:
+        description: Further values of the gateway chart, merged over all others.
+        type: dict
+        default: {}
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, injection, removal
+from ansible_collections.meshops.istio.plugins.module_utils import charts, injection, removal, revisions
 from ansible_collections.meshops.istio.plugins.module_utils.belongings import App, why_kept
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, private_directory
@@ -30,6 +30,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "chart_files": {"type": "dict"},
     "chart_release": {"type": "str", "default": "liveness"},
     "chart_values": {"type": "dict", "default": {}},
+    "gateways_value": {"type": "str"},
     "helm_binary": {"type": "path"},
     "namespace": {"type": "str"},
     "namespace_labels": {"type": "dict"},
@@ -40,16 +41,19 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "injection_source": {"type": "str", "choices": [injection.CONFIG, injection.LIVE], "default": injection.CONFIG},
     "revision": {"type": "str", "default": ""},
+    "control_plane_revision": {"type": "str"},
     "istio_namespace": {"type": "str", "default": "istio-system"},
     "istioctl_binary": {"type": "path"},
 }
 
-#: Annotation of our app's Deployment that names such of its objects as not every run has; their kinds, and versions.
+#: Annotation of our app's Deployment that names such of its objects as not every run has, as KIND or, where it has not
+#: the app's name, KIND/NAME; their kinds, and versions.
 PARTS = "meshops.istio/parts"
 _OPTIONAL = {
     "HorizontalPodAutoscaler": "autoscaling/v2",
     "PodDisruptionBudget": "policy/v1",
     "ServiceMonitor": "monitoring.coreos.com/v1",
+    "Gateway": "networking.istio.io/v1",
 }
 
 #: By which charts name what Helm runs at certain moments, and those moments that are a test.
@@ -132,13 +136,13 @@ def left_over(app: App, cluster: Cluster, wanted: Objects, live: dict[Identity, 
     :arg live: live objects of those that are wanted
     """
     there = set(map(identity, wanted))
-    missed = [
-        (_OPTIONAL[kind], kind, key[2], key[3])
+    parts = [
+        (*part.partition("/"), key)
         for key, obj in live.items()
-        for kind in ((obj["metadata"].get("annotations") or {}).get(PARTS) or "").split()
-        if kind in _OPTIONAL and (_OPTIONAL[kind], kind, key[2], key[3]) not in there
+        for part in ((obj["metadata"].get("annotations") or {}).get(PARTS) or "").split()
     ]
-    found = filter(None, (removal.read(cluster, key) for key in missed))
+    had = [(_OPTIONAL[kind], kind, key[2], name or key[3]) for kind, _slash, name, key in parts if kind in _OPTIONAL]
+    found = filter(None, (removal.read(cluster, key) for key in had if key not in there))
     return [obj for obj in found if not why_kept(app, obj) and not obj["metadata"].get("deletionTimestamp")]
 
 
@@ -182,7 +186,7 @@ def _injected(task: Task, cluster: Cluster, objects: Objects) -> Application:
     :raises JobError: there is no istiod, or istioctl fails
     """
     params, namespace = task.params, task.params["istio_namespace"]
-    wanted = params["revision"] if params["revision"] != injection.DEFAULT else ""
+    wanted = params["revision"] if params["revision"] != revisions.DEFAULT else ""
     revision = injection.revision_of(cluster, namespace, wanted)
     if revision is None:
         under = f" under revision or tag {wanted}" if wanted else ""

@@ -287,7 +287,7 @@ CODES: dict[str, Code] = {
         "object, and two istiods of one revision inject the same pods.",
         "`helm list --all-namespaces`.",
         "Name the same namespace (`istio_helm_namespace`), uninstall that release, or run yours beside it as another "
-        "revision: `istio_helm_values: {istiod: {revision: NAME}}`.",
+        "revision: `istio_helm_revision: NAME`.",
     ),
     "istio-not-by-helm": Code(
         ERROR,
@@ -296,7 +296,7 @@ CODES: dict[str, Code] = {
         "`kubectl get deployment istiod -n istio-system -o yaml`: labels `operator.istio.io/managed` and "
         "`install.operator.istio.io/owning-resource` are istioctl's.",
         "Remove it, which interrupts the mesh: `istioctl uninstall --purge`. Or run yours beside it as another "
-        "revision: `istio_helm_values: {istiod: {revision: NAME}}`.",
+        "revision: `istio_helm_revision: NAME`.",
     ),
     "istio-by-operator": Code(
         ERROR,
@@ -311,6 +311,14 @@ CODES: dict[str, Code] = {
         "`istio.io/rev` says which one injects its pods.",
         "`kubectl get deployments --all-namespaces -l istio=pilot -L istio.io/rev`.",
         "Nothing, if it is meant. Else uninstall the revision that no namespace names any more.",
+    ),
+    "gateway-not-listed": Code(
+        WARNING,
+        "A Helm release of the gateway chart is in one of the run's namespaces, of the revision that the run installs, "
+        "and the run does not list it: it was taken off `istio_helm_gateways`, or somebody else installs it. It goes "
+        "on answering by its address and its node ports; a run proves only what it lists.",
+        "`helm list --all-namespaces`, `kubectl get services --all-namespaces -l istio`.",
+        "List it in `istio_helm_gateways` again, or remove it: `helm uninstall NAME --namespace NAMESPACE`.",
     ),
     "webhook-blocks": Code(
         ERROR,

@@ -70,12 +70,9 @@ _ADDRESS_TYPES = ("ExternalIP", "InternalIP", "Hostname")
 
 
 def _port(service: dict[str, Any], name: str) -> dict[str, Any] | None:
-    return next((port for port in service["spec"].get("ports") or [] if port.get("name") == name), None)
-
-
-def has_port(service: dict[str, Any], port_name: str) -> bool:
-    """Whether a Service has a port of that name."""
-    return _port(service, port_name) is not None
+    """A port by its name, or by its number, as one that is alone may have no name."""
+    ports = service["spec"].get("ports") or []
+    return next((port for port in ports if name in (port.get("name"), str(port["port"]))), None)
 
 
 def keeps_local(service: dict[str, Any]) -> bool:

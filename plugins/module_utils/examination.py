@@ -62,6 +62,8 @@ class Examination:
         changing = [step for step in steps if step.action != "none"]
         exposure.refuse_taken_ports(self.cluster, [step.release for step in changing])
         wanted = self._all_rendered(changing)
+        for step, objects in zip(changing, wanted, strict=True):
+            step.rendered = objects
         before = [release_objects.stored_objects(self.cluster, self._upgraded_from(step)) for step in changing]
         definitions = [obj for objects in wanted for obj in objects if obj["kind"] == _DEFINITION]
         planned = {identity(obj) for objects in wanted for obj in objects if self.is_planned(obj)}

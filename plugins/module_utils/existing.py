@@ -21,6 +21,10 @@ BASE_RELEASE = "istio-base"
 #: Operators' own resources: the definition that serves them, and how they are read.
 ISTIO_OPERATOR = ("istiooperators.install.istio.io", "install.istio.io/v1alpha1", "IstioOperator")
 SAIL = ("istios.sailoperator.io", "sailoperator.io/v1", "Istio")
+#: Annotation of a gateway's pods, by the gateway chart: which of the injector's templates they are filled in from.
+_TEMPLATES = ("inject.istio.io/templates", "gateway")
+#: Label that istiod and gateways have, and few others, to ask for.
+GATEWAY_SELECTOR = "istio"
 #: Label of the pod of Istio's own operator, without which its resources are only records.
 _OPERATOR_POD = {"name": "istio-operator"}
 _KUBECTL = {
@@ -62,11 +66,11 @@ _FIXES = {
     "istio-by-operator": "Delete the operator's Istio resource, or leave Istio to the operator.",
     "istio-by-other-release": (
         "Uninstall that release, set istio_helm_namespace to its namespace, take it over (istio_helm_adopt: true), or "
-        "install beside it: istio_helm_values: {istiod: {revision: NAME}}."
+        "install beside it: istio_helm_revision: NAME."
     ),
     "istio-not-by-helm": (
         "Take it over (istio_helm_adopt: true), remove it (istioctl uninstall --purge), or install beside it: "
-        "istio_helm_values: {istiod: {revision: NAME}}."
+        "istio_helm_revision: NAME."
     ),
 }
 #: What is no error where it is going to be adopted; an operator would take it back.
@@ -95,6 +99,31 @@ def istiods(found: Iterable[dict[str, Any]], ours: set[Release], revision: str) 
             message = f"is an istiod of revision {revision} too, installed {by}."
             findings.append(Finding(code, where, message, _FIXES[code]))
     return findings
+
+
+def unlisted_gateways(workloads: Iterable[dict[str, Any]], ours: set[Release], revision: str) -> list[Finding]:
+    """Findings about Helm releases of gateways that this run does not list, and that would be taken for its own.
+
+    :arg workloads: Deployments and DaemonSets of the run's namespaces, with what is in their pods' template
+    :arg ours: the releases of this run
+    :arg revision: of its gateways, ``default`` for none
+    """
+    found = {}
+    for obj in workloads:
+        template = ((obj.get("spec") or {}).get("template") or {}).get("metadata") or {}
+        release = helm_release(obj)
+        is_gateway = (template.get("annotations") or {}).get(_TEMPLATES[0]) == _TEMPLATES[1]
+        if is_gateway and release and release not in ours and revision_of({"metadata": template}) == revision:
+            found[release] = f"{obj['kind']} {obj['metadata']['name']}"
+    return [
+        Finding(
+            "gateway-not-listed",
+            f"Release {namespace}/{name}",
+            f"is a gateway ({workload}) that this run does not list; it goes on answering.",
+            f"List it in istio_helm_gateways, or remove it: helm uninstall {name} --namespace {namespace}",
+        )
+        for (namespace, name), workload in sorted(found.items())
+    ]
 
 
 def operators(

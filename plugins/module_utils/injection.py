@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils import revisions
 from ansible_collections.meshops.istio.plugins.module_utils.charts import documents
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import credentials, private_directory
@@ -26,7 +27,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJ
 
 AUTOMATIC, MANUAL = "automatic", "manual"
 CONFIG, LIVE = "config", "live"
-DEFAULT = "default"
 
 #: Kinds that kube-inject knows -> where that is which it changes.
 _WHOLE: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Settings:
 
 def _names(revision: str) -> tuple[str, str]:
     """Names of the two ConfigMaps of a revision."""
-    suffix = f"-{revision}" if revision not in ("", DEFAULT) else ""
+    suffix = revisions.suffix(revision)
     return _INJECTOR + suffix, _MESH + suffix
 
 
@@ -93,7 +93,7 @@ def revision_of(cluster: Cluster, namespace: str, wanted: str) -> str | None:
     tagged = cluster.list(
         "admissionregistration.k8s.io/v1",
         "MutatingWebhookConfiguration",
-        label_selector=f"{_TAG}={wanted or DEFAULT}",
+        label_selector=f"{_TAG}={wanted or revisions.DEFAULT}",
     )
     for webhooks in tagged:
         found = (webhooks["metadata"].get("labels") or {}).get(REVISION, "")
@@ -137,7 +137,7 @@ def by_config(istioctl: Istioctl, found: Settings) -> Callable[[str], tuple[str,
                 path.write_text(content, encoding="utf-8")
                 flags += [flag, str(path)]
             # Without a revision, istioctl would ask a cluster for the default one.
-            flags += ["--revision", found.revision or DEFAULT]
+            flags += ["--revision", found.revision or revisions.DEFAULT]
             return istioctl.kube_inject(text, flags, {**os.environ, "KUBECONFIG": os.devnull})
 
     return inject

@@ -13,7 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import components, gateways, providers, support, upstream
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    components,
+    gateways,
+    providers,
+    revisions,
+    support,
+    upstream,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -39,6 +46,7 @@ PLATFORMS_WITH_CNI = frozenset(("openshift",))
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},
+    "revision": {"type": "str", "default": ""},
     "chart_repository": {"type": "str", "default": upstream.CHART_REPOSITORY},
     "chart_version": {"type": "str", "required": True},
     "preset": {"type": "str", "choices": list(components.PRESETS), "default": "lean"},
@@ -210,9 +218,10 @@ def _at(path: str, value: Any) -> dict[str, Any]:
 #: that it injects alike, ``hub`` and ``tag`` do not (istio#57215). A gateway is such a proxy, but its own chart creates
 #: it: the pod's pull policy is defaulted to Always before the injector puts an image in place of "auto".
 _PLACES: dict[str, dict[str, str]] = {
-    "base": {"namespace": "global.istioNamespace"},
+    "base": {"namespace": "global.istioNamespace", "revision": "defaultRevision"},
     "istiod": {
         "namespace": "global.istioNamespace",
+        "revision": "revision",
         "hub": "global.hub",
         "tag": "global.tag",
         "image_pull_policy": "global.imagePullPolicy",
@@ -226,12 +235,17 @@ _PLACES: dict[str, dict[str, str]] = {
     },
     "ztunnel": {
         "namespace": "istioNamespace",
+        "revision": "revision",
         "hub": "hub",
         "tag": "tag",
         "image_pull_policy": "imagePullPolicy",
         "image_pull_secrets": "imagePullSecrets",
     },
-    "gateway": {"image_pull_policy": "imagePullPolicy", "image_pull_secrets": "imagePullSecrets"},
+    "gateway": {
+        "revision": "revision",
+        "image_pull_policy": "imagePullPolicy",
+        "image_pull_secrets": "imagePullSecrets",
+    },
     "istio-csr": {"namespace": "app.istio.namespace"},
 }
 
@@ -262,6 +276,9 @@ def _joint_values(component: str, names: list[str], params: dict[str, Any]) -> d
         address = f"{csr.release}.{csr.namespace}.svc:443"
         istiod = {"global": {"caAddress": address}, "env": {"ENABLE_CA_SERVER": "false"}}
         values = merged(values, istiod if component == "istiod" else {"caAddress": address})
+    if component == "istio-csr" and params.get("revision"):
+        # It answers for the names of istiods' Services, and of no other.
+        values = {"app": {"istio": {"revisions": [params["revision"]]}}}
     if component in ("istiod", "cni") and params.get("profile") == "ambient":
         values["profile"] = "ambient"
     if COMPONENTS[component].source == components.ISTIO:
@@ -341,6 +358,7 @@ def releases(params: dict[str, Any]) -> list[Release]:
     """
     gateways.node_ports(params)
     names, wanted_gateways = component_names(params), gateways.listed(params)
+    params = {**params, "revision": revisions.effective(params, names, wanted_gateways)}
     _checked_charts(params)
     _checked_values(params, names, {gateway["name"] for gateway in wanted_gateways})
     stages = components.stages({*names, *(["gateway"] if wanted_gateways else [])})
@@ -350,7 +368,9 @@ def releases(params: dict[str, Any]) -> list[Release]:
         for over in (_joint_values(name, names, params), params["values"].get(name)):
             values = merged(values, over or {})
         namespace = row.namespace or params["namespace"]
-        result.append(Release(row.release, namespace, name, _chart(name, params), stages[name], values))
+        # As Istio's documentation has it: each istiod is a release of its own, so that two may be there.
+        release = row.release + (revisions.suffix(params["revision"]) if name == "istiod" else "")
+        result.append(Release(release, namespace, name, _chart(name, params), stages[name], values))
     for gateway in wanted_gateways:
         values = merged(gateways.values(gateway, params), _placed_values("gateway", params))
         values = merged(values, _platform_values(params))

@@ -5,7 +5,7 @@
 
 What the job calls::
 
-    places, send = asked_at(params, cluster, service)
+    places, send = asked_at(params, cluster, target, service)
     send(places[0], "/healthz", host)
 """
 
@@ -16,6 +16,8 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import endpoint, probe
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import Gateway, called
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import OUTSIDE, REQUEST, Target
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import text_of
 
@@ -45,38 +47,85 @@ def check(params: dict[str, Any]) -> None:
         )
 
 
-def asked_at(
-    params: dict[str, Any], cluster: Cluster, service: dict[str, Any]
-) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
-    """Where to ask for the app, best first, and how.
+def check_way(params: dict[str, Any], target: Target) -> None:
+    """Refuse a gateway that cannot be asked from where the options say, before anything is written.
 
-    :arg params: the job's options, after ``check``
-    :arg service: the gateway's
+    :raises JobError: names the variable that mends it
+    """
+    gateway = target.gateway
+    if given_address(params, target):
+        return
+    if not gateway.service:
+        raise JobError(
+            f"No Service leads to the pods of gateway {gateway} (service.type: None). Give the address that leads to "
+            "it: liveness_verify_address."
+        )
+    if params["verify_from"] == "cluster" and target.port is None:
+        raise JobError(
+            f"Service {gateway.namespace}/{gateway.service} has no port {_wanted(params)} (its ports: "
+            f"{_port_names(gateway)}). Name another by liveness_verify_gateway_port."
+        )
+    if params["verify_from"] == "controller" and (target.port is None or gateway.type not in OUTSIDE):
+        raise _unreachable(params, target)
+
+
+def _unreachable(params: dict[str, Any], target: Target) -> JobError:
+    gateway = target.gateway
+    return JobError(
+        f"Service {gateway.namespace}/{gateway.service} of type {gateway.type} cannot be reached from outside by a "
+        f"port {_wanted(params)} (its ports: {_port_names(gateway)}). Expose it as NodePort or LoadBalancer "
+        "(istio_helm_exposure), name its port (liveness_verify_gateway_port), ask from inside (liveness_verify_from: "
+        "cluster), or give the address that leads to it: liveness_verify_address."
+    )
+
+
+def asked_at(
+    params: dict[str, Any], cluster: Cluster, target: Target, service: dict[str, Any] | None
+) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
+    """Where to ask a gateway, best first, and how.
+
+    :arg params: the job's options, after ``check`` and, for the application's gateway, ``check_way``
+    :arg service: the gateway's, live
     :raises JobError: it cannot be asked there; names the variable that mends it
     """
-    if params["verify_from"] == "controller":
-        found = list(_endpoints(params, cluster, service))
-        if params["scheme"] == HTTPS:
-            return found, probe.over_tls(params["host_header"], params["ca_file"])
-        return found, probe.get
-    if not endpoint.has_port(service, params["port"]):
-        raise JobError(
-            f"Service {params['gateway_namespace']}/{params['gateway']} has no port named {params['port']} (its ports: "
-            f"{_port_names(service)}). Name another by liveness_verify_gateway_port."
-        )
-    return [proxied(params, cluster)], probe.through(cluster)
+    if params["verify_from"] == "cluster":
+        return [proxied(cluster, target)], probe.through(cluster)
+    address = given_address(params, target)
+    found = [address] if address else _endpoints(params, cluster, target, service or {"spec": {}})
+    if params["scheme"] == HTTPS and target.proof == REQUEST:
+        return found, probe.over_tls(params["host_header"], params["ca_file"])
+    return found, probe.get
 
 
-def proxied(params: dict[str, Any], cluster: Cluster) -> endpoint.Proxied:
-    """The gateway as the API server's proxy leads to it."""
-    return endpoint.Proxied(cluster.host, params["gateway_namespace"], params["gateway"], params["port"])
+def given_address(params: dict[str, Any], target: Target) -> endpoint.Endpoint | None:
+    """The address that leads to the application's gateway, where somebody has said it.
+
+    :raises JobError: it is none
+    """
+    if not params["address"] or not target.is_first:
+        return None
+    found = endpoint.at_address(params["address"], params["scheme"])
+    if found is None:
+        raise JobError(f"address: {params['address']} is not HOST:PORT.")
+    return found
 
 
-def _port_names(service: dict[str, Any]) -> str:
-    return ", ".join(port.get("name", str(port["port"])) for port in service["spec"].get("ports") or [])
+def proxied(cluster: Cluster, target: Target) -> endpoint.Proxied:
+    """A gateway as the API server's proxy leads to it."""
+    gateway = target.gateway
+    return endpoint.Proxied(cluster.host, gateway.namespace, gateway.service, called(target.port or {"port": 80}))
 
 
-def _serving(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) -> set[str] | None:
+def _wanted(params: dict[str, Any]) -> str:
+    """Which port is looked for, in words."""
+    return f"named {params['port']}" if params["port"] else f"that is known to take {params['scheme'].upper()}"
+
+
+def _port_names(gateway: Gateway) -> str:
+    return ", ".join(map(called, gateway.ports)) or "none"
+
+
+def _serving(cluster: Cluster, gateway: Gateway, service: dict[str, Any]) -> set[str] | None:
     """The nodes that answer for a Service that keeps requests on the node where they arrive; None for all.
 
     :raises JobError: none does
@@ -84,32 +133,24 @@ def _serving(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) 
     selector = service["spec"].get("selector")
     if not endpoint.keeps_local(service) or not selector:
         return None
-    pods = cluster.list("v1", "Pod", params["gateway_namespace"], label_selector=text_of(selector))
+    pods = cluster.list("v1", "Pod", gateway.namespace, label_selector=text_of(selector))
     serving = endpoint.serving_nodes(pods)
     if not serving:
         raise JobError(
-            f"Service {params['gateway_namespace']}/{params['gateway']} has external_traffic_policy Local, and no node "
-            "runs a pod of it that is ready, so that none answers."
+            f"Service {gateway.namespace}/{gateway.service} has external_traffic_policy Local, and no node runs a pod "
+            "of it that is ready, so that none answers."
         )
     return serving
 
 
-def _endpoints(params: dict[str, Any], cluster: Cluster, service: dict[str, Any]) -> list[endpoint.Endpoint]:
-    name = f"{params['gateway_namespace']}/{params['gateway']}"
-    if params["address"]:
-        given = endpoint.at_address(params["address"], params["scheme"])
-        if given is None:
-            raise JobError(f"address: {params['address']} is not HOST:PORT.")
-        return [given]
-    nodes, serving = [], None
-    if service["spec"].get("type") == "NodePort":
-        nodes, serving = cluster.list("v1", "Node"), _serving(params, cluster, service)
-    found = endpoint.endpoints(service, params["port"], nodes, serving)
+def _endpoints(
+    params: dict[str, Any], cluster: Cluster, target: Target, service: dict[str, Any]
+) -> list[endpoint.Endpoint]:
+    gateway, nodes, serving = target.gateway, [], None
+    if service["spec"].get("type") == "NodePort" and target.port:
+        nodes, serving = cluster.list("v1", "Node"), _serving(cluster, gateway, service)
+    found = endpoint.endpoints(service, called(target.port), nodes, serving) if target.port else []
     if not found:
-        raise JobError(
-            f"Service {name} of type {service['spec'].get('type')} cannot be reached from outside by a port named "
-            f"{params['port']} (its ports: {_port_names(service)}). Expose it as NodePort or LoadBalancer "
-            "(istio_helm_exposure), ask from inside (liveness_verify_from: cluster), or give the address that leads to "
-            "it: liveness_verify_address."
-        )
-    return [place._replace(scheme=params["scheme"]) for place in found]
+        raise _unreachable(params, target)
+    scheme = params["scheme"] if target.proof == REQUEST else HTTP
+    return [place._replace(scheme=scheme) for place in found]

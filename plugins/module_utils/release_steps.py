@@ -24,6 +24,7 @@ class Step:
     :ivar list reasons: in a few words each
     :ivar list drift: fields that somebody has changed since helm wrote them, in words
     :ivar list changes: what helm will do to each object, where that was looked at
+    :ivar list rendered: the objects that helm will write, where that was looked at
     :ivar list adopted: live objects of others that become the release's
     :ivar list set_back: objects that have drifted, of which helm's merge would leave something as it is
     :ivar bool forces: whether fields that others hold are taken over from them
@@ -36,6 +37,7 @@ class Step:
     reasons: list[str] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    rendered: list[dict[str, Any]] = field(default_factory=list)
     adopted: list[dict[str, Any]] = field(default_factory=list)
     set_back: list[dict[str, Any]] = field(default_factory=list)
     forces: bool = False

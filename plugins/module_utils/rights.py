@@ -101,11 +101,11 @@ RIGHTS: tuple[Right, ...] = (
             ("v1", "Service"),
             ("v1", "ServiceAccount"),
             ("apps/v1", "Deployment"),
-            ("networking.istio.io/v1", "Gateway"),
             ("networking.istio.io/v1", "VirtualService"),
         )
     ),
     # Deleted where a later run wants none.
+    Right("networking.istio.io/v1", "Gateway", ("delete",), "application"),
     Right("policy/v1", "PodDisruptionBudget", (*WRITE, "delete"), "application"),
     Right("policy/v1beta1", POLICY, WRITE, "cluster", (POLICY,)),
     Right("security.openshift.io/v1", CONSTRAINTS, WRITE, "cluster", (CONSTRAINTS,)),
@@ -127,10 +127,13 @@ FILE_OF = {
 }
 
 _DAEMON_SET = Right("apps/v1", "DaemonSet", (*OWN, "watch"), "control-plane")
+#: A gateway of which each node has a pod (``kind: DaemonSet`` among its values), as if it were a component.
+GATEWAY_ON_NODES = "gateway-on-nodes"
 #: Component -> what installing it needs beside RIGHTS, in its own namespace; what its own roles allow is beside that.
 OF_COMPONENTS: dict[str, tuple[Right, ...]] = {
     "cni": (_DAEMON_SET,),
     "ztunnel": (_DAEMON_SET,),
+    GATEWAY_ON_NODES: (_DAEMON_SET,),
     # Its chart asks by a Job, after the installation, whether the webhook answers. Helm watches what hooks make.
     "cert-manager": (
         Right("batch/v1", "Job", (*OWN, "watch"), "control-plane"),
@@ -143,6 +146,7 @@ OF_COMPONENTS: dict[str, tuple[Right, ...]] = {
 FILE_OF_COMPONENT = {
     "cni": "docs/rbac-node.yml",
     "ztunnel": "docs/rbac-node.yml",
+    GATEWAY_ON_NODES: "docs/rbac-node.yml",
     "cert-manager": "docs/rbac-cert-manager.yml",
     "prometheus": "docs/rbac-addons.yml",
     "kiali": "docs/rbac-addons.yml",

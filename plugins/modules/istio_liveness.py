@@ -8,10 +8,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: istio_liveness
 version_added: 0.1.0
-short_description: Prove a mesh by requests through its gateway
+short_description: Prove a mesh by requests through its gateways
 description:
-  - Applies an application with its Gateway and VirtualService, waits for it and for the gateway, finds the gateway's
-    address, and asks until it has answered 200 several times in a row.
+  - Applies an application with its Gateway and VirtualService, waits for it and for the gateways, finds their
+    addresses, and asks each until it has answered 200 several times in a row.
+  - What to wait for, which pods to select and which port to ask is read from the objects that the gateway's Helm
+    release has stored, or from live ones where Helm has no release of it.
+  - A gateway for what leaves the mesh (C(egress) in its label C(istio) or its name) routes no request to the
+    application; it is asked whether it is ready. RV(evidence.gateways) says of each how it was proven, or why it was
+    not.
   - Where the gateway's Service keeps requests on the node where they arrive (C(externalTrafficPolicy) V(Local)), only
     nodes that run a pod of it are asked. While a load balancer has no address, progress lines and the final message say
     what the cluster's events and controllers tell of it; where its provider has refused one for good, the wait ends.
@@ -20,6 +25,7 @@ description:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
+  - meshops.istio.mesh.gateways
 options:
   state:
     description:
@@ -56,6 +62,12 @@ options:
     description: Values of the chart.
     type: dict
     default: {}
+  gateways_value:
+    description:
+      - Value of the chart that says which gateways lead to the application. Unless O(chart_values) has it, it is a list
+        of what the chart's Gateways are made of, each with C(name) (empty for the first), C(selector), and C(http) and
+        C(https), the numbers of the ports of the gateway's Service.
+    type: str
   helm_binary:
     description: Path of helm, for O(chart); looked for on PATH if not given.
     type: path
@@ -88,6 +100,11 @@ options:
     description: Revision of the istiod that injects, or a tag of it; the default one if empty.
     type: str
     default: ''
+  control_plane_revision:
+    description:
+      - Revision of the istiod in O(istio_namespace) that must serve the proxies of gateways and application; that of
+        O(revision) if not given. Another one fails the proof, as nothing would be proven of this one.
+    type: str
   istio_namespace:
     description: Namespace of that istiod.
     type: str
@@ -95,25 +112,50 @@ options:
   istioctl_binary:
     description: Path of istioctl, for manual injection; looked for on PATH if not given.
     type: path
+  preset:
+    description:
+      - What M(meshops.istio.istio_releases) installs when O(gateways) are not listed. Without it, nothing is known of
+        gateways that are not listed.
+    type: str
+    choices: [lean, guide, none]
+  exposure:
+    description: Service type of listed gateways that name none.
+    type: str
+    choices: [LoadBalancer, NodePort]
+  planned_gateways:
+    description:
+      - What M(meshops.istio.istio_releases) has returned as RV(ignore:gateways) in the same run.
+      - Check mode, which may find the cluster without them, takes labels and ports from here.
+    type: list
+    elements: dict
+    default: []
   gateway:
-    description: Name of the gateway's Deployment and Service.
+    description:
+      - Name of the gateway that leads to the application. If not given, the first of O(gateways) that requests can
+        reach, else V(istio-ingressgateway).
     type: str
-    default: istio-ingressgateway
   gateway_namespace:
-    description: Its namespace.
+    description: Its namespace. If not given, that of the listed gateway, else O(istio_namespace).
     type: str
-    default: istio-system
+  asked:
+    description: Those of O(gateways) that are asked beside it, each as C(NAME) or C(NAMESPACE/NAME); all if empty.
+    type: list
+    elements: str
+    default: []
   deployments:
-    description: Further Deployments to wait for, such as other gateways, each as C(NAMESPACE/NAME).
+    description: Further Deployments to wait for, each as C(NAMESPACE/NAME).
     type: list
     elements: str
     default: []
   port:
-    description: Name of the Service's port to ask.
+    description:
+      - Name or number of the Service's port to ask. If not given, the one that takes requests of O(scheme), by its name
+        (V(http2), V(http), V(http-...)), C(appProtocol) or number.
     type: str
-    default: http2
   address:
-    description: C(HOST:PORT) to ask, where a provider forwards from elsewhere. Found from the Service if not given.
+    description:
+      - C(HOST:PORT) to ask, where a provider forwards from elsewhere to the application's gateway. Found from the
+        Service if not given. Other gateways are not asked with it.
     type: str
   scheme:
     description:
@@ -183,7 +225,6 @@ EXAMPLES = r"""
   meshops.istio.istio_liveness:
     manifests: "{{ manifests }}"
     scheme: https
-    port: https
     host_header: mesh.example.com
     ca_file: /etc/pki/mesh-ca.pem
 
@@ -282,6 +323,40 @@ evidence:
       sample:
         by: spiffe://cluster.local/ns/liveness/sa/liveness
         uri: spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway
+    served_by:
+      description:
+        - The istiods that serve the proxies, C(gateway) and C(sidecar), as these say; RV(evidence.gateways) has it of
+          each gateway. C(release) is the Helm release that owns it, where that was seen.
+      returned: always
+      type: dict
+      sample:
+        gateway:
+          - address: istiod.istio-system.svc:15012
+            service: istiod
+            namespace: istio-system
+            revision: default
+            release: istio-system/istiod
+    gateways:
+      description:
+        - Each gateway, first the application's, with C(name), C(namespace), C(proof), and what else is above where it
+          was asked.
+        - C(proof) is V(request) where it has routed requests to the application, V(readiness) where it has only said
+          that it is ready, and V(none) where nothing was asked of it. C(why) says why it is not V(request).
+      returned: always
+      type: list
+      elements: dict
+      sample:
+        - name: istio-ingressgateway
+          namespace: istio-system
+          proof: request
+          url: http://192.0.2.10:30010/healthz
+          status: 200
+        - name: istio-egressgateway
+          namespace: istio-system
+          proof: readiness
+          why: it is for what leaves the mesh, and routes no request to the application
+          url: http://192.0.2.10:30022/healthz/ready
+          status: 200
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - meshops.istio.attributes
   - meshops.istio.mesh
   - meshops.istio.mesh.charts
+  - meshops.istio.mesh.gateways
 options:
   application_namespaces:
     description:

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - meshops.istio.attributes
   - meshops.istio.mesh
   - meshops.istio.mesh.charts
+  - meshops.istio.mesh.gateways
 options:
   repair_drift:
     description:
@@ -141,11 +142,24 @@ releases:
       elements: str
       sample: [changed Deployment istio-system/istiod]
 gateways:
-  description: The gateways among the releases, as NAMESPACE/NAME.
+  description:
+    - The gateways among the releases, and what their objects say of them, or will say. C(kind) and C(workload) run the
+      pods, which have C(labels) and the service account C(account). C(service), of C(type) and with C(ports), leads to
+      those that C(selector) selects.
   returned: success
   type: list
-  elements: str
-  sample: [istio-system/istio-ingressgateway]
+  elements: dict
+  sample:
+    - namespace: istio-system
+      name: istio-ingressgateway
+      kind: Deployment
+      workload: istio-ingressgateway
+      service: istio-ingressgateway
+      type: NodePort
+      ports: [{name: http2, port: 80, protocol: TCP, targetPort: 80}]
+      selector: {app: istio-ingressgateway, istio: ingressgateway}
+      labels: {app: istio-ingressgateway, istio: ingressgateway, sidecar.istio.io/inject: "true"}
+      account: istio-ingressgateway
 objects:
   description: Objects, and releases by C(release NAMESPACE/NAME), that had been written before a failure. A release
     that helm had begun to write is among them.
@@ -153,6 +167,18 @@ objects:
   type: list
   elements: str
   sample: [Namespace istio-system, release istio-system/istiod]
+findings:
+  description: Gateways of earlier runs that this one does not list. Each code is explained in docs/findings.md.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - severity: warning
+      code: gateway-not-listed
+      object: Release istio-system/istio-ingressgateway
+      message: is a gateway (Deployment istio-ingressgateway) that this run does not list; it goes on answering.
+      fix: >-
+        List it in istio_helm_gateways, or remove it: helm uninstall istio-ingressgateway --namespace istio-system
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - meshops.istio.attributes
   - meshops.istio.mesh
   - meshops.istio.mesh.charts
+  - meshops.istio.mesh.gateways
 author:
   - meshops.istio contributors (@meshops)
 """

@@ -26,6 +26,7 @@ ORDER = (
     "mesh",
     "injection",
     "app",
+    "proof",
     "rights",
     "interrupted",
     "adoption",

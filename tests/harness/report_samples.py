@@ -14,6 +14,14 @@ GATEWAY = "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway"
 APP = "spiffe://cluster.local/ns/liveness/sa/liveness"
 URL = "http://192.0.2.10:30010/healthz"
 
+ISTIOD = {
+    "address": "istiod.istio-system.svc:15012",
+    "service": "istiod",
+    "namespace": "istio-system",
+    "revision": "default",
+    "release": "istio-system/istiod",
+}
+
 WARNING = {
     "severity": "warning",
     "code": "room-short",
@@ -102,6 +110,29 @@ GREEN: dict[str, dict[str, Any]] = {
                 "gateway": {"metric": "istio_requests_total", "answers": 4},
                 "sidecar": {"unknown": "forbidden"},
             },
+            "served_by": {"gateway": [ISTIOD], "sidecar": [ISTIOD]},
+            "gateways": [
+                {
+                    "name": "istio-ingressgateway",
+                    "namespace": "istio-system",
+                    "proof": "request",
+                    "url": URL,
+                    "status": 200,
+                    "mtls": {"by": APP, "uri": GATEWAY},
+                    "served_by": {"gateway": [ISTIOD], "sidecar": [ISTIOD]},
+                },
+                {"name": "public", "namespace": "edge", "proof": "request", "url": f"{URL}?edge", "status": 200},
+                {
+                    "name": "istio-egressgateway",
+                    "namespace": "istio-system",
+                    "proof": "readiness",
+                    "why": "it is for what leaves the mesh, and routes no request to the application",
+                    "url": "http://192.0.2.10:30022/healthz/ready",
+                    "status": 200,
+                    "served_by": {"gateway": [ISTIOD]},
+                },
+                {"name": "inner", "namespace": "edge", "proof": "none", "why": "its Service is of type ClusterIP"},
+            ],
             "of_tomorrow": {"gateway": {"requests": 4, "errors": 0}, "sidecar": ["inbound", 4]},
         },
         "timing": _timing(55, 7.2),

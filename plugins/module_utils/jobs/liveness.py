@@ -5,28 +5,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from itertools import chain
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     application,
     belongings,
-    counters,
-    endpoint,
+    components,
     exposure,
+    gateway_objects,
+    gateway_reader,
+    gateway_targets,
+    gateways,
     manifests,
+    mesh,
     places,
-    probe,
     removal,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.belongings import App
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import Gateway
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_reader import Found
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, REQUEST, Target, Wanted
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import text_of
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.proof import Proof
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
@@ -34,10 +37,15 @@ from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waite
 ARGUMENT_SPEC = argument_spec(
     {
         **application.ARGUMENT_SPEC,
-        "gateway": {"type": "str", "default": "istio-ingressgateway"},
-        "gateway_namespace": {"type": "str", "default": "istio-system"},
+        "gateway": {"type": "str"},
+        "gateway_namespace": {"type": "str"},
+        "gateways": mesh.MESH_ARGUMENT_SPEC["gateways"],
+        "preset": {"type": "str", "choices": list(components.PRESETS)},
+        "exposure": {"type": "str", "choices": ["LoadBalancer", "NodePort"]},
+        "planned_gateways": {"type": "list", "elements": "dict", "default": []},
+        "asked": {"type": "list", "elements": "str", "default": []},
         "deployments": {"type": "list", "elements": "str", "default": []},
-        "port": {"type": "str", "default": "http2"},
+        "port": {"type": "str"},
         "address": {"type": "str"},
         "scheme": {"type": "str", "choices": [places.HTTP, places.HTTPS], "default": places.HTTP},
         "ca_file": {"type": "path"},
@@ -53,27 +61,34 @@ ARGUMENT_SPEC = argument_spec(
 WAITED_FOR = ("Deployment", "DaemonSet")
 #: A manager of its own: other jobs label the same namespace, and an apply drops what its manager applied before.
 MANAGER = f"{FIELD_MANAGER}.liveness"
-#: Just after a rollout an answer may still come from a pod that ends, whose count nobody can read any more: so many
-#: times it is asked, with so many seconds between.
-_ATTEMPTS, _PAUSE = 4, 2.0
 
 
 def run(task: Task) -> dict[str, Any]:
-    """Apply the app, wait for it and the gateway, and ask; or take the app away.
+    """Apply the app, wait for it and the gateways, and ask each of them; or take the app away.
 
-    :raises JobError: options contradict each other; the app cannot be rendered or injected; it or the gateway does not
+    :raises JobError: options contradict each other; the app cannot be rendered or injected; it or a gateway does not
         become ready, has no address, does not answer; or the answer did not come through a sidecar over mutual TLS
     """
-    params, cluster = task.params, Cluster(task.params)
-    places.check(params)
+    cluster = Cluster(task.params)
+    places.check(task.params)
+    owner = App(task.params["namespace"] or "", task.params["chart_release"], MANAGER)
+    if task.params["state"] == "absent":
+        return _absent(task, cluster, owner, application.prepare(task, cluster).objects)
+    wanted = gateway_targets.wanted(task.params)
+    task.warnings += list(filter(None, [gateway_targets.not_installed(wanted)]))
+    found = _gateways(task, cluster, wanted)
+    targets = gateway_targets.targets(task.params, [(each, found[each.key].gateway) for each in wanted])
+    if task.params["gateways_value"]:
+        task.params = _bound(task.params, targets)
     app = application.prepare(task, cluster)
-    owner = App(params["namespace"] or "", params["chart_release"], MANAGER)
-    if params["state"] == "absent":
-        return _absent(task, cluster, owner, app.objects)
-    wanted = manifests.placed(cluster, app.objects)
-    live = manifests.read(cluster, wanted)
-    removed = application.left_over(owner, cluster, wanted, live)
-    app.objects = belongings.marked(owner, wanted, live, removed)
+    if not task.params["gateways_value"]:
+        leads = gateway_targets.selected_by(app.objects)
+        targets = gateway_targets.targets(task.params, [(each, found[each.key].gateway) for each in wanted], leads)
+    places.check_way(task.params, targets[0])
+    objects = manifests.placed(cluster, app.objects)
+    live = manifests.read(cluster, objects)
+    removed = application.left_over(owner, cluster, objects, live)
+    app.objects = belongings.marked(owner, objects, live, removed)
     plan = manifests.plan(cluster, app.objects, MANAGER, preview=task.check_mode or task.diff, live=live)
     if not task.check_mode:
         # Before the rest, whose annotation is what remembers them.
@@ -88,9 +103,45 @@ def run(task: Task) -> dict[str, Any]:
         result["diff"] = [*(change.diff() for change in plan.changes), *map(manifests.removal_diff, removed)]
     if task.check_mode:
         return result
-    task.looks_at = _scope(params)
-    service = _wait(task, cluster, plan, app.objects)
-    return {**result, "evidence": _evidence(task, cluster, service, app.objects)}
+    task.looks_at = _scope(task.params, targets)
+    services = _wait(task, cluster, plan, app.objects, found, targets)
+    pods = [_selection(obj) for obj in app.objects if obj["kind"] in WAITED_FOR]
+    return {**result, "evidence": Proof(task, cluster, services, pods).evidence(targets)}
+
+
+def _gateways(task: Task, cluster: Cluster, wanted: list[Wanted]) -> dict[tuple[str, str], Found]:
+    """The gateways that are to be proven; in check mode as they will be.
+
+    :raises JobError: one is not there
+    """
+    listed = map(Gateway.of_dict, task.params["planned_gateways"] if task.check_mode else [])
+    planned = {gateway.key: Found(gateway) for gateway in listed}
+    found = {**planned, **gateway_reader.read(cluster, [each.key for each in wanted if each.key not in planned])}
+    for each in wanted:
+        if each.key not in found and task.check_mode:
+            found[each.key] = Found(_as_the_chart_has_it(each, task.params))
+        elif each.key not in found:
+            raise JobError(
+                f"Gateway {each} does not exist: no Helm release, Service, Deployment or DaemonSet has its name. "
+                + (
+                    "Run role istio_helm, which installs it."
+                    if each.installed
+                    else "Name another by liveness_verify_gateway and liveness_verify_gateway_namespace."
+                )
+            )
+    return found
+
+
+def _as_the_chart_has_it(wanted: Wanted, params: dict[str, Any]) -> Gateway:
+    whole, options = gateway_targets.mesh_params(params), {"name": wanted.name, **wanted.options}
+    kind, ports = gateways.service_type(options, whole), gateways.ports_of(options, whole)
+    return gateway_objects.as_the_chart_has_it(wanted.namespace, wanted.name, kind, ports)
+
+
+def _bound(params: dict[str, Any], targets: list[Target]) -> dict[str, Any]:
+    """The options, with the chart's value that says which gateways lead to the app, unless it is given."""
+    bindings = gateway_targets.bindings(targets, params["scheme"])
+    return {**params, "chart_values": {params["gateways_value"]: bindings, **params["chart_values"]}}
 
 
 def _absent(task: Task, cluster: Cluster, app: App, objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -110,153 +161,61 @@ def _absent(task: Task, cluster: Cluster, app: App, objects: list[dict[str, Any]
     return result
 
 
-def _evidence(task: Task, cluster: Cluster, service: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Ask, and gather what the answers and the proxies on the way say.
-
-    :raises JobError: there is no answer, or it did not come the way that is to be proven
-    """
-    wanted, passed_by = task.params["successes"], {}
-    for attempt in range(_ATTEMPTS):
-        time.sleep(_PAUSE if attempt else 0)
-        result = _asked(task, cluster, service, objects)
-        passed_by = {name: count for name, count in result["counted"].items() if count.get("answers", wanted) < wanted}
-        if not passed_by:
-            return result
-    name, count = next(iter(passed_by.items()))
-    raise JobError(
-        f"{result['url']} has answered {wanted} times, and the {name} has counted {count['answers']} "
-        f"({count['metric']}): the requests went another way. Look at what stands before "
-        f"{task.params['gateway_namespace']}/{task.params['gateway']}, and at the namespace's label for injection."
-    )
-
-
-def _asked(task: Task, cluster: Cluster, service: dict[str, Any], objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """As ``_evidence``, once."""
-    params = task.params
-    asked, send = places.asked_at(params, cluster, service)
-    behind = (params["gateway_namespace"], service["spec"].get("selector"))
-    workloads = [_selection(obj) for obj in objects if obj["kind"] in WAITED_FOR]
-    pods = in_parallel(lambda where: _running(cluster, *where), [behind, *workloads])
-    apps = {identity(pod): pod for pod in chain(*pods[1:])}
-    watched = {"gateway": (counters.GATEWAY, pods[0]), "sidecar": (counters.SIDECAR, list(apps.values()))}
-
-    def count() -> dict[str, counters.Counted]:
-        found = in_parallel(lambda each: counters.read(cluster, each[1], each[0]), watched.values())
-        return dict(zip(watched, found, strict=True))
-
-    before = count()
-    try:
-        found, evidence = probe.in_a_row(
-            asked,
-            params["path"],
-            params["host_header"],
-            params["successes"],
-            params["wait_timeout"],
-            task.say,
-            send,
-        )
-    except JobError as error:
-        raise JobError(f"{error.message} {_from_inside(params, cluster)}".rstrip(), **error.details) from error
-    result = {**probe.as_dict(evidence), "asked_from": params["verify_from"]}
-    if params["echo_path"]:
-        result["mtls"] = _mtls(params, found, send)
-    result["counted"] = {name: after.since(before[name]) for name, after in count().items()}
-    return result
-
-
-def _from_inside(params: dict[str, Any], cluster: Cluster) -> str:
-    """What the gateway answers through the API server, where somebody outside got no answer: whose fault it is."""
-    if params["verify_from"] == "cluster" or params["scheme"] != places.HTTP:
-        return ""
-    try:
-        answer = probe.through(cluster)(places.proxied(params, cluster), params["path"], params["host_header"])
-    except (JobError, OSError):
-        return ""  # no right to ask so, or no pod of the gateway
-    if answer.status == 200:
-        return (
-            "From inside of the cluster the gateway answers 200: the mesh works, and what is in front of it does not. "
-            "Look at firewall, security group, load balancer and node ports, or name the address that leads to it: "
-            "liveness_verify_address."
-        )
-    return f"From inside of the cluster the gateway answers {answer.status} too: look at the mesh, not at the network."
-
-
 def _selection(workload: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
     """Namespace and labels of a workload's pods."""
     return workload["metadata"]["namespace"], (workload["spec"].get("selector") or {}).get("matchLabels")
 
 
-def _running(cluster: Cluster, namespace: str, labels: dict[str, str] | None) -> list[dict[str, Any]]:
-    """Pods with some labels that run, and are not about to end."""
-    if not labels:
-        return []
-    running = {"label_selector": text_of(labels), "field_selector": "status.phase=Running", "metadata_only": True}
-    pods = cluster.list("v1", "Pod", namespace, **running)
-    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
-
-
-def _scope(params: dict[str, Any]) -> Scope:
-    """What a failure may be explained by: the app, and the gateway that leads to it."""
-    gateway = (params["gateway_namespace"], params["gateway"])
+def _scope(params: dict[str, Any], targets: list[Target]) -> Scope:
+    """What a failure may be explained by: the app, and the gateways that lead to it."""
+    first = targets[0].gateway
+    asked = [target.gateway for target in targets if target.proof == REQUEST]
     return Scope(
         params["istio_namespace"],
-        [gateway],
+        [(gateway.namespace, gateway.service or gateway.name) for gateway in asked],
         [params["namespace"] or "default"],
         host=params["host_header"] or "",
-        port=params["port"],
+        port=gateway_objects.called(targets[0].port) if targets[0].port else params["port"] or first.name,
         address=params["address"] or "",
         exposed=params["verify_from"] == "controller",
     )
 
 
-def _wait(task: Task, cluster: Cluster, plan: manifests.Plan, objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Wait for the app's and the gateway's pods and for the gateway's address. :returns: the gateway's Service"""
+def _wait(
+    task: Task,
+    cluster: Cluster,
+    plan: manifests.Plan,
+    objects: list[dict[str, Any]],
+    found: dict[tuple[str, str], Found],
+    targets: list[Target],
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Wait for the pods of the app and of the gateways, and for the addresses of those that are asked.
+
+    :returns: the gateways' Services
+    """
     params = task.params
     changed = {identity(change.wanted) for change in plan.changes}
     app = [identity(obj) for obj in objects if obj["kind"] in WAITED_FOR]
-    own = (params["gateway_namespace"], params["gateway"])
-    others = [namespace_and_name("deployments", text) for text in params["deployments"]]
-    gateways: list[Identity] = [("apps/v1", "Deployment", *name) for name in dict.fromkeys([own, *others])]
-    service: Identity = ("v1", "Service", *own)
-    targets = [*gateways, service]
-    found = in_parallel(lambda key: cluster.get(key[0], key[1], key[3], key[2]), targets)
-    live = {**plan.live, **dict(zip(targets, found, strict=True))}
-    for key in targets:
-        if live[key] is None:
-            raise JobError(
-                f"{key[1]} {key[2]}/{key[3]} of a gateway is not there. Role istio_helm installs it; name another by "
-                "liveness_verify_gateway and liveness_verify_gateway_namespace."
-            )
-    pending = [key for key in app + gateways if key in changed or not is_ready(live[key])]
-    if not params["address"] and not is_ready(live[service]):
-        pending.append(service)
+    others = _deployments(cluster, params["deployments"])
+    live = {**plan.live, **others, **{key: obj for each in found.values() for key, obj in each.objects.items()}}
+    gateways_pods = dict.fromkeys([*(identity(each.workload) for each in found.values() if each.workload), *others])
+    pending = [key for key in [*app, *gateways_pods] if key in changed or not is_ready(live[key])]
+    services = {target.gateway.key: found[target.gateway.key].service for target in targets if target.proof != NONE}
+    for target in targets:
+        service = services.get(target.gateway.key)
+        if target.proof == REQUEST and service and not places.given_address(params, target) and not is_ready(service):
+            pending.append(identity(service))
     waiter = Waiter(cluster, params["wait_timeout"], task.say, exposure.why_pending(cluster))
     created = [identity(change.wanted) for change in plan.changes if change.verb == "created"]
     ready = waiter.wait(pending, created) if pending else {}
-    return ready.get(service) or live[service]
+    return {key: ready.get(identity(service), service) for key, service in services.items() if service}
 
 
-def _mtls(params: dict[str, Any], found: endpoint.Place, send: Callable[..., probe.Answer]) -> dict[str, str]:
-    """The identities that the app's sidecar saw, taken from what the app was handed.
-
-    :raises JobError: there are none: the request came to the app in plain text
-    """
-    asked = found.url(params["echo_path"])
-    try:
-        answer = send(found, params["echo_path"], params["host_header"])
-    except OSError as error:
-        raise JobError(f"{asked} did not answer: {error}.") from error
-    identities = probe.client_certificate(answer.body)
-    if "uri" not in identities:
-        raise JobError(
-            f"The request reached the app, but not over mutual TLS: {asked} ({answer.status}) echoes no "
-            "X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off. Check the namespace's label "
-            "istio-injection or istio.io/rev and restart the app; set liveness_verify_echo_path to '' for an app that "
-            "echoes nothing."
-        )
-    expected = f"/ns/{params['gateway_namespace']}/sa/"
-    if expected not in identities["uri"]:
-        raise JobError(
-            f"The app was called by {identities['uri']}, not by the gateway in {params['gateway_namespace']}."
-        )
-    return identities
+def _deployments(cluster: Cluster, names: list[str]) -> dict[Identity, dict[str, Any]]:
+    """Further Deployments that are waited for, live. :raises JobError: one is not there"""
+    keys = [("apps/v1", "Deployment", *namespace_and_name("deployments", text)) for text in names]
+    live = in_parallel(lambda key: cluster.get(key[0], key[1], key[3], key[2]), keys)
+    for (_version, kind, namespace, name), obj in zip(keys, live, strict=True):
+        if obj is None:
+            raise JobError(f"{kind} {namespace}/{name} does not exist. Correct liveness_verify_wait_for.")
+    return dict(zip(keys, live, strict=True))

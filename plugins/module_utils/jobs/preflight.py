@@ -37,6 +37,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
 )
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import RETIRED, ChartError
 from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
+from ansible_collections.meshops.istio.plugins.module_utils.components import GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
@@ -94,6 +95,11 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Each finding once, in the order of the table of codes, and then of objects."""
     places = {code: place for place, code in enumerate(CODES)}
     return sorted(set(findings), key=lambda finding: (places[finding.code], finding.object, finding.message))
+
+
+def _is_on_nodes(release: mesh.Release) -> bool:
+    """Whether a gateway's chart is told to have a pod on each node."""
+    return release.values.get("kind") == "DaemonSet"
 
 
 class Preflight:
@@ -283,6 +289,10 @@ class Preflight:
         features = [rights.FROM_CLUSTER] if self.params["verify_from"] == "cluster" else []
         components = {release.component: release.namespace for release in self.releases}
         further = [*self._handed_on(cluster), *rights.of_components(components, mechanism)]
+        on_nodes = [release for release in self.releases if release.part == GATEWAY and _is_on_nodes(release)]
+        for release in on_nodes:
+            components[rights.GATEWAY_ON_NODES] = release.namespace
+            further += rights.of_components({rights.GATEWAY_ON_NODES: release.namespace})
         wanted = rights.reviews(self.control_plane, self.applications, further, mechanism, features)
         own_files = (rights.FILE_OF_COMPONENT.get(component) for component in components)
         names = ("docs/rbac.yml", *map(rights.FILE_OF.get, (mechanism, *features)), *own_files)

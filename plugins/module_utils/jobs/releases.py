@@ -11,7 +11,9 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils import (
     adoption,
     charts,
+    existing,
     exposure,
+    gateway_objects,
     lease,
     manifests,
     mesh,
@@ -21,7 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
 from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.examination import Examination
-from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, shown
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -205,6 +207,36 @@ class Run:
                     f"{limit} s counts as left behind, and is recovered."
                 )
 
+    def gateways(self, steps: list[Step]) -> list[dict[str, Any]]:
+        """What each gateway is made of, or will be: for whoever waits for it, selects its pods or asks it."""
+        found = []
+        for step in (step for step in steps if step.release.part == GATEWAY):
+            objects = step.rendered or release_objects.stored_objects(self.cluster, step.stored)
+            gateway = gateway_objects.of_objects(step.release.namespace, step.release.name, objects)
+            found += [gateway.as_dict()] if gateway else []
+        return found
+
+    def unlisted_gateways(self) -> list[Finding]:
+        """Gateways of earlier runs that are not wanted any more, in this run's namespaces, where they may be seen."""
+        wanted = [release for release in self.wanted if release.part == GATEWAY]
+        if not wanted:
+            return []  # whose gateways these are, other runs know
+        namespaces = sorted({release.namespace for release in self.wanted} | {self.params["namespace"]})
+        asked = [(kind, namespace) for kind in gateway_objects.WORKLOADS for namespace in namespaces]
+        found = in_parallel(lambda each: self._seen(*each), asked)
+        ours = {(release.namespace, release.name) for release in self.wanted}
+        revision = str(wanted[0].values.get("revision") or "default")
+        return existing.unlisted_gateways((obj for objects in found for obj in objects), ours, revision)
+
+    def _seen(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        """What runs pods of Istio there; nothing without the right, as few accounts have one on DaemonSets."""
+        try:
+            return self.cluster.list("apps/v1", kind, namespace, label_selector=existing.GATEWAY_SELECTOR)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return []
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def carry_out(self, steps: list[Step]) -> None:
@@ -367,12 +399,14 @@ def _run(task: Task, job: Run) -> dict[str, Any]:
     for step in steps:
         if step.action == "none":
             task.warnings += [f"Somebody has changed {words}. {DRIFT_FIX}" for words in step.drift]
-    gateways = [f"{release.namespace}/{release.name}" for release in job.wanted if release.part == GATEWAY]
+    unlisted = job.unlisted_gateways()
+    task.warnings += shown(unlisted)
     result: dict[str, Any] = {
         "changed": bool(_changes(steps) or namespaces),
         "namespaces": [change.wanted["metadata"]["name"] for change in namespaces],
         "releases": [step.result() for step in steps],
-        "gateways": gateways,
+        "gateways": job.gateways(steps),
+        "findings": [finding.as_dict() for finding in unlisted],
     }
     if task.diff:
         result["diff"] = [*(change.diff() for change in namespaces), *diff]

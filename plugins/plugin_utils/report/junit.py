@@ -40,6 +40,7 @@ def render(model: dict[str, Any]) -> bytes:
             ET.SubElement(case, "system-out").text = _plain(text)
     if model["evidence"]:
         _evidence(suite, model["evidence"])
+        _gateways(suite, model["gateways"][1:])
     cases = suite.findall("testcase")
     counts = {"tests": len(cases), "errors": 0}
     for name, tag in (("failures", "failure"), ("skipped", "skipped")):
@@ -61,6 +62,16 @@ def _evidence(suite: ET.Element, evidence: dict[str, Any]) -> None:
         ET.SubElement(case, "system-out").text = _plain(
             "\n".join(f"{key}: {value}" for key, value in evidence["mtls"].items())
         )
+
+
+def _gateways(suite: ET.Element, others: list[dict[str, Any]]) -> None:
+    """Those beside the application's: one that was not asked is a case that was skipped."""
+    for gateway in others:
+        case = _case(suite, "evidence", f"gateway {gateway['name']}")
+        if gateway["answer"]:
+            ET.SubElement(case, "system-out").text = _plain(" ".join(filter(None, [gateway["answer"], gateway["why"]])))
+        else:
+            ET.SubElement(case, "skipped", message=_plain(gateway["why"]))
 
 
 def _case(suite: ET.Element, group: str, name: str, seconds: float | None = None) -> ET.Element:

@@ -87,6 +87,7 @@ def build(
         "not_looked_at": [str(line) for result in found.values() for line in _diagnosis(result).get("skipped") or []],
         "warnings": _warnings(found),
         "evidence": evidence,
+        "gateways": _gateways(evidence),
         "changes": changes,
         "phases": rows,
         "pods": drawn,
@@ -326,6 +327,44 @@ def _changes(phase: str, result: Result, check: bool) -> Iterable[dict[str, Any]
         yield change(PHASES[phase].title if phase in PHASES else phase, "change", objects)
 
 
+# -- the gateways ------------------------------------------------------------------------------------------------------
+
+#: As liveness_verify names the ways in which a gateway is proven.
+BY_REQUEST = "request"
+
+
+def _gateways(evidence: dict[str, Any]) -> list[dict[str, Any]]:
+    """How each gateway was proven, or why it was not: first the one that leads to the application."""
+    return [_gateway(given) for given in evidence.get("gateways") or [] if isinstance(given, dict)]
+
+
+def _gateway(given: dict[str, Any]) -> dict[str, Any]:
+    served, caller = given.get("served_by"), given.get("mtls")
+    istiods = [each for found in (served if isinstance(served, dict) else {}).values() for each in found or []]
+    names = [_istiod(each) for each in istiods if isinstance(each, dict)]
+    return {
+        "name": "/".join(str(given.get(key) or "?") for key in ("namespace", "name")),
+        "proof": str(given.get("proof") or "?"),
+        "answer": f"{given.get('status')} from {given['url']}" if given.get("url") else "",
+        "why": str(given.get("why") or ""),
+        "caller": str((caller if isinstance(caller, dict) else {}).get("uri") or ""),
+        "istiods": list(dict.fromkeys(names)),
+    }
+
+
+def _istiod(given: dict[str, Any]) -> str:
+    owner = given.get("release") or given.get("address") or "?"
+    return f"{owner}, revision {given.get('revision') or '?'}"
+
+
+def _of_other_gateways(others: list[dict[str, Any]]) -> str:
+    """What the verdict says of those beside the application's; empty where there are none."""
+    answered = sum(each["proof"] == BY_REQUEST for each in others)
+    rest = [each["name"] for each in others if each["proof"] != BY_REQUEST]
+    text = f" {_plural(answered, 'more gateway')} answered too." if answered else ""
+    return text + (f" Not proven by a request: {', '.join(rest)}." if rest else "")
+
+
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +384,7 @@ def _verdict(model: dict[str, Any], failed: bool) -> dict[str, str]:
         by = ", over mutual TLS" if evidence.get("mtls") else ""
         row = f", {times} times in a row" if times > 1 else ""
         text = f"{istio} works: {evidence.get('url')} answered {evidence.get('status')} through the gateway{by}{row}."
+        text += _of_other_gateways(model["gateways"][1:])
         return {"status": PROVEN, "text": text if model["changes"] else f"{text} Nothing had to be changed."}
     ran = [row["name"] for row in model["phases"] if row["status"] in ("changed", "unchanged")]
     if not ran:

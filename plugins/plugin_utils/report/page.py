@@ -15,7 +15,7 @@ from ansible_collections.meshops.istio.plugins.plugin_utils.report import timeli
 
 HERE = Path(__file__).resolve().parent
 #: Keys of the evidence that have a place of their own on the page; whatever else there is stands in a table.
-SHOWN = ("url", "status", "server", "latencies_ms", "tries", "asked_from", "mtls")
+SHOWN = ("url", "status", "server", "latencies_ms", "tries", "asked_from", "mtls", "gateways", "served_by")
 #: What a key is called on the page; others are called by their name.
 WORDS = {
     "by": "application",

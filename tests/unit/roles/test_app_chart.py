@@ -11,9 +11,13 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import as_the_chart_has_it
+from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import DEFAULT, REQUEST, Target, bindings
+from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
+
 ROLE = Path(__file__).resolve().parents[3] / "roles/liveness_verify"
 CHART = ROLE / "files/liveness"
-#: Value of the chart -> variable of the role; the gateway's name apart, of which the value is a part.
+#: Value of the chart -> variable of the role.
 VARIABLES = {
     "image": "image",
     "args": "args",
@@ -37,13 +41,15 @@ def test_values_and_variables_have_the_same_defaults() -> None:
     assert {name: values[name] for name in VARIABLES} == {
         name: defaults[f"liveness_verify_{variable}"] for name, variable in VARIABLES.items()
     }
-    assert f"istio-{values['gateway']}" == defaults["liveness_verify_gateway"]
+    made = as_the_chart_has_it("istio-system", DEFAULT, "NodePort", list(PORTS))
+    (gateway,) = bindings([Target(made, REQUEST, port=made.ports[1])], "http")
+    assert values["gateways"] == [{**gateway, "selector": {"istio": gateway["selector"]["istio"]}}]
 
 
 def test_role_sets_only_values_that_the_chart_has() -> None:
-    """Its schema would refuse others."""
+    """Its schema would refuse others; gateways are read by the module."""
     given = read(ROLE / "vars/main.yml")["_liveness_verify_chart_values"]
-    assert set(given) == {*VARIABLES, "gateway", "tls"}
+    assert set(given) == {*VARIABLES, "revision", "tls"}
     assert set(given) <= set(read(CHART / "values.yaml"))
 
 

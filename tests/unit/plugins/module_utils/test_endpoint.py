@@ -13,7 +13,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.endpoint import (
     Endpoint,
     Proxied,
     endpoints,
-    has_port,
     keeps_local,
     load_balancer_endpoints,
     node_endpoints,
@@ -136,10 +135,11 @@ def test_urls() -> None:
     assert place.url("/a") == "https://192.0.2.9:6443/api/v1/namespaces/istio-system/services/http:in:http2/proxy/a"
 
 
-def test_ports_by_name() -> None:
-    """As the API server's proxy wants them."""
-    assert has_port(service(), "http2")
-    assert not has_port(service(), "http")
+def test_ports_by_name_and_number() -> None:
+    """One that is alone may have no name."""
+    for wanted, expected in (("http2", 30080), ("80", 30080), ("http", None)):
+        found = endpoints(service(), wanted, [node(InternalIP="10.0.0.1")])
+        assert [each.port for each in found] == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("Local", True), ("Cluster", False), (None, False)])

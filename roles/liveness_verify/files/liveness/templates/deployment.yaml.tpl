@@ -14,6 +14,9 @@ spec:
   template:
     metadata:
       labels: {{- include "liveness.labels" . | nindent 8 }}
+        {{- with .Values.revision }}
+        istio.io/rev: {{ . | quote }}
+        {{- end }}
       annotations:
         # The injected probe's 15 s between two looks would be most of the time to the first 200.
         readiness.status.sidecar.istio.io/periodSeconds: "2"

@@ -1,14 +1,17 @@
+{{- range .Values.gateways }}
+---
 apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata:
-  name: {{ .Release.Name }}
+  name: {{ include "liveness.gateway" (list $ .) }}
 spec:
-  selector: {istio: {{ .Values.gateway | quote }}}
+  selector: {{- toYaml .selector | nindent 4 }}
   servers:
-    - port: {number: 80, name: http, protocol: HTTP}
-      hosts: [{{ .Values.host | quote }}]
-    {{- with .Values.tls.credentialName }}
-    - port: {number: 443, name: https, protocol: HTTPS}
+    - port: {number: {{ .http | default 80 }}, name: http, protocol: HTTP}
       hosts: [{{ $.Values.host | quote }}]
-      tls: {mode: SIMPLE, credentialName: {{ . | quote }}}
+    {{- if $.Values.tls.credentialName }}
+    - port: {number: {{ .https | default 443 }}, name: https, protocol: HTTPS}
+      hosts: [{{ $.Values.host | quote }}]
+      tls: {mode: SIMPLE, credentialName: {{ $.Values.tls.credentialName | quote }}}
     {{- end }}
+{{- end }}

@@ -4,7 +4,10 @@ metadata:
   name: {{ .Release.Name }}
 spec:
   hosts: [{{ .Values.host | quote }}]
-  gateways: [{{ .Release.Name | quote }}]
+  gateways:
+    {{- range .Values.gateways }}
+    - {{ include "liveness.gateway" (list $ .) }}
+    {{- end }}
   http:
     # Nothing else of the app can be reached from outside: agnhost can do much more than answer probes.
     - match:

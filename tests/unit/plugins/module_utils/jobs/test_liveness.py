@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshops.istio.plugins.module_utils import proof
 from ansible_collections.meshops.istio.plugins.module_utils.application import PARTS
 from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -43,19 +45,39 @@ XFCC = (
 def gateway(name: str = "istio-ingressgateway", namespace: str = "istio-system", ready: bool = True) -> dict[str, Any]:
     """A gateway's Deployment."""
     meta = {"name": name, "namespace": namespace, "generation": 1}
-    return {**APP, "metadata": meta, "status": AVAILABLE if ready else {}}
+    labels = {"app": name, "istio": name.removeprefix("istio-")}
+    template = {"metadata": {"labels": labels}, "spec": {"serviceAccountName": name}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return {**APP, "metadata": meta, "spec": spec, "status": AVAILABLE if ready else {}}
 
 
-def gateway_service(kind: str = "NodePort", **status: Any) -> dict[str, Any]:
+def gateway_service(
+    kind: str = "NodePort", name: str = "istio-ingressgateway", namespace: str = "istio-system", **status: Any
+) -> dict[str, Any]:
     """The gateway's Service."""
     ports = [{"name": "http2", "port": 80, "nodePort": 30010}, {"port": 443, "nodePort": 30011}]
+    selector = {"app": name, "istio": name.removeprefix("istio-")}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "istio-ingressgateway", "namespace": "istio-system"},
-        "spec": {"type": kind, "ports": ports},
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"type": kind, "ports": ports, "selector": selector},
         "status": status,
     }
+
+
+def istiod(revision: str = "", namespace: str = "istio-system", release: str = "istiod") -> list[dict[str, Any]]:
+    """What is seen of an istiod: what it injects with, and its Service."""
+    suffix = f"-{revision}" if revision else ""
+    address = f"istiod{suffix}.{namespace}.svc:15012"
+    owner = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    texts = {"istio-sidecar-injector": {}, "istio": {"mesh": f"defaultConfig:\n  discoveryAddress: {address}\n"}}
+    found: list[dict[str, Any]] = []
+    for name, data in texts.items():
+        meta = {"name": name + suffix, "namespace": namespace}
+        found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
+    meta = {"name": f"istiod{suffix}", "namespace": namespace, "annotations": owner}
+    return [*found, {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"type": "ClusterIP"}}]
 
 
 BOTH = [Endpoint("192.0.2.10", 30010), Endpoint("192.0.2.11", 30010)]
@@ -113,9 +135,12 @@ class World:
 
     def list(self, api_version: str, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
         """The nodes, or pods."""
-        self.log += [f"list {kind} {options}"] if options else []
+        if kind == "Pod" and options and "field_selector" not in options:
+            self.log.append(f"list {kind} {options}")
         if kind == "Node":
             return [NODE, NODE_B]
+        if kind != "Pod":
+            return [obj for key, obj in self.objects.items() if key[:3] == (api_version, kind, namespace)]
         return [
             {**pod, "apiVersion": api_version, "kind": kind, "metadata": {**pod["metadata"], "namespace": namespace}}
             for pod in self.pods
@@ -151,7 +176,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A cluster with a gateway that is ready, and an application that answers."""
-    found = World(gateway(), gateway_service())
+    found = World(gateway(), gateway_service(), *istiod())
 
     class Waiter:
         """All becomes ready."""
@@ -175,11 +200,11 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         found.asked.append((endpoint, path, host))
         return Answer(200, {}, found.body, 1.0)
 
-    monkeypatch.setattr(liveness, "_PAUSE", 0)
+    monkeypatch.setattr(proof, "_PAUSE", 0)
     monkeypatch.setattr(liveness, "Cluster", lambda _params: found)
     monkeypatch.setattr(liveness, "Waiter", Waiter)
-    monkeypatch.setattr(liveness.probe, "in_a_row", in_a_row)
-    monkeypatch.setattr(liveness.probe, "get", get)
+    monkeypatch.setattr(proof.probe, "in_a_row", in_a_row)
+    monkeypatch.setattr(proof.probe, "get", get)
     return found
 
 
@@ -213,8 +238,14 @@ def test_first_run(world: World) -> None:
             "tries": 3,
             "asked_from": "controller",
             "counted": {name: {"unknown": "no pod of it was found"} for name in ("gateway", "sidecar")},
+            "served_by": {"gateway": [], "sidecar": []},
+            "gateways": result["evidence"]["gateways"],
         },
     }
+    (proven,) = result["evidence"]["gateways"]
+    about = {"name": "istio-ingressgateway", "namespace": "istio-system", "proof": "request"}
+    shown = {key: value for key, value in result["evidence"].items() if key != "gateways"}
+    assert proven == {**about, **shown}
 
 
 def test_second_run_writes_nothing(world: World) -> None:
@@ -246,23 +277,39 @@ def test_check_mode(world: World) -> None:
     assert world.asked == []
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "Service"])
-def test_gateway_that_is_not_there(kind: str, world: World) -> None:
-    """The message names it, the role that installs it and the variables."""
-    world.objects = {key: obj for key, obj in world.objects.items() if key[1] != kind}
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ({}, "Name another by liveness_verify_gateway"),
+        ({"preset": "lean"}, "Run role istio_helm, which installs it."),
+    ],
+)
+def test_gateway_that_is_not_there(given: dict[str, Any], fix: str, world: World) -> None:
+    """The message names it, and the role that installs it or the variables; nothing is written."""
+    world.objects = {}
     with pytest.raises(JobError) as caught:
+        run(**given)
+    assert caught.value.message.startswith("Gateway istio-system/istio-ingressgateway does not exist: no Helm release")
+    assert fix in caught.value.message
+    assert world.log == []
+
+
+def test_gateway_without_a_service(world: World) -> None:
+    """There is nobody to ask, which is said before anything is written; an address leads to it all the same."""
+    del world.objects[identity(gateway_service())]
+    with pytest.raises(JobError, match=r"^No Service leads to the pods of gateway istio-system/istio-ingressgateway"):
         run()
-    assert caught.value.message.startswith(
-        f"{kind} istio-system/istio-ingressgateway of a gateway is not there. Role istio_helm installs it;"
-    )
+    assert world.log == []
+    run(manifests=[], address="192.0.2.9:80")
+    assert world.asked[0][0] == [Endpoint("192.0.2.9", 80)]
 
 
-def test_other_gateways_are_waited_for(world: World) -> None:
+def test_further_deployments_are_waited_for(world: World) -> None:
     """They are not asked, but the run is not over before they are ready; each is waited for once."""
     world.objects[identity(gateway("egress", "edge"))] = gateway("egress", "edge", ready=False)
     run(deployments=["edge/egress", "istio-system/istio-ingressgateway"], manifests=[])
     assert world.log == ["wait for Deployment edge/egress"]
-    with pytest.raises(JobError, match=r"^Deployment edge/missing of a gateway is not there"):
+    with pytest.raises(JobError, match=r"^Deployment edge/missing does not exist\."):
         run(deployments=["edge/missing"], manifests=[])
 
 
@@ -338,7 +385,7 @@ def test_mutual_tls_is_proven(world: World) -> None:
     [
         ("", "The request reached the app, but not over mutual TLS: http://192.0.2.10:30010/echo (200) echoes no"),
         ("By=spiffe://cluster.local/ns/liveness/sa/app", "The request reached the app, but not over mutual TLS"),
-        (XFCC.format(namespace="elsewhere"), "The app was called by spiffe://cluster.local/ns/elsewhere/sa/"),
+        (XFCC.format(namespace="elsewhere"), "http://192.0.2.10:30010/echo was answered by another gateway than"),
     ],
 )
 def test_mutual_tls_is_not_proven(body: str, message: str, world: World) -> None:
@@ -355,9 +402,246 @@ def test_application_that_does_not_echo(world: World, monkeypatch: pytest.Monkey
     def refuse(*_arguments: Any) -> None:
         raise OSError("connection reset")
 
-    monkeypatch.setattr(liveness.probe, "get", refuse)
+    monkeypatch.setattr(proof.probe, "get", refuse)
     with pytest.raises(JobError, match=r"^http://192\.0\.2\.10:30010/echo did not answer: connection reset\.$"):
         run(echo_path="/echo")
+
+
+# -- several gateways --------------------------------------------------------------------------------------------------
+
+PUBLIC: dict[str, Any] = {"name": "public", "namespace": "edge"}
+#: The application's, for the pods of every gateway.
+ROUTE: dict[str, Any] = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "app", "namespace": "liveness"},
+    "spec": {"servers": []},
+}
+
+
+def add(world: World, name: str, namespace: str, kind: str = "NodePort", workload: str = "Deployment") -> None:
+    """Another gateway."""
+    for obj in ({**gateway(name, namespace), "kind": workload}, gateway_service(kind, name, namespace)):
+        world.objects[identity(obj)] = obj
+
+
+def proofs(result: dict[str, Any]) -> dict[str, str]:
+    """How each gateway was proven."""
+    return {f"{each['namespace']}/{each['name']}": each["proof"] for each in result["evidence"]["gateways"]}
+
+
+def test_what_is_installed_is_asked(world: World) -> None:
+    """The gateway that the run lists, and not the one of an earlier run, whose name is the default."""
+    add(world, "public", "edge")
+    world.body = XFCC.format(namespace="edge").replace("istio-ingressgateway", "public")
+    result = run(manifests=[], gateways=[PUBLIC], preset="lean", echo_path="/echo")
+    assert proofs(result) == {"edge/public": "request"}
+    assert result["evidence"]["mtls"]["uri"].endswith("/ns/edge/sa/public")
+
+
+def test_each_gateway_is_asked(world: World) -> None:
+    """One that does not answer fails the run, whatever the first has said."""
+    add(world, "public", "edge")
+    both = [{"name": "istio-ingressgateway"}, PUBLIC]
+    result = run(manifests=[ROUTE], gateways=both)
+    assert proofs(result) == {"istio-system/istio-ingressgateway": "request", "edge/public": "request"}
+    assert len(world.asked) == 2
+    del world.objects[identity(gateway_service(name="public", namespace="edge"))]
+    assert run(manifests=[ROUTE], gateways=both)["evidence"]["gateways"][1]["why"] == "no Service leads to its pods"
+
+
+def test_second_gateway_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names it."""
+    add(world, "public", "edge")
+    answers = iter([True, False])
+
+    def in_a_row(places: list[Place], path: str, *_more: Any) -> tuple[Place, Evidence]:
+        if next(answers):
+            return places[0], Evidence(places[0].url(path), 200, "istio-envoy", [1.0], 1)
+        raise JobError("No 3 answers of 200 in a row within 300 s: 404.")
+
+    monkeypatch.setattr(proof.probe, "in_a_row", in_a_row)
+    with pytest.raises(JobError, match=r"^No 3 answers of 200 .* This is gateway edge/public\."):
+        run(manifests=[ROUTE], gateways=[{"name": "istio-ingressgateway"}, PUBLIC])
+
+
+def test_gateways_are_waited_for(world: World) -> None:
+    """All of them, by what runs their pods; and for the addresses of those that are asked."""
+    add(world, "public", "edge", "LoadBalancer", "DaemonSet")
+    add(world, "istio-egressgateway", "edge", "ClusterIP")
+    egress = gateway("istio-egressgateway", "edge", ready=False)
+    world.objects[identity(egress)] = egress
+    pending = gateway_service("LoadBalancer", "public", "edge")
+    ready = {**pending, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.20"}]}}}
+    world.after_wait[identity(pending)] = ready
+    daemon_set = {**gateway("public", "edge"), "kind": "DaemonSet"}
+    world.objects[identity(daemon_set)] = daemon_set
+    result = run(manifests=[], gateways=[PUBLIC, {"name": "istio-egressgateway", "namespace": "edge"}])
+    assert world.log == [
+        "wait for DaemonSet edge/public, Deployment edge/istio-egressgateway, Service edge/public",
+    ]
+    assert proofs(result) == {"edge/public": "request", "edge/istio-egressgateway": "none"}
+    assert world.asked[0][0] == [Endpoint("192.0.2.20", 80)]
+
+
+def test_egress_gateway_says_that_it_is_ready(world: World) -> None:
+    """At its own port, by its own path; it routes nothing to the application."""
+    add(world, "istio-egressgateway", "edge")
+    service = gateway_service(name="istio-egressgateway", namespace="edge")
+    service["spec"]["ports"].append({"name": "status-port", "port": 15021, "nodePort": 30022})
+    world.objects[identity(service)] = service
+    egress = {"name": "istio-egressgateway", "namespace": "edge"}
+    result = run(manifests=[], gateways=[{"name": "istio-ingressgateway"}, egress])
+    shown = result["evidence"]["gateways"][1]
+    assert (shown["proof"], shown["url"]) == ("readiness", "http://192.0.2.10:30022/healthz/ready")
+    assert "leaves the mesh" in shown["why"]
+
+
+def test_another_gateway_answers_by_its_address(world: World) -> None:
+    """A planted one of the same namespace: the app's word of who has called it tells them apart."""
+    add(world, "public", "istio-system")
+    with pytest.raises(JobError, match="by another gateway than istio-system/public: the app was called by"):
+        run(manifests=[], gateways=[{"name": "public"}], address="192.0.2.9:80", echo_path="/echo")
+
+
+def owned(name: str) -> dict[str, Any]:
+    """A pod of a gateway's Deployment."""
+    owner = {"kind": "ReplicaSet", "name": f"{name}-5f", "controller": True}
+    meta = {"name": f"{name}-5f-x", "labels": {"pod-template-hash": "5f"}, "ownerReferences": [owner]}
+    return {**pod("a"), "metadata": meta}
+
+
+def test_another_gateway_behind_the_same_service(world: World) -> None:
+    """Its pods have the same labels: an answer would prove neither of them."""
+    world.pods = [owned("istio-ingressgateway")]
+    run(manifests=[])
+    world.pods.append(owned("old"))
+    with pytest.raises(JobError, match=r"also selects pods of Deployment istio-system/old, so that an answer may"):
+        run(manifests=[])
+
+
+def test_gateway_that_somebody_names(world: World) -> None:
+    """It leads to the app, what is installed is asked too, and that they differ is said."""
+    add(world, "public", "edge")
+    options = {"manifests": [ROUTE], "gateways": [PUBLIC], "gateway": "istio-ingressgateway"}
+    validated = ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options).validated_parameters
+    task = Task(validated)
+    assert list(proofs(liveness.run(task))) == ["istio-system/istio-ingressgateway", "edge/public"]
+    assert "which this run does not install; it installs edge/public" in task.warnings[0]
+
+
+def test_check_mode_takes_what_is_planned(world: World) -> None:
+    """What a run would stop at is no change to announce; a gateway that is not there yet is no hindrance."""
+    world.objects = {}
+    assert run(check_mode=True, gateways=[PUBLIC], exposure="NodePort")["changed"]
+    with pytest.raises(JobError, match="cannot be reached from outside"):
+        run(check_mode=True, gateways=[{**PUBLIC, "type": "ClusterIP"}])
+    planned = {"namespace": "edge", "name": "public", "service": "other", "type": "NodePort", "ports": []}
+    with pytest.raises(JobError, match=r"^Service edge/other of type NodePort .*its ports: none"):
+        run(check_mode=True, gateways=[PUBLIC], planned_gateways=[planned])
+
+
+# -- who serves the proxies --------------------------------------------------------------------------------------------
+
+
+def proxied(name: str, address: str = "", revision: str = "default", **labels: str) -> dict[str, Any]:
+    """A pod with a proxy, as the injector of some istiod has made it."""
+    config = json.dumps({"discoveryAddress": address} if address else {})
+    proxy = {
+        "name": "istio-proxy",
+        "env": [{"name": "PROXY_CONFIG", "value": config}, {"name": "POD", "valueFrom": {}}],
+    }
+    meta = {"name": name, "annotations": {"istio.io/rev": revision}, "labels": labels}
+    return {"metadata": meta, "spec": {"nodeName": "a", "containers": [{"name": "app"}], "initContainers": [proxy]}}
+
+
+CANARY = "istiod-canary.istio-system.svc:15012"
+
+
+@pytest.fixture
+def serving(world: World) -> World:
+    """Pods of gateway and application, chosen by their labels."""
+    world.objects[identity(APP)] = {**with_selector()[0], "status": AVAILABLE}
+    world.objects[identity(CONFIG)] = CONFIG
+    every = world.list
+
+    def chosen(api_version: str, kind: str, namespace: str = "", **options: str) -> list[dict[str, Any]]:
+        wanted = dict(each.split("=") for each in options.get("label_selector", "").split(",") if "=" in each)
+        found = every(api_version, kind, namespace, **options)
+        return [obj for obj in found if kind != "Pod" or wanted.items() <= obj["metadata"]["labels"].items()]
+
+    world.list = chosen  # type: ignore[method-assign]
+    return world
+
+
+def pods(gateway_at: str = "", sidecar_at: str = "", revision: str = "default") -> list[dict[str, Any]]:
+    """Of both."""
+    labels = {"app": "istio-ingressgateway", "istio": "ingressgateway"}
+    return [proxied("in", gateway_at, revision, **labels), proxied("app", sidecar_at, revision, app="app")]
+
+
+def test_evidence_says_which_istiod_served_both(serving: World) -> None:
+    """With its owner; the default address is one that the injector leaves out."""
+    serving.pods = pods()
+    evidence = run(manifests=with_selector())["evidence"]
+    own = {
+        "address": "istiod.istio-system.svc:15012",
+        "service": "istiod",
+        "namespace": "istio-system",
+        "revision": "default",
+        "release": "istio-system/istiod",
+    }
+    assert evidence["served_by"] == {"gateway": [own], "sidecar": [own]}
+    assert evidence["gateways"][0]["served_by"] == evidence["served_by"]
+
+
+@pytest.mark.parametrize(
+    ("found", "whose", "other"),
+    [
+        (pods(sidecar_at=CANARY), r"The proxy of gateway istio-system/istio-ingressgateway", "istiod.istio-system.svc"),
+        (pods(gateway_at=CANARY), r"The application's sidecar in namespace default", "istiod.istio-system.svc"),
+        (
+            pods(CANARY, "istiod.mesh.svc:15012"),
+            r"The application's sidecar in namespace default",
+            "istiod.mesh.svc:15012",
+        ),
+    ],
+)
+def test_second_istiod_serves_a_proxy(found: list[dict[str, Any]], whose: str, other: str, serving: World) -> None:
+    """The old one, of another release, or one of another namespace: an answer would prove that one."""
+    for obj in (*istiod(release="my-istiod"), *istiod("canary", release="istiod-canary")):
+        serving.objects[identity(obj)] = obj
+    serving.pods = found
+    with pytest.raises(JobError) as caught:
+        run(manifests=with_selector(), control_plane_revision="canary")
+    message = caught.value.message
+    assert message.startswith(whose)
+    assert f"is served by the istiod of revision default at {other}" in message
+    assert f"and not by the istiod of revision canary at {CANARY}, Helm release istio-system/istiod-canary" in message
+    assert "Fix: " in message
+    assert ("Helm release istio-system/my-istiod" in message) == (other == "istiod.istio-system.svc")
+
+
+def test_all_are_served_by_the_revision(serving: World) -> None:
+    """As it should be; the other istiod is there, and serves nobody of these."""
+    for obj in (*istiod(release="my-istiod"), *istiod("canary", release="istiod-canary")):
+        serving.objects[identity(obj)] = obj
+    serving.pods = pods(CANARY, "istiod-canary.istio-system.svc.cluster.local:15012", "canary")
+    evidence = run(manifests=with_selector(), control_plane_revision="canary")["evidence"]
+    found = [each["release"] for side in evidence["served_by"].values() for each in side]
+    assert found == ["istio-system/istiod-canary"] * 2
+
+
+def test_istiod_that_cannot_be_seen(serving: World) -> None:
+    """Then nobody can tell whose proof it is, which is said."""
+    for obj in istiod():
+        del serving.objects[identity(obj)]
+    serving.pods = pods()
+    options = {"manifests": with_selector()}
+    task = Task(ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options).validated_parameters)
+    evidence = liveness.run(task)["evidence"]
+    assert "Which istiod is to serve the proxies could not be seen in namespace istio-system" in task.warnings[0]
+    assert evidence["served_by"]["sidecar"][0]["revision"] == "default"
 
 
 # -- nodes that keep requests to themselves ----------------------------------------------------------------------------
@@ -447,7 +731,7 @@ def test_answers_of_a_pod_that_ends(counting: World) -> None:
 
 def test_over_tls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the port and name that are given."""
-    monkeypatch.setattr(liveness.probe, "over_tls", lambda name, ca_file: (name, ca_file))
+    monkeypatch.setattr(proof.probe, "over_tls", lambda name, ca_file: (name, ca_file))
     service = gateway_service()
     service["spec"]["ports"][1]["name"] = "https"
     world.objects[identity(service)] = service
@@ -488,7 +772,7 @@ def test_no_answer_from_outside(status: int, words: str, world: World, monkeypat
         assert path == f"{PROXY}/healthz"
         return status, {}, b""
 
-    monkeypatch.setattr(liveness.probe, "in_a_row", nothing)
+    monkeypatch.setattr(proof.probe, "in_a_row", nothing)
     monkeypatch.setattr(world, "fetch", fetch)
     with pytest.raises(JobError, match=rf"^No 3 answers of 200 .* From inside of the cluster .*{words}"):
         run(manifests=[])
@@ -522,6 +806,18 @@ def test_absent_leaves_what_others_have_made(world: World) -> None:
         why = "this app has not made it (its fields are held by kubectl-create)"
         assert (result["objects"], result["kept"]) == (objects, [f"ConfigMap liveness/app: {why}"])
         assert task.warnings == [f"ConfigMap liveness/app is left as it is: {why}."]
+
+
+def test_gateways_that_the_app_was_bound_to(world: World) -> None:
+    """One that is not installed any more: its Gateway goes; that of the app stays."""
+    gone = {**ROUTE, "metadata": {"name": "app-public", "namespace": "liveness"}}
+    annotated = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: "Gateway/app-public Gateway/app-inner"}}}
+    for obj in (annotated, gone, ROUTE):
+        world.objects[identity(obj)] = by_us(obj)
+    bare = {**APP, "metadata": {**APP["metadata"], "annotations": {PARTS: "Gateway/app-inner"}}}
+    assert "Gateway liveness/app-public" in run(manifests=[bare, ROUTE])["objects"]
+    assert identity(gone) not in world.objects
+    assert identity(ROUTE) in world.objects
 
 
 def test_what_the_app_had_and_has_no_more(world: World) -> None:

@@ -539,6 +539,16 @@ def test_namespaces_of_gateways_need_rights(cluster: FakeCluster, options: dict[
     assert found(given) == [("right-missing", "create secrets", "is not allowed in namespace edge.")]
 
 
+def test_gateways_on_each_node_need_rights(cluster: FakeCluster, options: dict[str, Any]) -> None:
+    """On DaemonSets, which other gateways have no use for."""
+    cluster.forbidden = {("create", "daemonsets", "edge")}
+    given = {**options, "gateways": [{"name": "a", "namespace": "edge"}]}
+    assert found(given) == []
+    given["gateways"][0]["values"] = {"kind": "DaemonSet"}
+    (finding,) = run(given)[0]["findings"]
+    assert (finding["object"], "docs/rbac-node.yml" in finding["fix"]) == ("create daemonsets.apps", True)
+
+
 def test_administrator_is_asked_one_question(
     cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, release_objects
+from ansible_collections.meshops.istio.plugins.module_utils import charts, existing, mesh, release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -264,6 +264,8 @@ class World:
     def list(self, api_version: str, kind: str, namespace: str | None = None, **options: Any) -> list[dict[str, Any]]:
         """All of a kind."""
         found = [obj for key, obj in self.objects.items() if key[:3] == (api_version, kind, namespace or "")]
+        if options.get("label_selector") == existing.GATEWAY_SELECTOR:
+            return [obj for obj in found if existing.GATEWAY_SELECTOR in obj["metadata"].get("labels", {})]
         selector = dict(each.split("=") for each in filter(None, (options.get("label_selector") or "").split(",")))
         found = [obj for obj in found if selector.items() <= obj["metadata"].get("labels", {}).items()]
         if options.get("metadata_only"):
@@ -835,3 +837,55 @@ def test_provider_is_found_and_used(world: World, options: dict[str, Any]) -> No
     after = {entry["before_header"]: entry["after"] for entry in result["diff"]}
     annotations = after["release istio-system/istio-ingressgateway"]["values"]["service"]["annotations"]
     assert annotations == {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}
+
+
+# -- what gateways there are -------------------------------------------------------------------------------------------
+
+
+def a_gateway(name: str, release: str = "", kind: str = "Deployment", revision: str = "") -> dict[str, Any]:
+    """What runs a gateway's pods, of a Helm release, as its chart makes it."""
+    owner = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": MESH} if release else {}
+    labels = {"istio": name.removeprefix("istio-"), **({"istio.io/rev": revision} if revision else {})}
+    template = {"metadata": {"labels": labels, "annotations": {"inject.istio.io/templates": "gateway"}}, "spec": {}}
+    meta = {"name": name, "namespace": MESH, "labels": labels, "annotations": owner}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": meta,
+        "spec": {"template": template},
+        **READY["Deployment"],
+    }
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_gateways_of_the_result(world: World, options: dict[str, Any], check_mode: bool) -> None:
+    """What they are made of, also before they are there: whoever proves them looks here in check mode."""
+    expected = {"namespace": MESH, "name": "istio-ingressgateway", "workload": "istio-ingressgateway", "service": ""}
+    for _run in range(2):
+        (gateway,) = run(options, check_mode)["gateways"]
+        assert {key: gateway[key] for key in expected} == expected
+
+
+def test_gateway_that_is_not_listed_any_more(world: World, options: dict[str, Any]) -> None:
+    """It goes on answering, and is named with the way out; those of others are not ours to name."""
+    for obj in (
+        a_gateway("old", "old"),
+        a_gateway("nodes", "nodes", "DaemonSet"),
+        a_gateway("istioctls"),
+        a_gateway("canary", "canary", revision="canary"),
+    ):
+        world.objects[identity(obj)] = obj
+    result = run(options, check_mode=True)
+    assert [(each["code"], each["object"]) for each in result["findings"]] == [
+        ("gateway-not-listed", f"Release {MESH}/nodes"),
+        ("gateway-not-listed", f"Release {MESH}/old"),
+    ]
+    assert result["findings"][1]["fix"].endswith(f"helm uninstall old --namespace {MESH}")
+
+
+def test_run_that_lists_no_gateway_names_none(world: World, options: dict[str, Any]) -> None:
+    """Another playbook installs them."""
+    obj = a_gateway("old", "old")
+    world.objects[identity(obj)] = obj
+    given = {**options, "preset": "none", "components": ["istiod"], "gateways": []}
+    assert run(given, check_mode=True)["findings"] == []

@@ -30,10 +30,10 @@ def test_run_that_went_well() -> None:
     """A case a phase, finding and piece of evidence, with its time; none fails."""
     found = suite(samples.GREEN)
     assert {key: found.get(key) for key in ("tests", "failures", "errors", "skipped", "time")} == {
-        "tests": "8",
+        "tests": "11",
         "failures": "0",
         "errors": "0",
-        "skipped": "0",
+        "skipped": "1",
         "time": "22.500",
     }
     assert [(case.get("classname"), case.get("name")) for case in found][4:] == [
@@ -41,7 +41,11 @@ def test_run_that_went_well() -> None:
         ("istio.finding.preflight", "room-short cluster"),
         ("istio.evidence", f"{samples.URL} answers 200"),
         ("istio.evidence", "mutual TLS between gateway and application"),
+        ("istio.evidence", "gateway edge/public"),
+        ("istio.evidence", "gateway istio-system/istio-egressgateway"),
+        ("istio.evidence", "gateway edge/inner"),
     ]
+    assert cases(found, "skipped") == ["gateway edge/inner"]
     assert found[3].get("time") == "8.700"
 
 

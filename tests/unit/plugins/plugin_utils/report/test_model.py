@@ -59,7 +59,34 @@ def test_verdict_claims_no_mutual_tls_that_nobody_saw(mtls: Any) -> None:
     proof = {**samples.GREEN["liveness_verify"]}
     proof["evidence"] = {**proof["evidence"], "mtls": mtls, "latencies_ms": [1.0]}
     text = built({**samples.GREEN, "liveness_verify": proof})["verdict"]["text"]
-    assert text.endswith("answered 200 through the gateway.")
+    assert "answered 200 through the gateway. " in text
+
+
+def test_each_gateway_is_told_of() -> None:
+    """How it was proven and by whose proxies, or why it was not; the verdict counts them."""
+    report = built(samples.GREEN)
+    first, public, egress, inner = report["gateways"]
+    assert (first["name"], first["proof"], first["caller"]) == (
+        "istio-system/istio-ingressgateway",
+        "request",
+        samples.GATEWAY,
+    )
+    assert first["istiods"] == ["istio-system/istiod, revision default"]
+    assert (public["answer"], public["istiods"]) == (f"200 from {samples.URL}?edge", [])
+    assert (egress["proof"], "leaves the mesh" in egress["why"]) == ("readiness", True)
+    assert (inner["proof"], inner["answer"], inner["why"]) == ("none", "", "its Service is of type ClusterIP")
+    assert report["verdict"]["text"].endswith(
+        "1 more gateway answered too. Not proven by a request: istio-system/istio-egressgateway, edge/inner."
+    )
+
+
+@pytest.mark.parametrize("gateways", [None, [], "x", [None, {}], [{"served_by": "x", "mtls": 1}]], ids=str)
+def test_gateways_of_another_form(gateways: Any) -> None:
+    """An older or a newer role's; the report is written all the same."""
+    proof = {**samples.GREEN["liveness_verify"], "evidence": {"url": samples.URL, "status": 200, "gateways": gateways}}
+    report = built({"liveness_verify": proof})
+    assert all(each["name"] == "?/?" for each in report["gateways"])
+    assert report["verdict"]["status"] == "proven"
 
 
 def test_phases_of_a_run() -> None:
