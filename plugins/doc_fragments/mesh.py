@@ -245,8 +245,8 @@ options:
         default: {}
       annotations:
         description:
-          - Annotations of its Service, over those that O(provider) asks for. One that is null takes away what
-            O(provider) would have set.
+          - Annotations of its Service, over those that O(meshops.istio.istio_releases#module:provider) asks for.
+            One that is null takes away what would be set for the provider.
         type: dict
         default: {}
       external_traffic_policy:
@@ -263,7 +263,7 @@ options:
       load_balancer_ip:
         description:
           - Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with a comma.
-            O(provider) says how it is asked for.
+            O(meshops.istio.istio_releases#module:provider) says how it is asked for.
         type: str
       load_balancer_source_ranges:
         description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).
@@ -271,7 +271,9 @@ options:
         elements: str
         default: []
       internal:
-        description: Whether the load balancer is to be one that the internet cannot reach. O(provider) says how.
+        description:
+          - Whether the load balancer is to be one that the internet cannot reach.
+            O(meshops.istio.istio_releases#module:provider) says how.
         type: bool
         default: false
       values:
