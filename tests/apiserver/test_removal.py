@@ -447,7 +447,7 @@ def test_policies_that_others_use_stay(name: str, policy: str, request: pytest.F
         try:
             objects, (warning,) = run()
             assert objects == ["ClusterRole istio"]
-            assert f"istio is used by others, and is left as it is: ClusterRole {other}." in warning
+            assert f"istio is used by others, and is left as it is: ClusterRole {other}" in warning
             assert cluster.get(policy, "istio")
         finally:
             cluster.kubectl("delete", "clusterrole", other)
