@@ -72,13 +72,17 @@ class Chart:
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """``Chart.yaml``, with name, version and appVersion as text. :raises JobError: there is none, or not of a chart"""
+        """``Chart.yaml``, with name, version and appVersion as text.
+
+        :raises JobError: there is none, or it is not of a chart
+        """
         if "Chart.yaml" not in self.files:
             raise JobError(f"{self.path} is not a chart: it holds no Chart.yaml.")
         found = self._map("Chart.yaml", self.files["Chart.yaml"])
         if not found:
             raise JobError(f"{self.path} is not a chart: its Chart.yaml is empty.")
-        return {**found, **{key: go_yaml.text_of(found.get(key)) for key in _TEXTS}}
+        given = {"name": "", "version": "", **found}
+        return {**given, **{key: go_yaml.text_of(given[key]) for key in _TEXTS if key in given}}
 
     @cached_property
     def default_values(self) -> dict[str, Any]:
@@ -98,10 +102,6 @@ class Chart:
         return found or {}
 
     @cached_property
-    def has_subcharts(self) -> bool:
-        """Whether charts that it depends on lie in it."""
-        return any(name.startswith("charts/") for name in self.files)
-
     @property
     def defaults(self) -> dict[str, Any]:
         """The values that hold where nobody says otherwise: Istio's newer charts keep them below a key of their own."""
@@ -120,8 +120,9 @@ class Chart:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all its files, and of their form: of a directory helm leaves some out, of an archive none."""
-        total = hashlib.sha256(b"directory" if self.path.is_dir() else b"archive")
+        """A digest of all its files; of a directory of which helm leaves some out it is another than of an archive."""
+        may_leave_out = any(name == ".helmignore" or name.startswith("templates/.") for name in self.files)
+        total = hashlib.sha256(b"directory" if may_leave_out and self.path.is_dir() else b"")
         for name, data in sorted(self.files.items()):
             total.update(f"{name}\0{len(data)}\0".encode())
             total.update(data)

@@ -68,7 +68,7 @@ _FRACTION = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")
 #: Text to Go, unless a tag asks for it.
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
-    r"(([Tt][0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2}))| [0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(\.[0-9]+)?)?"
+    r"(?:(?:[Tt](?P<zoned>)| )[0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}(?:\.[0-9]+)?(?(zoned)(?:Z|[+-][0-9]{2}:[0-9]{2})))?"
 )
 #: What a scalar may be whose tag says so.
 _TAGGED: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (float, int), "null": (type(None),)}
@@ -142,7 +142,7 @@ def text_of(value: Any) -> str:
 
 
 def _float_text(number: float) -> str:
-    """A float as ``strconv.FormatFloat(number, 'g', -1, 32)``: the fewest digits that make the same float of 32 bits."""
+    """As ``strconv.FormatFloat(number, 'g', -1, 32)``: the fewest digits that make the same float of 32 bits."""
     single = _single(number)
     if not math.isfinite(single):
         return {math.inf: ".inf", -math.inf: "-.inf"}.get(single, ".nan")

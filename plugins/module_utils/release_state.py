@@ -251,7 +251,7 @@ def chart_differs(stored: Stored, chart: Chart) -> Difference | None:
     """How a chart on disk differs from what a revision was made from; None when helm would store the same."""
     metadata = stored.chart.get("metadata") or {}
     for name in _NAMED_BY if "templates" in stored.chart else ("version",):
-        before, after = str(metadata.get(name, "")), chart.metadata[name]
+        before, after = str(metadata.get(name, "")), chart.metadata.get(name, "")
         if before != after:
             return Difference(f"chart {name} {before} -> {after}", is_certain=True)
     if stored.chart_digest == chart.digest:
@@ -287,7 +287,7 @@ def _same_values(stored: dict[str, Any], chart: Chart) -> bool:
 
 
 def _is_known(name: str, chart: Chart) -> bool:
-    """Whether a file that helm has not stored as such makes no difference; of a directory it takes no hidden template."""
+    """Whether a file that helm has not stored makes no difference; of a directory it takes no hidden template."""
     return name in _READ_APART or (chart.path.is_dir() and name.startswith("templates/."))
 
 

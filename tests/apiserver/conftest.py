@@ -53,7 +53,7 @@ def seed(pytestconfig: pytest.Config) -> int:
     """What chance begins with: MESHOPS_TEST_SEED, or another each time. It is printed, to repeat what failed."""
     number = int(os.environ.get("MESHOPS_TEST_SEED") or secrets.randbelow(2**32))
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\nMESHOPS_TEST_SEED={number}", flush=True)  # noqa: T201
+        print(f"\nMESHOPS_TEST_SEED={number}", flush=True)
     return number
 
 

@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Charts and values made by chance: our "none" means that helm would store what it has stored, and the reverse.
 
-Each chart is installed by helm once; each edit of it, or of its values, is a case. What helm would store says helm, by a
-dry run on the server. MESHOPS_TEST_SEED repeats a run; MESHOPS_TEST_CASES says how many cases there are: 40 in `make
-test`, 600 in `make matrix`.
+Each chart is installed by helm once; each edit of it, or of its values, is a case. What helm would store says helm, by
+a dry run on the server. MESHOPS_TEST_SEED repeats a run; MESHOPS_TEST_CASES says how many cases there are: 40 in
+`make test`, 600 in `make matrix`.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import secrets
@@ -18,12 +19,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from harness.beds import BedCluster
 from harness.chart_samples import EDITS, Sample, sample
+from harness.yaml_samples import seeded
 
 from ansible_collections.meshops.istio.plugins.module_utils import dry_run, mesh, release_state, release_steps
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
@@ -92,7 +93,7 @@ class Bench:
 
     def cases(self, seed: int) -> list[Case]:
         """Install a chart, and make some edits. [] where helm refuses the chart."""
-        random = Random(seed)
+        random = seeded(seed)
         made, name = sample(random), f"r{seed}"
         home = self.folder / name
         path, ours = made.written(home / "before"), random.random() < 0.5
@@ -123,10 +124,8 @@ class Bench:
             step.action, step.reasons = "none", []
         calls = helm.calls
         if not calls:
-            try:
+            with contextlib.suppress(HelmError):
                 helm.dry_run(stored.name, self.namespace, path, made.values, environment)
-            except HelmError:
-                pass
         words = ["fails"] if helm.error else differences(stored, helm.answer)
         ours = stored.chart_digest is not None
         return Case(edit, int(stored.name[1:]), made, ours, step.action, step.reasons, words, calls)
@@ -141,7 +140,10 @@ def differences(stored: release_state.Stored, answer: dict[str, Any]) -> list[st
     chart, metadata = answer["chart"], stored.chart["metadata"]
     pairs = {
         "manifest": (stored.manifest, answer.get("manifest", "")),
-        "hooks": ([each["manifest"] for each in stored.hooks], [each["manifest"] for each in answer.get("hooks") or []]),
+        "hooks": (
+            [each["manifest"] for each in stored.hooks],
+            [each["manifest"] for each in answer.get("hooks") or []],
+        ),
         "values": (floats(stored.values), floats(answer.get("config") or {})),
         "default values": (floats(stored.chart.get("values") or {}), floats(chart.get("values") or {})),
         **{name: (metadata.get(name), chart["metadata"].get(name)) for name in NAMED_BY},
@@ -160,7 +162,7 @@ def bench(today: BedCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def judged(bench: Bench, seed: int, count: int) -> list[Case]:
     """So many cases, of charts by their own seeds."""
-    first = Random(seed).randrange(10**6)
+    first = seeded(seed).randrange(10**6)
     charts = range(first, first + -(-count // EDITS_OF_ONE))
     with ThreadPoolExecutor(WORKERS) as pool:
         return [case for cases in pool.map(bench.cases, charts) for case in cases]
@@ -171,8 +173,8 @@ def check(cases: list[Case], seed: int, count: int) -> None:
     refused = [case for case in cases if case.edit.startswith("install: ")]
     cases = [case for case in cases if case not in refused]
     actions = collections.Counter(case.action for case in cases)
-    print(f"{len(cases)} cases of seed {seed}: {dict(actions)}, helm asked for {sum(case.calls for case in cases)}")  # noqa: T201
-    print("\n".join(case.edit for case in refused))  # noqa: T201
+    print(f"{len(cases)} cases of seed {seed}: {dict(actions)}, helm asked for {sum(case.calls for case in cases)}")
+    print("\n".join(case.edit for case in refused))
     assert len(refused) * 20 < len(cases), refused[0].edit
     wrong = [case for case in cases if not case.is_right]
     assert not wrong, f"seed {seed}: {len(wrong)} of {len(cases)} cases, as {wrong[0]}"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """YAML made by chance is read as helm and kubectl read it; the programs themselves say how that is.
 
-MESHOPS_TEST_SEED repeats a run, and MESHOPS_TEST_YAML says how many texts are asked for: 10,000 by default, in a second.
+MESHOPS_TEST_SEED repeats a run, and MESHOPS_TEST_YAML says how many texts are asked for: 10,000 by default.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from harness.beds import BedCluster
-from harness.yaml_samples import document, styled
+from harness.yaml_samples import document, seeded, styled
 
 from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
@@ -27,14 +26,16 @@ TIMES = 12
 #: Asks helm for each text what ``fromYaml`` makes of it, which is what it makes of values.yaml.
 CHART = {
     "Chart.yaml": "apiVersion: v2\nname: asked\nversion: 1.0.0\n",
-    "templates/all.yaml": '{{ range (.Files.Get "texts.json" | fromJsonArray) }}\n# {{ fromYaml . | toJson }}{{ end }}\n',
+    "templates/all.yaml": """{{ range (.Files.Get "texts.json" | fromJsonArray) }}
+# {{ fromYaml . | toJson }}{{ end }}
+""",
 }
 
 
 @pytest.fixture(scope="module")
 def texts(seed: int) -> list[str]:
     """Scalars, and whole documents; a third of the latter is none to Go."""
-    random = Random(seed)
+    random = seeded(seed)
     scalars = [f"v: {styled(random)}" for _each in range(COUNT // 2)]
     return [*scalars, *(document(random) for _each in range(COUNT - len(scalars)))]
 
@@ -90,7 +91,7 @@ def test_as_kubectl_reads_it(today: BedCluster, texts: list[str], seed: int) -> 
     known = [text for text in texts if text.startswith("v: ") and set(read(text)) != ERROR]
     objects = [f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\ndata:\n  {v}" for n, v in enumerate(known)]
     manifest = "\n---\n".join(objects)
-    flags = ("--dry-run=client", "--validate=false", "--output=jsonpath={.data}{\"\\n\"}", "--filename=-")
+    flags = ("--dry-run=client", "--validate=false", '--output=jsonpath={.data}{"\\n"}', "--filename=-")
     answers = [json.loads(line) for line in today.tool("kubectl", "create", *flags, stdin=manifest).splitlines()]
     found = [each["data"] for each in go_yaml.load_all(manifest)]
     wrong = [three for three in zip(known, answers, found, strict=True) if _exact(three[1]) != _exact(three[2])]

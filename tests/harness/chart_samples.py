@@ -37,6 +37,7 @@ metadata:
 data: {hook: {{ .Values.hook | toJson | quote }}}
 """
 HELPER = '{{- define "NAME.helper" -}}help{{- end -}}\n'
+_NONE = (".inf", "-.inf", "+.inf", ".nan")
 IGNORED = "*.bak\nignored/\n/top.txt\n# a remark\ntemplates/*.tmp\n"
 
 
@@ -64,10 +65,6 @@ class Sample:
             return folder / "chart.tgz"
         return chart
 
-    def with_files(self, **_none: None) -> Sample:
-        """A copy."""
-        return replace(self, files=dict(self.files), values=json.loads(json.dumps(self.values)))
-
 
 def archive(files: dict[str, Any]) -> bytes:
     """A packaged chart."""
@@ -83,7 +80,9 @@ def archive(files: dict[str, Any]) -> bytes:
 
 def word(random: Random) -> str:
     """A scalar that every reader takes for YAML, however differently; no number that JSON has not."""
-    return random.choice([word for word in WORDS if word not in ("<<", "...", "a:b", "1,5", ".") and "n" not in word[1:3].lower()])
+    return random.choice(
+        [word for word in WORDS if word not in ("<<", "...", "a:b", "1,5") and word[:5].lower() not in _NONE]
+    )
 
 
 def defaults(random: Random) -> str:
@@ -106,7 +105,7 @@ def defaults(random: Random) -> str:
 def subchart(random: Random, name: str) -> dict[str, Any]:
     """The files of a chart that another depends on."""
     files = {
-        "Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: 0.1.0\nappVersion: {random.choice(['1.0', 'v2', '3'])}\n",
+        "Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: 0.1.0\nappVersion: {random.choice('123')}.0\n",
         "values.yaml": defaults(random) if random.random() < 0.8 else "",
         "templates/all.yaml": CONFIG_MAP.replace("NAME", name),
         "templates/_help.tpl": HELPER.replace("NAME", name),
@@ -149,9 +148,11 @@ def sample(random: Random) -> Sample:
     }
     files.update({name: text for name, text in optional.items() if random.random() < 0.3})
     if random.random() < 0.4:
-        files.update({".helmignore": IGNORED, "notes.bak": "1", "ignored/x.yaml": "1", "top.txt": "1", "templates/a.tmp": "{{"})
+        files.update(
+            {".helmignore": IGNORED, "notes.bak": "1", "ignored/x.yaml": "1", "top.txt": "1", "templates/a.tmp": "{{"}
+        )
     if random.random() < 0.2:
-        files["templates/.hidden.swp"] = "{{ nothing"
+        files["templates/.hidden.swp"] = "{{/* nothing */}}"
     names = [f"sub{number}" for number in range(random.choice([0, 0, 1, 2]))]
     for name in names:
         found = subchart(random, name)
@@ -164,7 +165,11 @@ def sample(random: Random) -> Sample:
         metadata["dependencies"] = declared
     metadata.update({"description": "as made"} if random.random() < 0.5 else {})
     lines = [f"{key}: {json.dumps(value)}" for key, value in metadata.items()]
-    lines += [f"appVersion: {random.choice(['1.0', '1.10', '2026-11-30', '1e3', 'y', '0x10'])}"] if random.random() < 0.7 else []
+    lines += (
+        [f"appVersion: {random.choice(['1.0', '1.10', '2026-11-30', '1e3', 'y', '0x10'])}"]
+        if random.random() < 0.7
+        else []
+    )
     files["Chart.yaml"] = "\n".join(lines) + "\n"
     return Sample(files, overrides(random, names), packed=random.random() < 0.2)
 
@@ -189,7 +194,25 @@ def overrides(random: Random, subcharts: list[str]) -> dict[str, Any]:
 
 def plain_value(random: Random) -> Any:
     """A value as an inventory has it."""
-    scalars = (1, 1.0, 0.1, -3, 2**53 + 1, 2**64 - 1, 10**22, 1e-7, 100.0, True, False, None, "", "y", "12:30", "1e3", "é\u2028")
+    scalars = (
+        1,
+        1.0,
+        0.1,
+        -3,
+        2**53 + 1,
+        2**64 - 1,
+        10**22,
+        1e-7,
+        100.0,
+        True,
+        False,
+        None,
+        "",
+        "y",
+        "12:30",
+        "1e3",
+        "é\u2028",
+    )
     return random.choice([*scalars, [1, "a", None], {}, [], {"8080": "x", "b": 2.50}, -0.0])
 
 

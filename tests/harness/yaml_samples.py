@@ -14,17 +14,61 @@ WORDS = (
     *("y", "Y", "yes", "Yes", "n", "N", "no", "NO", "on", "On", "off", "OFF", "true", "True", "TRUE", "tRue", "false"),
     *("null", "Null", "~", "none", ".inf", "-.INF", "+.Inf", ".nan", ".NaN", "Infinity", "NaN", "=", "<<", ".", "..."),
     *("2026-11-30", "2026-1-2T3:4:5Z", "2026-11-30 18:00:00", "12:30", "1:2:3", "190:20:30.15", "-1:30", "07:08"),
-    *("9007199254740993", "18446744073709551615", "18446744073709551616", "-9223372036854775809", "1e400", "-0", "-0.0"),
-    *("0o17", "0O7", "017", "08", "0b101", "-0b1", "0xF", "0x", "0x_F", "1_000", "1__0", "_1", "1_", "1e3", "1E-7", "1."),
+    *(
+        "9007199254740993",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1e400",
+        "-0",
+        "-0.0",
+    ),
+    *(
+        "0o17",
+        "0O7",
+        "017",
+        "08",
+        "0b101",
+        "-0b1",
+        "0xF",
+        "0x",
+        "0x_F",
+        "1_000",
+        "1__0",
+        "_1",
+        "1_",
+        "1e3",
+        "1E-7",
+        "1.",
+    ),
     *(".5", ".5_0", "+.5", "-.5e+3", "1.5e", "1e21", "123456789.0", "0.1", "1.10", "0.30000000000000004", "1.0"),
     *("plain", "two words", "é", "a-b", "10.0.0.1", "v1.31.0", "a:b", "a#b", "50%", "/path", "x@y", "1,5"),
 )
 _NUMERIC = "0123456789" * 2 + "____..--++eExXoObBaF:"
 _ANY = string.ascii_letters + string.digits + "_.-+:/~ <>=&*'\"|%@`,[]{}#?\\é"
-#: Where libyaml and its translation into Go part, in a list or map in one line: a word that ends with a colon is refused
-#: by the one, a question mark within it by the other.
+#: Where libyaml and its translation into Go part, in a list or map in one line: a word that ends with a colon is
+#: refused by the one, a question mark within it by the other.
 _DISPUTED = re.compile(r"\?|:(?=[,\[\]{}]|$)")
-_TAGS = ("", "", "", "", "!!str ", "!!int ", "!!float ", "!!bool ", "!!null ", "!!binary ", "!!timestamp ", "!own ", "! ")
+_TAGS = (
+    "",
+    "",
+    "",
+    "",
+    "!!str ",
+    "!!int ",
+    "!!float ",
+    "!!bool ",
+    "!!null ",
+    "!!binary ",
+    "!!timestamp ",
+    "!own ",
+    "! ",
+)
+
+
+def seeded(seed: int) -> Random:
+    """Chance that can be repeated."""
+    return Random(seed)  # noqa: S311 - nothing is kept secret by it
 
 
 def scalar(random: Random) -> str:

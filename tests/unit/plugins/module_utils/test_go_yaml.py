@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""YAML is read as helm and kubectl read it; tests/apiserver/test_yaml_property.py asks helm itself, thousands of times."""
+"""YAML is read as helm and kubectl read it; tests/apiserver/test_yaml_property.py asks the programs themselves."""
 
 from __future__ import annotations
 
@@ -21,11 +21,34 @@ SCALARS: dict[str, str] = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), "true"),
     **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), "false"),
     **dict.fromkeys(("~", "null", "Null", "NULL"), "null"),
-    **{word: json.dumps(word) for word in ("tRUE", "yEs", "oN", "nULL", "none", "None", "=", "inf", "nan", ".Infinity")},
+    **{
+        word: json.dumps(word) for word in ("tRUE", "yEs", "oN", "nULL", "none", "None", "=", "inf", "nan", ".Infinity")
+    },
     # Integers.
-    **{"0": "0", "-0": "0", "+1": "1", "-1": "-1", "0o17": "15", "0O17": "15", "017": "15", "0777": "511", "-017": "-15"},
-    **{"0xF": "15", "0XfF": "255", "-0x10": "-16", "0b101": "5", "0B11": "3", "-0b11": "-3", "0o8": '"0o8"'},
-    **{"1_000": "1000", "1__0": "10", "1_": "1", "0x_F": "15", "-_1": "-1", "_1": '"_1"', "0x": '"0x"', "0b2": '"0b2"'},
+    "0": "0",
+    "-0": "0",
+    "+1": "1",
+    "-1": "-1",
+    "0o17": "15",
+    "0O17": "15",
+    "017": "15",
+    "0777": "511",
+    "-017": "-15",
+    "0xF": "15",
+    "0XfF": "255",
+    "-0x10": "-16",
+    "0b101": "5",
+    "0B11": "3",
+    "-0b11": "-3",
+    "0o8": '"0o8"',
+    "1_000": "1000",
+    "1__0": "10",
+    "1_": "1",
+    "0x_F": "15",
+    "-_1": "-1",
+    "_1": '"_1"',
+    "0x": '"0x"',
+    "0b2": '"0b2"',
     "9007199254740993": "9007199254740993",
     "9223372036854775808": "9223372036854775808",
     "18446744073709551615": "18446744073709551615",
@@ -34,9 +57,29 @@ SCALARS: dict[str, str] = {
     "-9223372036854775809": "-9223372036854776000",
     "0xFFFFFFFFFFFFFFFFF": '"0xFFFFFFFFFFFFFFFFF"',
     # Floats; 08 and 09 are no octal numbers.
-    **{"1.0": "1", "1e3": "1000", "1E3": "1000", "1e+3": "1000", "1e-3": "0.001", ".5": "0.5", "1.": "1", "-.5": "-0.5"},
-    **{"08": "8", "09.5": "9.5", "1_0.5": "10.5", "1e21": "1e+21", "1e-7": "1e-07", "1e400": '"1e400"', "1.5e": '"1.5e"'},
-    **{".5_0": "0.5", "._5": '"._5"', ".5_": '".5_"', ".": '"."', ".e3": '".e3"', "+": '"+"', "1e": '"1e"', "0x1p-2": '"0x1p-2"'},
+    "1.0": "1",
+    "1e3": "1000",
+    "1E3": "1000",
+    "1e+3": "1000",
+    "1e-3": "0.001",
+    ".5": "0.5",
+    "1.": "1",
+    "-.5": "-0.5",
+    "08": "8",
+    "09.5": "9.5",
+    "1_0.5": "10.5",
+    "1e21": "1e+21",
+    "1e-7": "1e-07",
+    "1e400": '"1e400"',
+    "1.5e": '"1.5e"',
+    ".5_0": "0.5",
+    "._5": '"._5"',
+    ".5_": '".5_"',
+    ".": '"."',
+    ".e3": '".e3"',
+    "+": '"+"',
+    "1e": '"1e"',
+    "0x1p-2": '"0x1p-2"',
     # What YAML 1.1 has beside: numbers to base 60 and dates.
     **{word: json.dumps(word) for word in ("12:30", "1:30.5", "190:20:30", "2026-11-30", "2026-11-30T18:00:00Z")},
     **{word: json.dumps(word) for word in ("2026-11-30 18:00:00", "1.2.3", "10.0.0.1", "1-2", "0.1.0", "a b", "é")},
@@ -90,7 +133,8 @@ def test_tags_and_styles(text: str, expected: Any) -> None:
         ("{'<<': 1}", {"<<": 1}),
         ("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}", {"x": {"a": 1, "b": 2}, "true": {"a": 1, "b": 3}}),
         ("x: &x {a: 1}\nz: {a: 2, <<: *x}", {"x": {"a": 1}, "z": {"a": 1}}),
-        ("x: &x {a: 1}\nw: &w {a: 2, b: 2}\nz: {<<: [*x, *w]}", {"x": {"a": 1}, "w": {"a": 2, "b": 2}, "z": {"a": 1, "b": 2}}),
+        ("x: &x {a: 1}\nw: &w {a: 2, b: 2}\nz: {<<: [*x, *w]}",
+         {"x": {"a": 1}, "w": {"a": 2, "b": 2}, "z": {"a": 1, "b": 2}}),
         ("a: &x 1\nb: *x\nc: &x 2\nd: *x", {"a": 1, "b": 1, "c": 2, "d": 2}),
     ],
 )  # fmt: skip
@@ -102,8 +146,8 @@ def test_maps(text: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["a: .inf", "a: .nan", "~: 1", "{[a]: 1}", "{{a: 1}: 1}", "a: &x [*x]", "a: *x", "<<: 1", "<<: [1]", "a: !!int b",
-     "a: !!float b", "a: !!null b", "a: !!bool 1", "a: !!binary '*'", "a: [", "a: b: c", "\ta: 1", "18446744073709551615: a",
-     "a: \x01", 'a: "\\ud800"', "a: !!int 1.5", "a: [1, , ]"],
+     "a: !!float b", "a: !!null b", "a: !!bool 1", "a: !!binary '*'", "a: [", "a: b: c", "\ta: 1",
+     "18446744073709551615: a", "a: \x01", 'a: "\\ud800"', "a: !!int 1.5", "a: [1, , ]"],
 )  # fmt: skip
 def test_what_go_refuses(text: str) -> None:
     """One error, whatever it is, in one line."""
@@ -131,8 +175,8 @@ def test_documents() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("a", "a"), (None, ""), (True, "true"), (1, "1"), (1.5, "1.5"), (1e21, "1e+21"), (math.inf, ".inf"), (1e39, ".inf"),
-     (-math.inf, "-.inf"), (math.nan, ".nan"), (1.10, "1.1"), (16777217.0, "1.6777216e+07"), (0.0, "0")],
+    [("a", "a"), (None, ""), (True, "true"), (1, "1"), (1.5, "1.5"), (1e21, "1e+21"), (math.inf, ".inf"),
+     (1e39, ".inf"), (-math.inf, "-.inf"), (math.nan, ".nan"), (1.10, "1.1"), (16777217.0, "1.6777216e+07"), (0.0, "0")],
 )  # fmt: skip
 def test_text(value: Any, expected: str) -> None:
     """As Go makes text of a chart's version that is a number."""
@@ -166,7 +210,25 @@ def test_numbers_beyond_json() -> None:
 
 
 #: Texts that one reader or the other takes for something else unless they are in quotes.
-TRAPS = [*SCALARS, "", "<<", "0o17", "1e3", "a: b", "- a", "# a", "a\nb", "a #b", "*a", "&a", "!a", "%a", "@a", "`a", " a "]
+TRAPS = [
+    *SCALARS,
+    "",
+    "<<",
+    "0o17",
+    "1e3",
+    "a: b",
+    "- a",
+    "# a",
+    "a\nb",
+    "a #b",
+    "*a",
+    "&a",
+    "!a",
+    "%a",
+    "@a",
+    "`a",
+    " a ",
+]
 
 
 @pytest.mark.parametrize("text", TRAPS, ids=lambda text: text or "nothing")
