@@ -176,7 +176,8 @@ def test_documents() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("a", "a"), (None, ""), (True, "true"), (1, "1"), (1.5, "1.5"), (1e21, "1e+21"), (math.inf, ".inf"),
-     (1e39, ".inf"), (-math.inf, "-.inf"), (math.nan, ".nan"), (1.10, "1.1"), (16777217.0, "1.6777216e+07"), (0.0, "0")],
+     (1e39, ".inf"), (-math.inf, "-.inf"), (math.nan, ".nan"), (1.10, "1.1"),
+     (16777217.0, "1.6777216e+07"), (0.0, "0")],
 )  # fmt: skip
 def test_text(value: Any, expected: str) -> None:
     """As Go makes text of a chart's version that is a number."""
