@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -69,7 +70,8 @@ class Sample:
 def archive(files: dict[str, Any]) -> bytes:
     """A packaged chart."""
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+    # Without a time, so that the same files are the same archive.
+    with gzip.GzipFile(fileobj=stream, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in files.items():
             data = archive(content) if isinstance(content, dict) else content.encode()
             info = tarfile.TarInfo(f"chart/{name}")
@@ -149,7 +151,7 @@ def sample(random: Random) -> Sample:
     files.update({name: text for name, text in optional.items() if random.random() < 0.3})
     if random.random() < 0.4:
         files.update(
-            {".helmignore": IGNORED, "notes.bak": "1", "ignored/x.yaml": "1", "top.txt": "1", "templates/a.tmp": "{{"}
+            {".helmignore": IGNORED, "notes.bak": "1", "ignored/x.yaml": "1", "top.txt": "1", "templates/a.tmp": ""}
         )
     if random.random() < 0.2:
         files["templates/.hidden.swp"] = "{{/* nothing */}}"
