@@ -101,7 +101,6 @@ class Chart:
             raise JobError(f"{self.path}: {name} is no map.")
         return found or {}
 
-    @cached_property
     @property
     def defaults(self) -> dict[str, Any]:
         """The values that hold where nobody says otherwise: Istio's newer charts keep them below a key of their own."""

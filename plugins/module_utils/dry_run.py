@@ -10,6 +10,7 @@ on the server, and what it answered is remembered for this revision: a second ru
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, go_yaml
@@ -33,7 +34,7 @@ def is_unchanged(
     :arg environment: of ``helm.credentials``
     :arg kube_version: the server's ``gitVersion``
     """
-    revision = [stored.namespace, stored.name, str(stored.revision), stored.modified]
+    revision = [stored.namespace, stored.name, str(stored.revision), stored.modified, *_content(stored)]
     inputs = [helm.version, chart.digest, go_yaml.canonical(release.values), kube_version]
 
     def ask() -> bool:
@@ -51,14 +52,19 @@ def differences(stored: Stored, answer: dict[str, Any]) -> list[str]:
 
     :arg answer: the release document that helm would store
     """
-    before = [stored.manifest, _hooks(stored.hooks), go_yaml.canonical(stored.values)]
     after = [answer.get("manifest") or "", _hooks(answer.get("hooks")), go_yaml.canonical(answer.get("config") or {})]
-    if "values" in stored.chart:  # helm does not tell the chart's where it keeps releases elsewhere than in secrets
-        before.append(go_yaml.canonical(stored.chart["values"] or {}))
-        after.append(go_yaml.canonical((answer.get("chart") or {}).get("values") or {}))
+    after.append(go_yaml.canonical((answer.get("chart") or {}).get("values") or {}))
     words = ("manifest", "hooks", "values", "default values")
-    return [word for word, one, other in zip(words, before, after, strict=False) if one != other]
+    return [word for word, one, other in zip(words, _content(stored), after, strict=False) if one != other]
 
 
-def _hooks(found: list[dict[str, Any]] | None) -> list[tuple[str, str]]:
-    return sorted((hook["path"], hook["manifest"]) for hook in found or [])
+def _content(stored: Stored) -> list[str]:
+    """Manifest, hooks and values of a revision as text; the chart's own values last, where helm tells them."""
+    content = [stored.manifest, _hooks(stored.hooks), go_yaml.canonical(stored.values)]
+    if "values" in stored.chart:  # not where it keeps releases elsewhere than in secrets
+        content.append(go_yaml.canonical(stored.chart["values"] or {}))
+    return content
+
+
+def _hooks(found: list[dict[str, Any]] | None) -> str:
+    return json.dumps(sorted((hook["path"], hook["manifest"]) for hook in found or []))

@@ -24,7 +24,9 @@ ANSWER: dict[str, Any] = {
     "config": {"big": 2**53 + 1},
     "chart": {"values": {"a": 1.0}},
 }
-STORED = Stored("a", "b", 3, "deployed", {"values": {"a": 1}}, {"big": 2**53}, "kind: List\n", "2026", "ssa", HOOKS)
+STORED = Stored(
+    "a", "b", 3, "deployed", {"values": {"a": 1}}, {"big": 2**53}, "kind: List\n", "2026", "ssa", hooks=HOOKS
+)
 
 
 @pytest.mark.parametrize(
