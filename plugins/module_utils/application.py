@@ -153,8 +153,8 @@ def _rendered(task: Task, cluster: Cluster, path: Path) -> Objects:
     """
     params = task.params
     chart = charts.Chart(path)
-    if not chart.metadata:
-        raise JobError(f"{chart.path} is not a chart: its Chart.yaml is empty.")
+    if not chart.metadata["name"]:
+        raise JobError(f"{chart.path} is not a chart: its Chart.yaml gives it no name.")
     text = Helm(params["helm_binary"]).template(
         params["chart_release"],
         params["namespace"] or "default",

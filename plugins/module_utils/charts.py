@@ -13,38 +13,30 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import UNVERIFIED, ChartError, Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import secrets_in
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, merged
 
-try:
-    import yaml
-
-    # libyaml's loader reads Istio's 900 KiB of definitions in a second, the pure one in ten.
-    LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class _AsHelm(LOADER):  # type: ignore[misc, valid-type]
-        """Reads plain scalars as helm does, to which a date and an equals sign are text."""
-
-        yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
-            first: [known for known in resolvers if known[0].rpartition(":")[2] not in ("timestamp", "value")]
-            for first, resolvers in LOADER.yaml_implicit_resolvers.items()
-        }
-
-except ImportError:  # kube.Cluster says so: kubernetes needs yaml too
-    yaml = None  # type: ignore[assignment]
+#: Some editors begin a file with it; helm takes it away.
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: What ends a document of values.yaml, of which helm merges all.
+_END_OF_DOCUMENT = re.compile(rb"^---[ \t\r]*(?:#.*)?$\n?", re.MULTILINE)
+#: What helm reads of Chart.yaml as text, whatever it looks like.
+_TEXTS = ("name", "version", "appVersion")
 
 
 class Chart:
@@ -58,13 +50,15 @@ class Chart:
 
     @cached_property
     def files(self) -> dict[str, bytes]:
-        """Its files by their path inside the chart."""
+        """Its files by their path inside the chart, as helm reads them: links are followed.
+
+        Of a directory also those that its .helmignore keeps out of the chart: only helm can tell which these are.
+        """
+        return {name: data.removeprefix(_BYTE_ORDER_MARK) for name, data in self._read().items()}
+
+    def _read(self) -> dict[str, bytes]:
         if self.path.is_dir():
-            return {
-                str(path.relative_to(self.path)): path.read_bytes()
-                for path in sorted(self.path.rglob("*"))
-                if path.is_file()
-            }
+            return {str(path.relative_to(self.path)): path.read_bytes() for path in _files_below(self.path)}
         try:
             with tarfile.open(self.path) as archive:
                 members = [member for member in archive.getmembers() if member.isfile()]
@@ -78,15 +72,34 @@ class Chart:
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """``Chart.yaml``."""
+        """``Chart.yaml``, with name, version and appVersion as text.
+
+        :raises JobError: there is none, or it is not of a chart
+        """
         if "Chart.yaml" not in self.files:
             raise JobError(f"{self.path} is not a chart: it holds no Chart.yaml.")
-        return yaml.load(self.files["Chart.yaml"], LOADER)
+        found = self._map("Chart.yaml", self.files["Chart.yaml"])
+        if not found:
+            raise JobError(f"{self.path} is not a chart: its Chart.yaml is empty.")
+        given = {"name": "", "version": "", **found}
+        return {**given, **{key: go_yaml.text_of(given[key]) for key in _TEXTS if key in given}}
 
     @cached_property
     def default_values(self) -> dict[str, Any]:
-        """``values.yaml``."""
-        return yaml.load(self.files.get("values.yaml", b"{}"), LOADER) or {}
+        """``values.yaml``. :raises JobError: helm could not read it either"""
+        found: dict[str, Any] = {}
+        for document in _END_OF_DOCUMENT.split(self.files.get("values.yaml", b"")):
+            found = merged(found, self._map("values.yaml", document))
+        return found
+
+    def _map(self, name: str, text: bytes) -> dict[str, Any]:
+        try:
+            found = go_yaml.load(text)
+        except go_yaml.Unreadable as error:
+            raise JobError(f"{self.path}: {name} cannot be read: {error.message}.") from error
+        if not isinstance(found, (dict, type(None))):
+            raise JobError(f"{self.path}: {name} is no map.")
+        return found or {}
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -96,17 +109,38 @@ class Chart:
     @cached_property
     def accepted_values(self) -> frozenset[str] | None:
         """Top-level keys of the values that ``values.schema.json`` accepts; None where it does not say at its top."""
-        schema = json.loads(self.files.get("values.schema.json", b"{}"))
-        return None if schema.get("additionalProperties", True) else frozenset(schema.get("properties") or {})
+        try:
+            schema = json.loads(self.files.get("values.schema.json", b"{}"))
+        except ValueError as error:
+            raise JobError(f"{self.path}: values.schema.json is not JSON: {error}.") from error
+        if not isinstance(schema, dict) or schema.get("additionalProperties", True):
+            return None
+        return frozenset(schema.get("properties") or {})
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all its files."""
-        total = hashlib.sha256()
+        """A digest of all its files; of a directory of which helm leaves some out it is another than of an archive."""
+        may_leave_out = any(name == ".helmignore" or name.startswith("templates/.") for name in self.files)
+        total = hashlib.sha256(b"directory" if may_leave_out and self.path.is_dir() else b"")
         for name, data in sorted(self.files.items()):
             total.update(f"{name}\0{len(data)}\0".encode())
             total.update(data)
         return total.hexdigest()
+
+
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """The files of a directory, links to files and directories among them.
+
+    :raises JobError: a link leads back to a directory that it is in
+    """
+    above = (*above, folder.resolve())
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            if path.resolve() in above:
+                raise JobError(f"{path} is a link to a directory that it is in, at which helm would not end.")
+            yield from _files_below(path, above)
 
 
 def cache_directory() -> Path:
@@ -362,17 +396,12 @@ def cached(key_parts: list[str], compute: Callable[[], Any], keeps: Callable[[An
 
 
 def documents(text: str) -> list[dict[str, Any]]:
-    """The objects of a rendered manifest; what is in a List is taken out of it."""
+    """The objects of a rendered manifest, as helm reads them; what is in a List is taken out of it."""
     found = []
-    for document in filter(None, yaml.load_all(text, _AsHelm)):
+    for document in filter(None, go_yaml.load_all(text)):
         is_list = str(document.get("kind", "")).endswith("List") and isinstance(document.get("items"), list)
         found += document["items"] if is_list else [document]
     return found
-
-
-def as_yaml(data: Any) -> str:
-    """Data as YAML for people, in the order it has."""
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def rendered(

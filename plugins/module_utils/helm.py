@@ -207,6 +207,7 @@ class Helm:
         timeout: float,
         force_conflicts: bool = False,
         take_ownership: bool = False,
+        description: str = "",
     ) -> None:
         """Install or upgrade a release with exactly these values; waiting for its objects is not helm's task here.
 
@@ -214,12 +215,26 @@ class Helm:
         :arg bool force_conflicts: take over fields that other managers hold, instead of stopping there (istio#59367,
             istio#60497); only where Helm applies, from 4 on
         :arg bool take_ownership: make objects that others have made part of the release
+        :arg description: of the revision, for ``helm history``
         """
         with values_file(values) as path:
             arguments = ["upgrade", name, str(chart), "--install", "--namespace", namespace, "--reset-values"]
             arguments += ["--force-conflicts"] if force_conflicts else []
             arguments += ["--take-ownership"] if take_ownership else []
+            arguments += ["--description", description] if description else []
             self._run([*arguments, "--values", path, "--timeout", f"{timeout:.0f}s"], environment, timeout + 10)
+
+    def dry_run(
+        self, name: str, namespace: str, chart: Path, values: dict[str, Any], environment: dict[str, str]
+    ) -> dict[str, Any]:
+        """The release document that helm would store by an upgrade. Writes nothing.
+
+        :raises HelmError: helm would fail; what others own is no reason, which is looked at elsewhere
+        """
+        flags = ["--reset-values", "--take-ownership", "--dry-run=server", "--output", "json"]
+        with values_file(values) as path:
+            arguments = ["upgrade", name, str(chart), "--namespace", namespace, "--values", path, *flags]
+            return json.loads(self._run(arguments, environment, 120))
 
 
 @contextlib.contextmanager

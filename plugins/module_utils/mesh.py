@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils import (
     components,
     gateways,
+    go_yaml,
     providers,
     revisions,
     support,
@@ -386,6 +387,12 @@ def releases(params: dict[str, Any]) -> list[Release]:
     twice = sorted({"/".join(key) for key in keys if keys.count(key) > 1})
     if twice:
         raise JobError(f"gateways: the name {', '.join(twice)} is used twice; releases need names of their own.")
+    for release in result:
+        for path in go_yaml.beyond_json(release.values):
+            raise JobError(
+                f"values: {release.name}: {path} is a number that JSON cannot hold, nor Helm. Put it in quotes to make "
+                "it text."
+            )
     return sorted(result, key=lambda release: release.stage)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import gzip
 import json
 import os
@@ -22,7 +23,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.objects import instant
@@ -30,6 +33,17 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import insta
 #: Helm's words for a release that a running, or killed, helm left behind.
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")
 _SECRET = re.compile(r"^sh\.helm\.release\.v1\.(?P<name>.+)\.v(?P<revision>\d+)$")
+_DESCRIPTION = re.compile(r"(?:Install|Upgrade) complete by meshops\.istio, of chart sha256:([0-9a-f]{64})")
+#: Fields of a chart's metadata by which ``helm list`` names it.
+_NAMED_BY = ("name", "version", "appVersion")
+#: All of a chart's metadata that Helm knows.
+_METADATA = (
+    *_NAMED_BY,
+    *("home", "sources", "description", "keywords", "maintainers", "icon", "apiVersion", "condition", "tags"),
+    *("deprecated", "annotations", "kubeVersion", "dependencies", "type"),
+)
+#: Files of a chart that Helm stores in forms of their own, or that say nothing about what it writes.
+_READ_APART = ("Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json")
 
 
 class UnknownFormat(Exception):
@@ -47,6 +61,8 @@ class Stored:
     :ivar str modified: when its secret was written last, as RFC 3339, by the API server's clock; "" where it is in none
     :ivar str resource_version: of its secret
     :ivar str apply_method: ``ssa`` where Helm 4 applied it, ``csa`` or "" where it was merged, as Helm 3 does
+    :ivar list hooks: what Helm keeps apart from the manifest, each with ``path`` and ``manifest``
+    :ivar str description: Helm's, or the words that a run of ours gave it for this revision
     """
 
     name: str
@@ -59,6 +75,8 @@ class Stored:
     modified: str = ""
     apply_method: str = ""
     resource_version: str = ""
+    hooks: list[dict[str, Any]] = field(default_factory=list)
+    description: str = ""
 
     def age(self, now: datetime) -> float:
         """Seconds since Helm wrote it last; infinite where that cannot be known.
@@ -73,6 +91,12 @@ class Stored:
     def chart_version(self) -> str:
         """Version of the chart, or "" ."""
         return str((self.chart.get("metadata") or {}).get("version", ""))
+
+    @property
+    def chart_digest(self) -> str | None:
+        """``Chart.digest`` of what a run of ours made this revision from; None where another program made it."""
+        match = _DESCRIPTION.fullmatch(self.description)
+        return match and match[1]
 
     @property
     def secret(self) -> dict[str, Any]:
@@ -198,30 +222,86 @@ def _stored(namespace: str, name: str, document: dict[str, Any]) -> Stored:
         document.get("config") or {},
         document.get("manifest") or "",
         apply_method=document.get("apply_method") or "",
+        hooks=document.get("hooks") or [],
+        description=document["info"].get("description") or "",
     )
 
 
-def chart_differs(stored: dict[str, Any], chart: Chart) -> str | None:
-    """How a stored chart differs from one on disk, in a few words; None when helm would store the same.
+def description(chart: Chart, is_first: bool) -> str:
+    """Helm's words of a revision that went well, and what it was made from, so that the next run knows.
 
-    Files that .helmignore keeps out are in neither; Chart.lock and subcharts are not stored at all.
+    Helm does not store subcharts at all, and what it stores of a chart's values is not what the chart says. It keeps a
+    description for its own revision only: an upgrade by others, or a rollback, has another.
     """
-    before, after = str((stored.get("metadata") or {}).get("version", "")), str(chart.metadata["version"])
-    if before != after:
-        return f"chart version {before} -> {after}"
-    if "templates" not in stored:
+    return f"{'Install' if is_first else 'Upgrade'} complete by meshops.istio, of chart sha256:{chart.digest}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a chart differs from what a revision was made from, in a few words.
+
+    :ivar bool is_certain: whether helm would store something else; if not, only helm can tell
+    """
+
+    words: str
+    is_certain: bool = False
+
+
+def chart_differs(stored: Stored, chart: Chart) -> Difference | None:
+    """How a chart on disk differs from what a revision was made from; None when helm would store the same."""
+    metadata = stored.chart.get("metadata") or {}
+    for name in _NAMED_BY if "templates" in stored.chart else ("version",):
+        before, after = str(metadata.get(name, "")), chart.metadata.get(name, "")
+        if before != after:
+            return Difference(f"chart {name} {before} -> {after}", is_certain=True)
+    if stored.chart_digest == chart.digest:
         return None
+    if "templates" not in stored.chart:
+        return Difference("chart content")
+    name = _differing_file(stored.chart, chart)
+    return Difference(f"chart content: {name}") if name else None
+
+
+def _differing_file(stored: dict[str, Any], chart: Chart) -> str | None:
+    """The first file by which a chart on disk may be another than the stored one."""
     kept = {
         entry["name"]: base64.b64decode(entry.get("data") or "")
         for entry in (stored.get("templates") or []) + (stored.get("files") or [])
     }
-    for name, data in kept.items():
-        if chart.files.get(name) != data:
-            return f"chart content: {name}"
-    for name in chart.files:
-        # Helm takes no hidden file for a template.
-        if name.startswith("templates/") and not name.startswith("templates/.") and name not in kept:
-            return f"chart content: {name}"
-    if (stored.get("values") or {}) != json.loads(json.dumps(chart.default_values)):
-        return "chart content: values.yaml"
-    return None
+    differing = [name for name, data in kept.items() if chart.files.get(name) != data]
+    differing += [name for name in chart.files if name not in kept and not _is_known(name, chart)]
+    if differing:
+        return differing[0]
+    if not _same_values(stored.get("values") or {}, chart):
+        return "values.yaml"
+    if base64.b64decode(stored.get("schema") or "") != chart.files.get("values.schema.json", b""):
+        return "values.schema.json"
+    return None if _same_metadata(stored.get("metadata") or {}, chart.metadata) else "Chart.yaml"
+
+
+def _same_values(stored: dict[str, Any], chart: Chart) -> bool:
+    """Whether values.yaml says what Helm has stored of it; not where it cannot be read here, though helm may."""
+    with contextlib.suppress(JobError):
+        return go_yaml.canonical(stored) == go_yaml.canonical(chart.default_values)
+    return False
+
+
+def _is_known(name: str, chart: Chart) -> bool:
+    """Whether a file that helm has not stored makes no difference; of a directory it takes no hidden template."""
+    return name in _READ_APART or (chart.path.is_dir() and name.startswith("templates/."))
+
+
+def _same_metadata(stored: dict[str, Any], metadata: dict[str, Any]) -> bool:
+    """Whether all that templates may ask for of ``.Chart`` is as it was; what helm does not know it does not store."""
+    return all(_text(metadata.get(key)) == _text(value) for key, value in stored.items()) and not any(
+        value and key not in stored for key, value in metadata.items() if key in _METADATA
+    )
+
+
+def _text(value: Any) -> str:
+    """Metadata as text, of which alone it is made to Helm, but for whether it is deprecated."""
+    if isinstance(value, dict):
+        return json.dumps({key: _text(item) for key, item in value.items()}, sort_keys=True)
+    if isinstance(value, list):
+        return json.dumps([_text(item) for item in value])
+    return go_yaml.text_of(value)

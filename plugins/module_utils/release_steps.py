@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils import charts, go_yaml, mesh, release_state
 from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
 from ansible_collections.meshops.istio.plugins.module_utils.objects import changed_fields
@@ -28,6 +27,7 @@ class Step:
     :ivar list adopted: live objects of others that become the release's
     :ivar list set_back: objects that have drifted, of which helm's merge would leave something as it is
     :ivar bool forces: whether fields that others hold are taken over from them
+    :ivar bool is_doubtful: whether it is upgraded only because its chart is another, of which helm may make the same
     """
 
     release: mesh.Release
@@ -41,6 +41,7 @@ class Step:
     adopted: list[dict[str, Any]] = field(default_factory=list)
     set_back: list[dict[str, Any]] = field(default_factory=list)
     forces: bool = False
+    is_doubtful: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -86,22 +87,13 @@ def judge(release: mesh.Release, chart: charts.Chart, stored: release_state.Stor
     reasons = []
     if stored.status != "deployed":
         reasons.append(f"status {stored.status}")
-    differs = release_state.chart_differs(stored.chart, chart)
+    differs = release_state.chart_differs(stored, chart)
     if differs:
-        reasons.append(differs)
-    if _canonical(stored.values) != _canonical(release.values):
+        reasons.append(differs.words)
+    if go_yaml.canonical(stored.values) != go_yaml.canonical(release.values):
         reasons.append("values")
-    return Step(release, chart, stored, "upgrade" if reasons else "none", reasons)
-
-
-def _canonical(values: dict[str, Any]) -> str:
-    """Values as text, alike for alike values: helm writes 100.0, as the chart has it, as 100."""
-
-    def number(text: str) -> float:
-        found = float(text)
-        return int(found) if found.is_integer() else found
-
-    return json.dumps(json.loads(json.dumps(values), parse_float=number), sort_keys=True)
+    is_doubtful = len(reasons) == 1 and differs is not None and not differs.is_certain
+    return Step(release, chart, stored, "upgrade" if reasons else "none", reasons, is_doubtful=is_doubtful)
 
 
 #: The API server counts here by itself how often a DaemonSet's pods have become others: nobody has changed it.

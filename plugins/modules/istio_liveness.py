@@ -205,7 +205,7 @@ author:
 EXAMPLES = r"""
 - name: Ask for an application that is applied with its own Gateway and VirtualService
   meshops.istio.istio_liveness:
-    manifests: "{{ lookup('ansible.builtin.template', 'app.yaml.j2') | from_yaml_all | list }}"
+    manifests: "{{ lookup('ansible.builtin.template', 'app.yaml.j2') | meshops.istio.from_manifests }}"
     path: /healthz
 
 - name: The guide's way, an own chart whose pods get their sidecar from istioctl kube-inject

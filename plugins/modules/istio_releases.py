@@ -13,6 +13,8 @@ description:
   - Turns a description of a mesh into Helm releases of Istio's own charts, and has helm write those that differ from
     what Helm has stored, in chart, values or status, or whose objects are not all there.
   - A run that finds everything in place reads and writes nothing, and does not start helm at all.
+  - A chart of the same version that has other content is another if helm, asked by a dry run, would store another
+    manifest, other hooks or other values. Charts are read as helm reads them, subcharts and C(.helmignore) included.
   - What would make helm stop half-way is found before it starts. This is objects of other installers, fields that other
     managers hold, node ports that are taken, and what the API server would refuse.
   - Check mode and diffs show each object as the API server's dry run has it, without what controllers set anyway.
@@ -23,7 +25,8 @@ description:
   - A pending release that no run of this collection left is recovered when it is older than O(wait_timeout) by the API
     server's clock; a younger one may be another pipeline at work, and stops the run. Check mode, which takes no Lease,
     watches it for that long only where a release is pending.
-  - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever.
+  - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever. The
+    description of a revision says which chart it was made from.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes

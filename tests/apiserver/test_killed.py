@@ -62,9 +62,9 @@ def helm(mesh: Mesh, tmp_path: Path) -> Any:
 
 
 def history(mesh: Mesh, release: str) -> list[tuple[int, str, str]]:
-    """What `helm history` tells: revision, status, description."""
+    """What `helm history` tells: revision, status, description without the chart that a run of ours names."""
     told = json.loads(mesh.cluster.tool("helm", "history", release, f"--namespace={NAMESPACE}", "--output=json"))
-    return [(entry["revision"], entry["status"], entry["description"]) for entry in told]
+    return [(each["revision"], each["status"], each["description"].partition(" by meshops")[0]) for each in told]
 
 
 def killed_in(mesh: Mesh, gate: Gate, **over: Any) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     release_state,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
+from ansible_collections.meshops.istio.plugins.module_utils.dry_run import is_unchanged
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.examination import Examination
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, shown
@@ -107,8 +108,15 @@ class Run:
             judge(release, self.charts[release.chart], stored.get((release.namespace, release.name)))
             for release in self.wanted
         ]
+        in_parallel(self._settle, [step for step in steps if step.is_doubtful])
         self._look_at_objects([step for step in steps if step.action == "none"])
         return steps
+
+    def _settle(self, step: Step) -> None:
+        """Ask helm whether a chart that is another changes anything."""
+        kube_version = self.cluster.version()["gitVersion"]
+        if is_unchanged(self.helm, step.release, step.chart, step.stored, self.environment, kube_version):
+            step.action, step.reasons = "none", []
 
     def _stored(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], release_state.Stored]:
         if release_state.in_secrets():
@@ -324,6 +332,7 @@ class Run:
             # A first revision may find objects of a run that was killed, of which istiod holds fields by now.
             force_conflicts=self.helm.major >= 4 and (step.forces or step.is_first),
             take_ownership=bool(step.adopted),
+            description=release_state.description(step.chart, step.is_first),
         )
 
     def _wait(self, steps: list[Step]) -> None:

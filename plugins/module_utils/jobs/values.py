@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import charts, go_yaml, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -62,4 +62,4 @@ def _lines(entry: dict[str, Any]) -> list[str]:
     """What a person reads: the values that a run gives helm, and all that apply with them."""
     title = f"# {entry['namespace']}/{entry['name']}: chart {entry['chart']} {entry['chart_version']}"
     document = {"user_supplied": entry["user_supplied"], "computed": entry["computed"]}
-    return [title, *charts.as_yaml(document).splitlines()]
+    return [title, *go_yaml.dump(document).splitlines()]

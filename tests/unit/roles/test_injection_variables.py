@@ -76,7 +76,12 @@ def test_what_variables_come_to(tmp_path: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "play.yml"],
         cwd=tmp_path,
-        env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "ansible"), "NO_COLOR": "1"},
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROLES.parent / "collections"),
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "NO_COLOR": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -191,6 +191,74 @@ def test_archive_of_something_else(tmp_path: Path) -> None:
         _ = charts.Chart(archive).metadata
 
 
+def test_links(tmp_path: Path) -> None:
+    """Helm follows links to files and directories, and so does the digest."""
+    chart = charts.Chart(written(tmp_path / "base"))
+    shared = written(tmp_path / "shared", {"Chart.yaml": "name: sub\nversion: 1.0.0\n"})
+    (tmp_path / "base/charts").mkdir()
+    (tmp_path / "base/charts/sub").symlink_to(shared)
+    (tmp_path / "base/link").symlink_to(shared / "Chart.yaml")
+    files = chart.files
+    assert files["charts/sub/Chart.yaml"] == files["link"] == b"name: sub\nversion: 1.0.0\n"
+    (shared / "Chart.yaml").write_text("name: sub\nversion: 1.0.1\n")
+    assert charts.Chart(chart.path).digest != chart.digest
+
+
+def test_link_in_a_circle(tmp_path: Path) -> None:
+    """One error, where helm would go on for ever."""
+    (written(tmp_path / "base") / "charts").symlink_to(tmp_path / "base")
+    with pytest.raises(JobError, match=r"base/charts is a link to a directory that it is in"):
+        _ = charts.Chart(tmp_path / "base").files
+
+
+def test_archive_of_a_directory_with_ignored_files(tmp_path: Path) -> None:
+    """Of the directory helm leaves out what it takes from the archive: they are not the same chart."""
+    directory = charts.Chart(written(tmp_path / "base", {**FILES, ".helmignore": "*.bak", "a.bak": "x"}))
+    assert charts.Chart(packed(directory.path, tmp_path / "base-1.31.0.tgz")).digest != directory.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("1.31.0", "1.31.0"), ("1.10", "1.1"), ("2026", "2026"), ("0x10", "16"), ("2026-11-30", "2026-11-30")],
+)
+def test_version_that_is_no_text(text: str, version: str, tmp_path: Path) -> None:
+    """As helm reads it."""
+    chart = charts.Chart(written(tmp_path / "base", {"Chart.yaml": f"name: y\nversion: {text}\nappVersion: 1e3\n"}))
+    assert chart.metadata == {"name": "true", "version": version, "appVersion": "1000"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("Chart.yaml", "name: [", r"Chart\.yaml cannot be read: .*line 2"),
+        ("Chart.yaml", "- a", r"Chart\.yaml is no map"),
+        ("Chart.yaml", "", r"is not a chart: its Chart\.yaml is empty"),
+        ("values.yaml", "a: .inf", r"values\.yaml cannot be read: \.inf is no number in JSON"),
+        ("values.yaml", "text", r"values\.yaml is no map"),
+        ("values.schema.json", "{", r"values\.schema\.json is not JSON"),
+    ],
+)
+def test_chart_that_cannot_be_read(name: str, text: str, says: str, tmp_path: Path) -> None:
+    """The chart, the file and the cause are named; nothing ends in a traceback."""
+    chart = charts.Chart(written(tmp_path / "base", {**FILES, name: text}))
+    with pytest.raises(JobError, match=says) as caught:
+        _ = chart.metadata, chart.default_values, chart.accepted_values
+    assert str(tmp_path / "base") in caught.value.message
+
+
+def test_values_of_several_documents(tmp_path: Path) -> None:
+    """Helm merges them."""
+    text = "a: {b: 1, c: 12:30}\n--- # more\na: {b: y}\n---\n# nothing\n---\nd: |\n  ---\n"
+    chart = charts.Chart(written(tmp_path / "base", {**FILES, "values.yaml": text}))
+    assert chart.default_values == {"a": {"b": True, "c": "12:30"}, "d": "---\n"}
+
+
+@pytest.mark.parametrize("schema", ["true", "{}", '{"additionalProperties": true}', '{"properties": {"a": {}}}'])
+def test_schema_that_accepts_all(schema: str, tmp_path: Path) -> None:
+    """Whatever form it has."""
+    assert charts.Chart(written(tmp_path / "base", {**FILES, "values.schema.json": schema})).accepted_values is None
+
+
 def test_chart_in_a_directory(tmp_path: Path) -> None:
     """Without helm, as NAME/."""
     written(tmp_path / "base")
@@ -513,9 +581,10 @@ def test_documents() -> None:
 
 
 def test_documents_as_helm_reads_them() -> None:
-    """A date and an equals sign are text to helm, and a List is what is in it."""
-    text = "kind: A\ndate: 2026-11-22\nsign: =\n---\nkind: List\nitems: [{kind: B}, {kind: C}]\n"
-    assert charts.documents(text) == [{"kind": "A", "date": "2026-11-22", "sign": "="}, {"kind": "B"}, {"kind": "C"}]
+    """A date, a time and an equals sign are text to helm, and a List is what is in it."""
+    text = "kind: A\nat: 12:30\ndate: 2026-11-22\nsign: =\n---\nkind: List\nitems: [{kind: B}, {kind: C}]\n"
+    first = {"kind": "A", "at": "12:30", "date": "2026-11-22", "sign": "="}
+    assert charts.documents(text) == [first, {"kind": "B"}, {"kind": "C"}]
 
 
 def test_rendered_once(tmp_path: Path) -> None:

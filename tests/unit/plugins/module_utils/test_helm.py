@@ -413,10 +413,11 @@ def test_verify(program: Program, helm: Helm) -> None:
         ({}, []),
         ({"force_conflicts": True}, ["--force-conflicts"]),
         ({"take_ownership": True}, ["--take-ownership"]),
+        ({"description": "of a chart"}, ["--description", "of a chart"]),
         ({"force_conflicts": True, "take_ownership": True}, ["--force-conflicts", "--take-ownership"]),
     ],
 )
-def test_upgrade(how: dict[str, bool], words: list[str], program: Program, helm: Helm) -> None:
+def test_upgrade(how: dict[str, Any], words: list[str], program: Program, helm: Helm) -> None:
     """With exactly these values; what others hold is taken over only when that is said."""
     environment = {**os.environ, "KUBECONFIG": "/private/kubeconfig"}
     helm.upgrade("istiod", "istio-system", CHART, {"a": 1}, environment, 300, **how)
@@ -425,6 +426,19 @@ def test_upgrade(how: dict[str, bool], words: list[str], program: Program, helm:
         *("upgrade", "istiod", str(CHART), "--install", "--namespace", "istio-system", "--reset-values"),
         *words,
         *("--values", values, "--timeout", "300s"),
+    ]
+    assert program.environment["KUBECONFIG"] == "/private/kubeconfig"
+
+
+def test_dry_run(program: Program, helm: Helm) -> None:
+    """What helm would store, by a dry run on the server; what others own is looked at elsewhere."""
+    environment = {**os.environ, "KUBECONFIG": "/private/kubeconfig"}
+    program.says('{"manifest": "kind: List"}')
+    assert helm.dry_run("istiod", "istio-system", CHART, {"a": 1}, environment) == {"manifest": "kind: List"}
+    values = program.words[program.words.index("--values") + 1]
+    assert program.words == [
+        *("upgrade", "istiod", str(CHART), "--namespace", "istio-system", "--values", values),
+        *("--reset-values", "--take-ownership", "--dry-run=server", "--output", "json"),
     ]
     assert program.environment["KUBECONFIG"] == "/private/kubeconfig"
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -214,6 +215,19 @@ def test_node_ports_as_preflight_asks_for_them() -> None:
         ("edge", "b", "https", 30011),
     ]
     assert found[1].where == "gateway b, port https"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf"), 10**400])
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda number: {"values": {"istiod": {"a": [{"b": number}]}}},
+        lambda number: {"gateways": [{"name": "istiod", "namespace": "edge", "values": {"a": [{"b": number}]}}]},
+    ],
+)
+def test_number_that_json_cannot_hold(given: Callable[[Any], dict[str, Any]], number: float) -> None:
+    """Helm would take it for text, and each run would find it different."""
+    assert "values: istiod: a[0].b is a number that JSON cannot hold" in refused(**given(number))
 
 
 @pytest.mark.parametrize(

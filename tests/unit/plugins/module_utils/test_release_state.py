@@ -301,64 +301,136 @@ def kept(name: str, text: str) -> dict[str, str]:
     return {"name": name, "data": base64.b64encode(text.encode()).decode()}
 
 
-def stored(**given: Any) -> dict[str, Any]:
+def stored(description: str = "Install complete", **given: Any) -> Stored:
     """The same chart as Helm stores it, where numbers have lost their points."""
-    return {
+    content = {
         "metadata": {"name": "istiod", "version": "1.31.0"},
         "templates": [kept(name, text) for name, text in FILES.items() if name.startswith("templates/")],
         "files": [kept("README.md", "read me"), kept("files/profile-demo.yaml", "a: b")],
         "values": {"pilot": {"traceSampling": 1, "enabled": True}},
         **given,
     }
+    return Stored("istiod", "istio-system", 1, "deployed", content, description=description)
+
+
+def differs(before: Stored, after: Chart) -> tuple[str, bool] | None:
+    """Words, and whether they are certain."""
+    found = chart_differs(before, after)
+    return found and (found.words, found.is_certain)
 
 
 def test_chart_is_the_same(tmp_path: Path) -> None:
     """Chart.yaml and values.yaml are stored in forms of their own."""
-    assert chart_differs(stored(), chart(tmp_path)) is None
+    assert differs(stored(), chart(tmp_path)) is None
+
+
+METADATA = {"name": "istiod", "version": "1.31.0"}
 
 
 @pytest.mark.parametrize(
     ("changes", "given", "expected"),
     [
-        ({}, {"metadata": {"version": "1.30.2"}}, "chart version 1.30.2 -> 1.31.0"),
-        ({}, {"metadata": None}, "chart version  -> 1.31.0"),
-        ({"templates/deployment.yaml": "kind: DaemonSet"}, {}, "chart content: templates/deployment.yaml"),
-        ({"templates/deployment.yaml": None}, {}, "chart content: templates/deployment.yaml"),
-        ({"templates/new.yaml": "kind: Role"}, {}, "chart content: templates/new.yaml"),
-        ({"files/profile-demo.yaml": "a: c"}, {}, "chart content: files/profile-demo.yaml"),
-        ({"README.md": None}, {}, "chart content: README.md"),
-        ({"values.yaml": "pilot:\n  traceSampling: 2\n  enabled: true\n"}, {}, "chart content: values.yaml"),
-        ({}, {"values": None}, "chart content: values.yaml"),
+        ({}, {"metadata": {**METADATA, "version": "1.30.2"}}, "chart version 1.30.2 -> 1.31.0"),
+        ({}, {"metadata": {"name": "istiod"}}, "chart version  -> 1.31.0"),
+        ({}, {"metadata": {**METADATA, "name": "pilot"}}, "chart name pilot -> istiod"),
+        ({}, {"metadata": {**METADATA, "appVersion": "1.30"}}, "chart appVersion 1.30 -> "),
+        (
+            {"Chart.yaml": "name: istiod\nversion: 1.10\nappVersion: 1e3\n"},
+            {"metadata": {"name": "istiod", "version": "1.1", "appVersion": "999"}},
+            "chart appVersion 999 -> 1000",
+        ),
     ],
 )
-def test_chart_differs(changes: dict[str, str], given: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    """In a few words; a patched chart of the same version counts."""
-    assert chart_differs(stored(**given), chart(tmp_path, **changes)) == expected
+def test_chart_is_another(changes: dict[str, str], given: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    """What helm list tells of a chart is compared without asking helm, as Helm writes it."""
+    assert differs(stored(**given), chart(tmp_path, **changes)) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "expected"),
+    [
+        ({"templates/deployment.yaml": "kind: DaemonSet"}, {}, "templates/deployment.yaml"),
+        ({"templates/deployment.yaml": None}, {}, "templates/deployment.yaml"),
+        ({"templates/new.yaml": "kind: Role"}, {}, "templates/new.yaml"),
+        ({"files/profile-demo.yaml": "a: c"}, {}, "files/profile-demo.yaml"),
+        ({"files/new.yaml": "a: c"}, {}, "files/new.yaml"),
+        ({"README.md": None}, {}, "README.md"),
+        ({"notes.txt": "kept out", ".helmignore": "notes.txt"}, {}, ".helmignore"),
+        ({"charts/sub/Chart.yaml": "name: sub\nversion: 1.0.0\n"}, {}, "charts/sub/Chart.yaml"),
+        ({"values.yaml": "pilot:\n  traceSampling: 2\n  enabled: true\n"}, {}, "values.yaml"),
+        ({"values.yaml": "pilot: ["}, {}, "values.yaml"),
+        ({}, {"values": None}, "values.yaml"),
+        ({"values.schema.json": "{}"}, {}, "values.schema.json"),
+        ({}, {"schema": base64.b64encode(b"{}").decode()}, "values.schema.json"),
+        ({"Chart.yaml": f"{FILES['Chart.yaml']}description: new\n"}, {}, "Chart.yaml"),
+        ({"Chart.yaml": f"{FILES['Chart.yaml']}annotations: {{a: 1}}\n"}, {}, "Chart.yaml"),
+        ({}, {"metadata": {**METADATA, "deprecated": True}}, "Chart.yaml"),
+    ],
+)
+def test_chart_may_be_another(changes: dict[str, str], given: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    """What helm makes of another file only helm can tell."""
+    assert differs(stored(**given), chart(tmp_path, **changes)) == (f"chart content: {expected}", False)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"notes.txt": "kept out by .helmignore", ".helmignore": "notes.txt"},
-        {"Chart.lock": "dependencies: []"},
-        {"charts/sub/templates/a.yaml": "kind: Role"},
-        {"templates/.deployment.yaml.swp": "an editor's"},
-    ],
-    ids=["ignored", "lock", "subchart", "hidden"],
+    [{"Chart.lock": "dependencies: []"}, {"templates/.deployment.yaml.swp": "an editor's"}],
+    ids=["lock", "hidden"],
 )
 def test_files_that_helm_does_not_store(changes: dict[str, str], tmp_path: Path) -> None:
     """They would be different for ever."""
-    assert chart_differs(stored(), chart(tmp_path, **changes)) is None
+    assert differs(stored(), chart(tmp_path, **changes)) is None
+
+
+def test_metadata_as_helm_stores_it(tmp_path: Path) -> None:
+    """Text, whatever it looks like; empty fields and those that Helm does not know are not stored."""
+    text = (
+        f"{FILES['Chart.yaml']}annotations: {{a: 1.10, b: yes}}\nkeywords: [1e3]\ndeprecated: true\nhome: ''\nown: 1\n"
+    )
+    metadata = {**METADATA, "annotations": {"a": "1.1", "b": "true"}, "keywords": ["1000"], "deprecated": True}
+    assert differs(stored(metadata=metadata), chart(tmp_path, **{"Chart.yaml": text})) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a: y\nb: 12:30\nc: 1e3\nd: 0o17\n", {"a": True, "b": "12:30", "c": 1000, "d": 15}),
+        ("a: 2026-11-30\n", {"a": "2026-11-30"}),
+        ("a: 9007199254740993\nb: 18446744073709551615\n", {"a": 9007199254740992, "b": 1.8446744073709552e19}),
+        ("a: 1\n---\nb: 2\n--- # the last\na: 3\n", {"a": 3, "b": 2}),
+        ("\ufeffa: 1\r\nb: 2\r\n", {"a": 1, "b": 2}),
+        ("8080: &x {a: 1}\nb: {<<: *x, c: ~}\n", {"8080": {"a": 1}, "b": {"a": 1, "c": None}}),
+        ("# nothing\n", {}),
+    ],
+)  # fmt: skip
+def test_values_as_helm_stores_them(text: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """A chart whose values are read as helm reads them is the same."""
+    assert differs(stored(values=values), chart(tmp_path, **{"values.yaml": text})) is None
 
 
 def test_chart_without_files(tmp_path: Path) -> None:
     """Helm writes null for none, and "" for an empty one."""
-    bare = chart(tmp_path, **{**dict.fromkeys(FILES), "Chart.yaml": "version: 1.31.0", "templates/a": ""})
+    bare = chart(tmp_path, **{**dict.fromkeys(FILES), "Chart.yaml": FILES["Chart.yaml"], "templates/a": ""})
     nothing = {"templates": [{"name": "templates/a", "data": None}], "files": None, "values": None}
-    assert chart_differs(stored(**nothing), bare) is None
+    assert differs(stored(**nothing), bare) is None
+
+
+def test_chart_that_a_run_of_ours_installed(tmp_path: Path) -> None:
+    """Where the revision says what it was made from nothing is compared, subcharts and ignored files included."""
+    ours = chart(tmp_path, **{"charts/sub/Chart.yaml": "name: sub\nversion: 1.0.0\n", ".helmignore": "x", "x": "y"})
+    for is_first in (True, False):
+        assert differs(stored(release_state.description(ours, is_first)), ours) is None
+    other = stored(release_state.description(ours, is_first=True).replace("sha256:", "sha256:0")[:-1])
+    assert differs(other, ours) == ("chart content: .helmignore", False)
+    assert stored("Rollback to 2").chart_digest is None
+    assert stored(f"{release_state.description(ours, is_first=True)}, and more").chart_digest is None
 
 
 def test_chart_as_helm_tells_it(tmp_path: Path) -> None:
-    """Without its content only the version can be compared."""
-    assert chart_differs({"metadata": {"version": "1.31.0"}}, chart(tmp_path)) is None
-    assert chart_differs({"metadata": {"version": "1.30.0"}}, chart(tmp_path)) == "chart version 1.30.0 -> 1.31.0"
+    """Without its content only the version can be compared, and what the revision says it was made from."""
+    told = Stored("istiod", "istio-system", 1, "deployed", {"metadata": {"version": "1.31.0"}})
+    assert differs(told, chart(tmp_path)) == ("chart content", False)
+    told.description = release_state.description(chart(tmp_path), is_first=False)
+    assert differs(told, chart(tmp_path)) is None
+    told.chart = {"metadata": {"version": "1.30.0"}}
+    assert differs(told, chart(tmp_path)) == ("chart version 1.30.0 -> 1.31.0", True)

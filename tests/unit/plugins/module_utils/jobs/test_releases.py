@@ -24,6 +24,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import charts, exist
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
@@ -230,6 +231,8 @@ class World:
         self.created: list[str] = []
         self.fails: str | None = None
         self.fails_late = False
+        self.descriptions: list[str] = []
+        self.subchart = "kind: List"
 
     def note(self, line: str) -> None:
         """One event; several threads come here."""
@@ -328,11 +331,13 @@ class World:
         timeout: float,
         force_conflicts: bool,
         take_ownership: bool,
+        description: str,
     ) -> None:
         """Write a revision and its objects."""
         assert json.loads(Path(environment["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]["server"].endswith(
             ":6443"
         )
+        self.descriptions.append(description)
         self.note(f"helm {namespace}/{name}")
         if self.fails == name:
             if self.fails_late:
@@ -342,7 +347,18 @@ class World:
             self.forced.append(name)
         if take_ownership:
             self.adopted.append(name)
-        self.deploy(name, chart.name, values, namespace)
+        self.deploy(name, chart.name, values, namespace, description=description)
+
+    def dry_run(
+        self, name: str, namespace: str, chart: Path, values: dict[str, Any], _environment: dict[str, str]
+    ) -> dict[str, Any]:
+        """What an upgrade would store: a subchart shows in the manifest alone."""
+        self.note(f"ask helm {namespace}/{name}")
+        if self.fails == name:
+            raise HelmError(f"helm upgrade {name} failed", "failed")
+        sub = chart / "charts/sub.yaml"
+        more = f"# {sub.read_text()}" if sub.exists() and sub.read_text() != self.subchart else ""
+        return {"manifest": MANIFESTS[name] + more, "hooks": None, "config": values, "chart": as_stored(chart.name)}
 
     # What a test sets up.
 
@@ -354,13 +370,14 @@ class World:
         namespace: str = MESH,
         status: str = "deployed",
         age: int = 0,
+        description: str = "Install complete",
     ) -> None:
         """A further revision of a release, with its objects."""
         revision = 1 + sum(key[3].startswith(f"sh.helm.release.v1.{name}.") for key in self.objects)
         when = (SERVER_TIME - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
         document = {
             "version": revision,
-            "info": {"status": status, "last_deployed": "2026-11-22T20:00:00.123456789Z"},
+            "info": {"status": status, "last_deployed": "2026-11-22T20:00:00.123456789Z", "description": description},
             "chart": as_stored(chart),
             "config": values,
             "manifest": MANIFESTS[name],
@@ -419,7 +436,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             found.note("wait for " + " ".join(sorted(key[3] for key in keys)))
 
     monkeypatch.setattr(releases, "Cluster", lambda _params: found)
-    helm = SimpleNamespace(version="4.3.1", major=4, template=found.template, upgrade=found.upgrade)
+    calls = {"template": found.template, "upgrade": found.upgrade, "dry_run": found.dry_run}
+    helm = SimpleNamespace(version="4.3.1", major=4, **calls)
     monkeypatch.setattr(releases, "Helm", lambda _binary: helm)
     for where in (releases, releases.exposure):
         monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
@@ -491,6 +509,42 @@ def test_second_run_writes_nothing(installed: World, options: dict[str, Any]) ->
     assert set(actions(result).values()) == {"none"}
     assert result["diff"] == []
     assert installed.log == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "charts/sub.yaml", ".helmignore"])
+def test_chart_that_changes_nothing(name: str, installed: World, options: dict[str, Any], repository: Path) -> None:
+    """A file more, of which only helm knows what it is for: helm is asked once, and nothing is written."""
+    path = repository / "istiod" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("kind: List")
+    for expected in (["ask helm istio-system/istiod"], []):
+        installed.log.clear()
+        assert run(options)["changed"] is False
+        assert installed.log == expected
+
+
+def test_subchart_that_changes_something(installed: World, options: dict[str, Any], repository: Path) -> None:
+    """Helm does not store it, so that its manifest tells; the revision then says what it was made from."""
+    path = repository / "istiod/charts/sub.yaml"
+    path.parent.mkdir()
+    path.write_text("kind: Role")
+    result = run(options)
+    assert actions(result) == {"istio-base": "none", "istiod": "upgrade", "istio-ingressgateway": "none"}
+    reasons = [release["reasons"] for release in result["releases"] if release["name"] == "istiod"]
+    assert reasons == [["chart content: charts/sub.yaml"]]
+    digest_now = charts.Chart(repository / "istiod").digest
+    assert installed.descriptions == [f"Upgrade complete by meshops.istio, of chart sha256:{digest_now}"]
+    installed.log.clear()
+    assert run(options)["changed"] is False
+    assert installed.log == []
+
+
+def test_chart_that_helm_refuses(installed: World, options: dict[str, Any], repository: Path) -> None:
+    """No reason to call it unchanged: what helm has against it the upgrade says."""
+    (repository / "istiod/README.md").write_text("new")
+    installed.fails = "istiod"
+    with pytest.raises(JobError, match="helm upgrade istiod failed"):
+        run(options)
 
 
 def test_second_run_waits_for_what_is_not_ready(installed: World, options: dict[str, Any]) -> None:

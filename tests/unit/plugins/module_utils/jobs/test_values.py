@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import values
@@ -65,6 +66,15 @@ def test_a_person_reads_yaml(repository: str) -> None:
     assert headings == ["# istio-system/istiod: chart istiod 1.31.0", "# istio-system/in: chart gateway 1.31.0"]
     printed = yaml.safe_load("\n".join(said[said.index(headings[1]) :]))
     assert printed["user_supplied"]["service"]["type"] == "NodePort"
+
+
+def test_texts_stay_texts(repository: str) -> None:
+    """What is copied from there into a file is the same to helm and to Ansible."""
+    texts = {"a": "y", "b": "12:30", "c": "0o17", "d": "1e3", "e": "2026-11-30"}
+    _found, said = shown(repository, values={"istiod": {"texts": texts}})
+    printed = "\n".join(said[1 : said.index("# istio-system/istio-ingressgateway: chart gateway 1.31.0")])
+    assert yaml.safe_load(printed)["user_supplied"]["texts"] == texts
+    assert go_yaml.load(printed)["user_supplied"]["texts"] == texts
 
 
 def test_the_cluster_is_asked_for_its_platform_alone(repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
