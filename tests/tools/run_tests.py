@@ -92,7 +92,7 @@ def unit(*cores: str) -> Iterator[Step]:
     """The unit tests, on some ansible-cores; what depends on none of them on the newest alone."""
     for core in cores or environments.QUICK:
         marks = "not cluster and not long" + ("" if core == "dev" else " and not once")
-        yield pytest(f"unit {core}", core, "tests/unit", "-m", marks)
+        yield pytest(f"unit {core}", core, "tests/unit", "-m", marks, "--numprocesses=auto")
         if core == "dev":
             yield pytest(f"secrets {core}", core, CONTRACT)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 from datetime import datetime, timezone
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_decode(compress: bool) -> None:
         packed({"version": 0, "info": {"status": "deployed"}}),
         "é",
     ],
+    ids=itertools.count(),  # gzip notes the time, and workers of pytest-xdist compare the names of tests
 )
 def test_unknown_format(data: str) -> None:
     """Every way in which it may be something else is one error, at which helm is asked instead."""
