@@ -28,6 +28,7 @@ TODAY = os.environ.get("MESHOPS_TEST_KUBERNETES", versions.KUBERNETES)
 LONG = (
     "adopt",
     "announced",
+    "changed",
     "components",
     "connection",
     "killed",
