@@ -231,10 +231,11 @@ class Helm:
 
         :raises HelmError: helm would fail; what others own is no reason, which is looked at elsewhere
         """
-        flags = ["--reset-values", "--take-ownership", "--dry-run=server", "--output", "json"]
+        # Without validation: the server's schemas would take seconds, and what is written is dry-run before anyway.
+        flags = ["--take-ownership", "--disable-openapi-validation", "--dry-run=server", "--output", "json"]
         with values_file(values) as path:
-            arguments = ["upgrade", name, str(chart), "--namespace", namespace, "--values", path, *flags]
-            return json.loads(self._run(arguments, environment, 120))
+            arguments = ["upgrade", name, str(chart), "--namespace", namespace, "--reset-values", "--values", path]
+            return json.loads(self._run([*arguments, *flags], environment, 120))
 
 
 @contextlib.contextmanager
@@ -256,7 +257,10 @@ def private_directory() -> Iterator[Path]:
 def _locked_directory() -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=_DIRECTORY))
-        lock = os.open(path, os.O_RDONLY)
+        try:
+            lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # taken for one that was left behind, before it could be locked
+            continue
         swept = False
         with contextlib.suppress(OSError):  # a file system without locks: then nobody sweeps there
             swept = not _lock(lock) or not path.exists()

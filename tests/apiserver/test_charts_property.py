@@ -5,7 +5,7 @@
 
 Each chart is installed by helm once; each edit of it, or of its values, is a case. What helm would store says helm, by
 a dry run on the server. MESHOPS_TEST_SEED repeats a run; MESHOPS_TEST_CASES says how many cases there are: 40 in
-`make test`, 600 in `make matrix`.
+`make test`, 600 in `make matrix`; MESHOPS_TEST_HELM names another helm.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Bench:
     """Makes cases on a bed, in a namespace of its own."""
 
     def __init__(self, bed: BedCluster, namespace: str, folder: Path) -> None:
-        self.binary = bed.variables["istio_helm_helm_binary"]
+        self.binary = os.environ.get("MESHOPS_TEST_HELM") or bed.variables["istio_helm_helm_binary"]
         self.cluster = Cluster({"kubeconfig": str(bed.kubeconfig), "context": bed.variables["istio_context"]})
         self.namespace = namespace
         self.folder = folder

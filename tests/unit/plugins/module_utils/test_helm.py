@@ -437,8 +437,8 @@ def test_dry_run(program: Program, helm: Helm) -> None:
     assert helm.dry_run("istiod", "istio-system", CHART, {"a": 1}, environment) == {"manifest": "kind: List"}
     values = program.words[program.words.index("--values") + 1]
     assert program.words == [
-        *("upgrade", "istiod", str(CHART), "--namespace", "istio-system", "--values", values),
-        *("--reset-values", "--take-ownership", "--dry-run=server", "--output", "json"),
+        *("upgrade", "istiod", str(CHART), "--namespace", "istio-system", "--reset-values", "--values", values),
+        *("--take-ownership", "--disable-openapi-validation", "--dry-run=server", "--output", "json"),
     ]
     assert program.environment["KUBECONFIG"] == "/private/kubeconfig"
 
@@ -533,12 +533,17 @@ def test_link_is_not_followed(temporary: Path, tmp_path: Path) -> None:
         assert (tmp_path / "precious").exists()
 
 
-def test_directory_that_is_swept_before_it_is_locked(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another run comes in between: there is a second one."""
+@pytest.mark.parametrize("opened", [True, False])
+def test_directory_that_is_swept_before_it_is_locked(
+    opened: bool, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run, or another thread, comes in between: there is a second one."""
     real, made = helm_module.tempfile.mkdtemp, []
 
     def mkdtemp(prefix: str) -> str:
         made.append(real(prefix=prefix))
+        if len(made) == 1 and not opened:
+            Path(made[0]).rmdir()
         return made[-1]
 
     def lock(descriptor: int, _how: int) -> None:
