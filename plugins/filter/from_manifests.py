@@ -45,8 +45,9 @@ _value:
 
 def from_manifests(text: str) -> list[dict[str, Any]]:
     """The objects of a text. :raises AnsibleFilterError: it is not YAML, or holds something else"""
+    plain = str.__str__(text)  # libyaml takes no subclass of str, as ansible-core's was before 2.19
     try:
-        found = [document for document in go_yaml.load_all(str(text)) if document]
+        found = [document for document in go_yaml.load_all(plain) if document]
     except go_yaml.Unreadable as error:
         raise AnsibleFilterError(f"The manifests cannot be read: {error.message}.") from error
     for document in found:

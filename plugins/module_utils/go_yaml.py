@@ -265,13 +265,13 @@ class _Document:
 
     def _sequence(self) -> list[Any]:
         found = []
-        while type(event := self.next_event()) is not yaml.SequenceEndEvent:
+        while not isinstance(event := self.next_event(), yaml.SequenceEndEvent):
             found.append(self._value(event))
         return found
 
     def _mapping(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        while type(event := self.next_event()) is not yaml.MappingEndEvent:
+        while not isinstance(event := self.next_event(), yaml.MappingEndEvent):
             if _is_merge(event):
                 for source in reversed(self._sources(self.next_event())):
                     found.update(source)
@@ -283,13 +283,13 @@ class _Document:
     def _sources(self, event: Any) -> list[dict[str, Any]]:
         """What a merge takes, the first of which counts most."""
         value = self._value(event)
-        sources = value if type(event) is yaml.SequenceStartEvent else [value]
+        sources = value if isinstance(event, yaml.SequenceStartEvent) else [value]
         if not all(isinstance(source, dict) for source in sources):
             raise Unreadable("a merge takes a map, or a list of maps")
         return sources
 
     def _key(self, event: Any) -> Any:
-        is_scalar = type(event) is yaml.ScalarEvent and not event.anchor
+        is_scalar = isinstance(event, yaml.ScalarEvent) and not event.anchor
         key = _scalar(event.value, event.tag, event.implicit[0]) if is_scalar else self._value(event)
         if isinstance(key, str):
             return key
@@ -305,7 +305,7 @@ _UNFINISHED = object()
 
 
 def _is_merge(event: Any) -> bool:
-    is_scalar = type(event) is yaml.ScalarEvent and event.value == "<<"
+    is_scalar = isinstance(event, yaml.ScalarEvent) and event.value == "<<"
     return is_scalar and (event.implicit[0] or event.tag == f"{_TAG}merge")
 
 

@@ -25,7 +25,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import ident
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import workload_of
 
 Object = dict[str, Any]
-Selection = tuple[str, dict[str, str] | None]
+Selection = tuple[str, Any]  # namespace, and labels or None
 #: What counts the answers of some proxies, and their pods.
 Watched = tuple[tuple[counters.Family, ...], list[Object]]
 

@@ -154,7 +154,10 @@ def test_a_test_that_would_leave_fails(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (process.GUARD, process.GUARD.parents[1])))},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+            "PYTHONPATH": os.pathsep.join(map(str, (process.GUARD, process.GUARD.parents[1]))),
+        },
         capture_output=True,
         text=True,
         timeout=60,
