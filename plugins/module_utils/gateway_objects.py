@@ -88,8 +88,8 @@ def of_objects(namespace: str, name: str, objects: Iterable[Object]) -> Gateway 
     objects = list(objects)
     workload = next((obj for obj in objects if obj["kind"] in WORKLOADS), None)
     labels = pod_labels(workload) if workload else {}
-    services = [obj for obj in objects if obj["kind"] == "Service" and (obj.get("spec") or {}).get("selector")]
-    service = next((obj for obj in services if not workload or contains(labels, obj["spec"]["selector"])), None)
+    services = [obj for obj in objects if obj["kind"] == "Service" and _leads_to_pods(obj, name)]
+    service = next((obj for obj in services if not workload or contains(labels, _selector(obj))), None)
     if workload is None and service is None:
         return None
     matched = (((workload or {}).get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
@@ -102,10 +102,19 @@ def of_objects(namespace: str, name: str, objects: Iterable[Object]) -> Gateway 
         service=service["metadata"]["name"] if service else "",
         type=(service["spec"].get("type") or "ClusterIP") if service else "",
         ports=[_port(port) for port in service["spec"].get("ports") or []] if service else [],
-        selector=dict(service["spec"]["selector"] if service else matched),
+        selector=dict((_selector(service) if service else {}) or matched),
         labels=labels,
         account=pods.get("serviceAccountName") or "default",
     )
+
+
+def _selector(service: Object) -> dict[str, str]:
+    return (service.get("spec") or {}).get("selector") or {}
+
+
+def _leads_to_pods(service: Object, name: str) -> bool:
+    """By its selector, or by endpoints that somebody writes by hand: then its name alone says whose it is."""
+    return bool(_selector(service)) or service["metadata"]["name"] == name
 
 
 def _port(port: Object) -> Object:

@@ -365,7 +365,8 @@ def private(cluster: BedCluster, mesh: str) -> Iterator[list[dict[str, Any]]]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         meta = {"name": NAME, "namespace": mesh}
         container = {"name": "proxy", "image": "proxy"}
-        template = {"metadata": {"labels": {"app": "none"}}, "spec": {"containers": [container]}}
+        pods = {"serviceAccountName": "in", "containers": [container]}
+        template = {"metadata": {"labels": {"app": "none"}}, "spec": pods}
         # The slice is written by hand: Kubernetes makes one of pods on nodes only, and there kwok writes the pods'
         # addresses. The API server passes requests on to addresses that some pod has.
         cluster.apply(
