@@ -32,6 +32,8 @@ KINDS: tuple[tuple[str, str], ...] = (
     (f"{_RBAC}/v1", "RoleBinding"),
 )
 
+#: How roles of docs/rbac-*.yml are called: an account needs the right to use a policy to let others use it.
+_DOCUMENTED = "meshops-istio-"
 #: Kinds by which others may use what is made here.
 USERS: tuple[tuple[str, str], ...] = tuple(
     (f"{_RBAC}/v1", kind) for kind in ("ClusterRoleBinding", "RoleBinding", "ClusterRole", "Role")
@@ -263,7 +265,8 @@ class _Users:
         roles = [
             reference(obj)
             for obj in self._others
-            if any(_allows(rule, group, plural, policy["metadata"]["name"]) for rule in obj.get("rules") or [])
+            if not obj["metadata"]["name"].startswith(_DOCUMENTED)
+            and any(_allows(rule, group, plural, policy["metadata"]["name"]) for rule in obj.get("rules") or [])
         ]
         return ", ".join([*named, *roles])
 

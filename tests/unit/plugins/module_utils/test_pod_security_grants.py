@@ -231,6 +231,8 @@ RULE = use_rule(POLICY, "net-admin")
         (theirs("ClusterRole", rules=[{**RULE, "resourceNames": ["other"]}]), {}),
         (theirs("ClusterRole", rules=[{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]), {}),
         (theirs("ClusterRole", rules=None), {}),
+        # docs/rbac-psp.yml: the account that lets others use a policy must be allowed to use it
+        (theirs("ClusterRole", rules=[RULE], metadata={"name": "meshops-istio-psp-node"}), {}),
     ],
 )
 def test_what_others_use_stays(user: dict[str, Any], kept: dict[str, str]) -> None:
