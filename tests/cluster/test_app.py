@@ -75,6 +75,7 @@ def test_optional_parts_come_and_go(app: App) -> None:
     names = [run.of("istio_liveness").data["objects"] for run in (shown, done)]
     assert names[0] == names[1]
     assert set(names[0]) == {
+        f"Namespace {NAMESPACE}",  # its annotation lists what the app has made
         f"Deployment {NAMESPACE}/liveness",
         f"HorizontalPodAutoscaler {NAMESPACE}/liveness",
         f"PodDisruptionBudget {NAMESPACE}/liveness",

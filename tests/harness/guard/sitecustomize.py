@@ -23,8 +23,11 @@ from typing import Any
 
 NOTES = "MESHOPS_GUARD_NOTES"
 _HERE = Path(__file__).resolve().parent
-#: Names that nobody has (RFC 2606, RFC 6761): looked up nowhere, and not to be found.
-_NOBODYS = re.compile(r"(?:^|\.)(?:example|invalid|test|example\.(?:com|net|org))\.?$", re.IGNORECASE)
+#: Names that nobody has (RFC 2606, RFC 6761), and that of a kind node, which only docker's network knows and a Service's
+#: last endpoint has: looked up nowhere, and not to be found.
+_NOBODYS = re.compile(
+    r"(?:^|\.)(?:example|invalid|test|example\.(?:com|net|org))\.?$|^[^.]+-control-plane$", re.IGNORECASE
+)
 _OWN_NAMES = ("localhost", "ip6-localhost", "localhost.localdomain")
 _WILDCARDS = ("", "0.0.0.0", "::", "<broadcast>")  # noqa: S104 - what a socket is bound to, and never calls
 #: Interfaces of docker's networks, which are on this machine.
