@@ -23,8 +23,8 @@ from typing import Any
 
 NOTES = "MESHOPS_GUARD_NOTES"
 _HERE = Path(__file__).resolve().parent
-#: Names that nobody has (RFC 2606, RFC 6761), and that of a kind node, which only docker's network knows and a Service's
-#: last endpoint has: looked up nowhere, and not to be found.
+#: Names that nobody has (RFC 2606, RFC 6761), and that of a kind node, which only docker knows and which is the last of
+#: the addresses of a gateway: looked up nowhere, and not to be found.
 _NOBODYS = re.compile(
     r"(?:^|\.)(?:example|invalid|test|example\.(?:com|net|org))\.?$|^[^.]+-control-plane$", re.IGNORECASE
 )
