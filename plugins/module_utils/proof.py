@@ -36,6 +36,10 @@ _ATTEMPTS, _PAUSE = 4, 2.0
 _READY_WITHIN = 5.0
 
 
+class _AnotherGateway(JobError):
+    """An answer came by another gateway: just after a rollout, perhaps by a pod that ends."""
+
+
 class Proof:
     """Asks the gateways of one run.
 
@@ -103,7 +107,11 @@ class Proof:
             watched, served, wrong = self._seen(target.gateway)
             if wrong:
                 continue
-            result = {**self._asked(target, watched), "served_by": served}
+            try:
+                result = {**self._asked(target, watched), "served_by": served}
+            except _AnotherGateway as error:
+                wrong = error.message
+                continue
             counted = result["counted"].items()
             passed_by = {name: count for name, count in counted if count.get("answers", wanted) < wanted}
             if not passed_by:
@@ -238,7 +246,7 @@ class Proof:
             )
         expected = f"/ns/{gateway.namespace}/sa/{gateway.account}"
         if not identities["uri"].endswith(expected):
-            raise JobError(
+            raise _AnotherGateway(
                 f"{asked} was answered by another gateway than {gateway}: the app was called by {identities['uri']}, "
                 f"not by {expected}. Look at what the address leads to: another gateway of an earlier run, or of "
                 "another Istio."
