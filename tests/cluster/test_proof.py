@@ -72,6 +72,7 @@ SHAPES = [
 ]
 
 
+@pytest.mark.long
 def test_listed_gateway_is_proven_and_not_the_old_one(mesh_of_old: TestCluster) -> None:
     """The first run's gateway goes on answering on 30010; the second proves 30090, and names the first's."""
     run = site(mesh_of_old, **LISTED)
@@ -94,6 +95,7 @@ def test_planted_gateway_is_no_proof(mesh_of_old: TestCluster) -> None:
     assert "/sa/istio-ingressgateway" in run.message
 
 
+@pytest.mark.long
 def test_every_shape_of_a_gateway_is_asked(mesh_of_old: TestCluster) -> None:
     """By what its release's objects say; and a second run, and check mode before it, agree."""
     given = {"istio_helm_gateways": SHAPES}
@@ -121,6 +123,7 @@ def canary(mesh: TestCluster) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 def test_revision_beside_another_istiod(mesh_of_old: TestCluster) -> None:
     """Its istiod serves gateway and sidecar, which an app that was there gets anew; the evidence says so."""
     seen = evidence(site(mesh_of_old, **canary(mesh_of_old)))

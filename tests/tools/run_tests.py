@@ -151,17 +151,27 @@ def scenarios(*names: str) -> Iterator[Step]:
         yield Step(f"molecule {name}", ["molecule", "test", f"--scenario-name={name}"])
 
 
-def molecule() -> Iterator[Step]:
-    """A scenario on a kind cluster, the tests that need one with Istio on it, then scenarios on beds of their own."""
+def on_kind(marks: str, *before: Step) -> Iterator[Step]:
+    """The tests that need a kind cluster, on one of their own.
+
+    :arg marks: which of them
+    :arg before: what else is done there, first
+    """
     kubeconfig = ROOT / "build/molecule/kubeconfig"
     variables = ROOT / "build/molecule/inventory/group_vars/all/testbed.yml"
     # Molecule would make the cluster too, but shows nothing until it is there, which can be half an hour.
     bed = [sys.executable, "tests/testbed", "up", "--name=meshops-molecule"]
     yield Step("test bed", [*bed, f"--kubeconfig={kubeconfig}", f"--vars={variables}"])
-    yield Step("molecule kvm", ["molecule", "test", "--destroy=never", "--scenario-name=kvm"])
+    yield from before
     where = {"MESHOPS_TEST_KUBECONFIG": str(kubeconfig), "MESHOPS_TEST_VARS": str(variables)}
-    yield pytest("tests on its cluster", "dev", "tests/packaging", "tests/cluster", "-m", "cluster", **where)
+    yield pytest(f"tests on its cluster: {marks}", "dev", "tests/packaging", "tests/cluster", "-m", marks, **where)
     yield Step("molecule destroy", ["molecule", "destroy", "--scenario-name=default"])
+
+
+def molecule() -> Iterator[Step]:
+    """A scenario on a kind cluster, the tests that need one with Istio on it, then scenarios on beds of their own."""
+    kvm = Step("molecule kvm", ["molecule", "test", "--destroy=never", "--scenario-name=kvm"])
+    yield from on_kind("cluster and not long", kvm)
     yield from scenarios("cloud", "airgap")
     yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
     yield from scenarios("psp", "psa", "scc")
@@ -169,6 +179,7 @@ def molecule() -> Iterator[Step]:
 
 def molecule_matrix() -> Iterator[Step]:
     """Scenarios that are rarely broken alone, or take what nothing else needs."""
+    yield from on_kind("cluster and long")
     yield from scenarios("kvm_helm3", "cni", "registry")
     yield programs(versions.KUBERNETES)
     yield from scenarios("hostname", "addons", "ambient", "adopt")
