@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from cluster.testcluster import TestCluster
 from harness.beds import BedCluster, bed_command
+from harness.in_process import Mesh
 from harness.playbooks import ROOT
 from testbed import versions
 
@@ -119,3 +120,17 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
     """Yield one of today on which Istio comes and goes: all that happens to objects, and no traffic."""
     with bed("install", TODAY, tmp_path_factory.mktemp("home")) as found:
         yield TestCluster(found.kubeconfig, found.kubeconfig.parent / "vars.yml", found.home)
+
+
+@pytest.fixture(scope="module")
+def mesh(install: TestCluster) -> Iterator[Mesh]:
+    """Yield a mesh with one gateway and Istio CNI, installed anew."""
+    install.wipe()
+    found = Mesh(
+        install,
+        components=["base", "istiod", "cni"],
+        gateways=[{"name": "istio-ingressgateway", "node_ports": {"http2": 30010}}],
+    )
+    found.run()
+    yield found
+    install.wipe()

@@ -58,18 +58,10 @@ def test_check_mode_before_there_is_an_istiod(today: BedCluster) -> None:
 
 def test_no_istiod(today: BedCluster) -> None:
     """Nothing is written before this is known."""
-    spec = {"type": "NodePort", "selector": {"app": "ingress"}, "ports": [{"name": "http2", "port": 80}]}
-    with today.namespace() as namespace:
-        gateway = {"name": "ingress", "namespace": namespace}
-        today.apply({"apiVersion": "v1", "kind": "Service", "metadata": gateway, "spec": spec})
-        with today.asked() as asked:
-            run = today.role(
-                "liveness_verify",
-                liveness_verify_namespace=NAMESPACE,
-                liveness_verify_injection="manual",
-                liveness_verify_gateway="ingress",
-                liveness_verify_gateway_namespace=namespace,
-            )
+    with today.gateway_without_pods("ingress") as named, today.asked() as asked:
+        options = {f"liveness_verify_{name}": value for name, value in named.items()}
+        manual = {"liveness_verify_namespace": NAMESPACE, "liveness_verify_injection": "manual"}
+        run = today.role("liveness_verify", **manual, **options)
     assert run.message.startswith("Manual injection: istiod is not there, in namespace istio-system. Role istio_helm")
     assert asked.writes == []
 

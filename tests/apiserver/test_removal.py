@@ -69,18 +69,15 @@ DEFINITIONS = (
 )
 
 
-GATEWAY = {"name": "nobodys", "namespace": "default"}
-
-
 @pytest.fixture(scope="module")
 def bed(today: BedCluster) -> Iterator[BedCluster]:
     """Yield a cluster that knows the kinds of the app, whatever is in them."""
     names = [f"crd/{each['metadata']['name']}" for each in DEFINITIONS]
-    spec = {"type": "NodePort", "selector": {"app": "nobodys"}, "ports": [{"name": "http2", "port": 80}]}
-    today.apply(*DEFINITIONS, {"apiVersion": "v1", "kind": "Service", "metadata": GATEWAY, "spec": spec})
+    today.apply(*DEFINITIONS)
     today.kubectl("wait", "--for=condition=Established", *names, "--timeout=60s")
-    yield today
-    today.kubectl("delete", *names, "service/nobodys", "--namespace=default", "--timeout=60s")
+    with today.gateway_without_pods("nobodys"):
+        yield today
+    today.kubectl("delete", *names, "--timeout=60s")
 
 
 def access(bed: BedCluster) -> dict[str, Any]:
@@ -93,7 +90,7 @@ class App:
 
     def __init__(self, bed: BedCluster, **options: Any) -> None:
         self.bed = bed
-        gateway = {"gateway": GATEWAY["name"], "gateway_namespace": GATEWAY["namespace"], "wait_timeout": 1}
+        gateway = {"gateway": "nobodys", "gateway_namespace": "default", "wait_timeout": 1}
         self.options = {**access(bed), "manifests": [], **gateway, **options}
 
     def run(self, check: bool = False, **over: Any) -> tuple[dict[str, Any], Task]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
-from cluster.testcluster import TestCluster
 from harness.announcements import broken_promises, honestly_done
 from harness.in_process import Mesh, actions
 from harness.snapshots import take
@@ -25,20 +23,6 @@ NAMESPACE = "istio-system"
 DRIFT_FIX = "Left alone; istio_helm_repair_drift: true sets it back to what the release says."
 RELEASES = {"istio-base": "base", "istiod": "istiod", "istio-cni": "cni", "istio-ingressgateway": "gateway"}
 DEFINITION = "CustomResourceDefinition"
-
-
-@pytest.fixture(scope="module")
-def mesh(install: TestCluster) -> Iterator[Mesh]:
-    """Yield a mesh with one gateway and Istio CNI."""
-    install.wipe()
-    found = Mesh(
-        install,
-        components=["base", "istiod", "cni"],
-        gateways=[{"name": "istio-ingressgateway", "node_ports": {"http2": 30010}}],
-    )
-    found.run()
-    yield found
-    install.wipe()
 
 
 def helm(mesh: Mesh, *arguments: str) -> Any:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cluster.testcluster import TestCluster
 from harness.announcements import honestly_done
 from harness.beds import BedCluster
 from harness.in_process import Mesh, actions, options_of, run_job
@@ -121,20 +120,6 @@ def cluster_of(bed: BedCluster) -> Cluster:
 
 
 # -- releases ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def mesh(install: TestCluster) -> Iterator[Mesh]:
-    """Yield a mesh as site.yml installs it, with Istio CNI beside."""
-    install.wipe()
-    found = Mesh(
-        install,
-        components=["base", "istiod", "cni"],
-        gateways=[{"name": "istio-ingressgateway", "node_ports": {"http2": 30010}}],
-    )
-    found.run()
-    yield found
-    install.wipe()
 
 
 # -- what we apply ourselves -------------------------------------------------------------------------------------------

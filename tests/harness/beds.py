@@ -123,6 +123,23 @@ class BedCluster:
         asked.count = self.audit.count(mark, user=user)
 
     @contextlib.contextmanager
+    def gateway_without_pods(self, name: str, namespace: str = "default") -> Iterator[dict[str, str]]:
+        """A gateway that is a Service alone: it proves no app. Yields the options that name it."""
+        port = {"name": "http2", "port": 80}
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": {"type": "NodePort", "selector": {"app": name}, "ports": [port]},
+            }
+        )
+        try:
+            yield {"gateway": name, "gateway_namespace": namespace}
+        finally:
+            self.kubectl("delete", "service", name, "--namespace", namespace, "--ignore-not-found")
+
+    @contextlib.contextmanager
     def namespace(self, labels: dict[str, str] | None = None) -> Iterator[str]:
         """A namespace that nobody used before, with a default account, and gone afterwards. Yields its name."""
         name = f"test-{secrets.token_hex(4)}"
