@@ -92,6 +92,7 @@ def of_objects(namespace: str, name: str, objects: Iterable[Object]) -> Gateway 
     service = next((obj for obj in services if not workload or contains(labels, _selector(obj))), None)
     if workload is None and service is None:
         return None
+    spec = (service or {}).get("spec") or {}
     matched = (((workload or {}).get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
     pods = (((workload or {}).get("spec") or {}).get("template") or {}).get("spec") or {}
     return Gateway(
@@ -100,9 +101,9 @@ def of_objects(namespace: str, name: str, objects: Iterable[Object]) -> Gateway 
         kind=workload["kind"] if workload else "",
         workload=workload["metadata"]["name"] if workload else "",
         service=service["metadata"]["name"] if service else "",
-        type=(service["spec"].get("type") or "ClusterIP") if service else "",
-        ports=[_port(port) for port in service["spec"].get("ports") or []] if service else [],
-        selector=dict((_selector(service) if service else {}) or matched),
+        type=(spec.get("type") or "ClusterIP") if service else "",
+        ports=[_port(port) for port in spec.get("ports") or []],
+        selector=dict(spec.get("selector") or matched),
         labels=labels,
         account=pods.get("serviceAccountName") or "default",
     )

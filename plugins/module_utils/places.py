@@ -5,7 +5,7 @@
 
 What the job calls::
 
-    places, send = asked_at(params, cluster, target, service)
+    places, send = asked_at(params, cluster, target, service, nodes)
     send(places[0], "/healthz", host)
 """
 
@@ -22,6 +22,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import text_of
 
 HTTP, HTTPS = "http", "https"
+Nodes = Callable[[], "list[dict[str, Any]]"]
 
 
 def check(params: dict[str, Any]) -> None:
@@ -80,18 +81,19 @@ def _unreachable(params: dict[str, Any], target: Target) -> JobError:
 
 
 def asked_at(
-    params: dict[str, Any], cluster: Cluster, target: Target, service: dict[str, Any] | None
+    params: dict[str, Any], cluster: Cluster, target: Target, service: dict[str, Any] | None, nodes: Nodes
 ) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
     """Where to ask a gateway, best first, and how.
 
     :arg params: the job's options, after ``check`` and, for the application's gateway, ``check_way``
     :arg service: the gateway's, live
+    :arg nodes: returns those of the cluster; called where a node port is asked
     :raises JobError: it cannot be asked there; names the variable that mends it
     """
     if params["verify_from"] == "cluster":
         return [proxied(cluster, target)], probe.through(cluster)
     address = given_address(params, target)
-    found = [address] if address else _endpoints(params, cluster, target, service or {"spec": {}})
+    found = [address] if address else _endpoints(params, cluster, target, service or {"spec": {}}, nodes)
     if params["scheme"] == HTTPS and target.proof == REQUEST:
         return found, probe.over_tls(params["host_header"], params["ca_file"])
     return found, probe.get
@@ -144,12 +146,12 @@ def _serving(cluster: Cluster, gateway: Gateway, service: dict[str, Any]) -> set
 
 
 def _endpoints(
-    params: dict[str, Any], cluster: Cluster, target: Target, service: dict[str, Any]
+    params: dict[str, Any], cluster: Cluster, target: Target, service: dict[str, Any], nodes: Nodes
 ) -> list[endpoint.Endpoint]:
-    gateway, nodes, serving = target.gateway, [], None
+    gateway, there, serving = target.gateway, [], None
     if service["spec"].get("type") == "NodePort" and target.port:
-        nodes, serving = cluster.list("v1", "Node"), _serving(cluster, gateway, service)
-    found = endpoint.endpoints(service, called(target.port), nodes, serving) if target.port else []
+        there, serving = nodes(), _serving(cluster, gateway, service)
+    found = endpoint.endpoints(service, called(target.port), there, serving) if target.port else []
     if not found:
         raise _unreachable(params, target)
     scheme = params["scheme"] if target.proof == REQUEST else HTTP

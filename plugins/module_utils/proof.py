@@ -78,17 +78,26 @@ class Proof:
         if target.proof == REQUEST:
             return {**about, **self._requested(target)}
         shown = self._said_ready(target) if target.proof != NONE else {}
-        _watched, served, wrong = self._seen(target.gateway)
+        _watched, served, wrong = self._seen(target.gateway, [])
         if wrong:
             raise JobError(wrong)
         return {**about, "why": target.why, **shown, "served_by": {"gateway": served["gateway"]}}
+
+    def _asked_at(self, target: Target) -> tuple[list[endpoint.Place], Callable[..., probe.Answer]]:
+        service = self.services.get(target.gateway.key)
+        return places.asked_at(self.params, self.cluster, target, service, lambda: self._nodes)
+
+    @cached_property
+    def _nodes(self) -> list[Object]:
+        """One list for all gateways."""
+        return self.cluster.list("v1", "Node")
 
     # -- by the gateway's own word ------------------------------------------------------------------------------------
 
     def _said_ready(self, target: Target) -> dict[str, Any]:
         """Ask it whether it is ready. That nobody answers is no failure: a firewall may let requests alone through."""
         try:
-            asked, send = places.asked_at(self.params, self.cluster, target, self.services.get(target.gateway.key))
+            asked, send = self._asked_at(target)
             _place, found = probe.in_a_row(asked, STATUS_PATH, None, 1, _READY_WITHIN, self.task.say, send)
         except JobError as error:
             return {"proof": NONE, "why": f"{target.why}; nor did it say that it is ready: {error.message}"}
@@ -104,7 +113,7 @@ class Proof:
         wanted, wrong = self.params["successes"], ""
         for attempt in range(_ATTEMPTS):
             time.sleep(_PAUSE if attempt else 0)
-            watched, served, wrong = self._seen(target.gateway)
+            watched, served, wrong = self._seen(target.gateway, self.apps)
             if wrong:
                 continue
             try:
@@ -126,8 +135,8 @@ class Proof:
 
     def _asked(self, target: Target, watched: dict[str, Watched]) -> dict[str, Any]:
         """As ``_requested``, once."""
-        params, service = self.params, self.services.get(target.gateway.key)
-        asked, send = places.asked_at(params, self.cluster, target, service)
+        params = self.params
+        asked, send = self._asked_at(target)
         before = self._count(watched)
         try:
             found, evidence = probe.in_a_row(
@@ -157,13 +166,18 @@ class Proof:
         wanted = self.params["revision"] if revision is None else revision
         return served_by.expected(self.cluster, self.params["istio_namespace"], wanted)
 
-    def _seen(self, gateway: Gateway) -> tuple[dict[str, Watched], dict[str, list[dict[str, str]]], str]:
-        """The proxies on the way, who serves them, and what is wrong with either; empty where nothing is."""
+    def _seen(
+        self, gateway: Gateway, apps: list[Selection]
+    ) -> tuple[dict[str, Watched], dict[str, list[dict[str, str]]], str]:
+        """The proxies on the way, who serves them, and what is wrong with either; empty where nothing is.
+
+        :arg apps: as the proof has them; none for a gateway that leads to no application
+        """
         service = self.services.get(gateway.key)
         selector = (service and service["spec"].get("selector")) or gateway.selector
-        selections: list[Selection] = [(gateway.namespace, selector), *self.apps]
-        behind, *apps = in_parallel(lambda where: _running(self.cluster, *where), selections)
-        once = {identity(pod): pod for pods in apps for pod in pods}
+        selections: list[Selection] = [(gateway.namespace, selector), *apps]
+        behind, *running = in_parallel(lambda where: _running(self.cluster, *where), selections)
+        once = {identity(pod): pod for pods in running for pod in pods}
         pods = {"gateway": behind, "sidecar": list(once.values())}
         serving = {name: served_by.of_pods(found) for name, found in pods.items()}
         wrong = _strangers(gateway, behind)

@@ -82,6 +82,22 @@ def test_its_own_service_among_others() -> None:
     assert gateway.service == "istio-ingress"
 
 
+@pytest.mark.parametrize(("name", "leads"), [("public", True), ("another", False)])
+@pytest.mark.parametrize("spec", [{"spec": {"ports": [{"name": "http2", "port": 80}]}}, {"spec": {}}, {}])
+def test_service_without_a_selector(spec: dict[str, Any], name: str, leads: bool) -> None:
+    """Its endpoints are written by hand: it is the gateway's where it has its name."""
+    meta = {"name": "public", "namespace": "ingress"}
+    labels = {"app": "public"}
+    template = {"metadata": {"labels": labels}, "spec": {}}
+    workload = {"kind": "Deployment", "metadata": meta, "spec": {"selector": {"matchLabels": labels}}}
+    workload["spec"]["template"] = template
+    service = {"kind": "Service", "metadata": {**meta, "name": name}, **spec}
+    found = of_objects("ingress", "public", [workload, service])
+    assert found is not None
+    assert found.service == (name if leads else "")
+    assert found.selector == labels
+
+
 def test_nothing_of_a_gateway() -> None:
     """As a release of something else."""
     assert of_objects("edge", "x", [{"kind": "ConfigMap", "metadata": {"name": "x"}}]) is None
