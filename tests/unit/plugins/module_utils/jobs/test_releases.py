@@ -914,7 +914,8 @@ def a_gateway(name: str, release: str = "", kind: str = "Deployment", revision: 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_gateways_of_the_result(world: World, options: dict[str, Any], check_mode: bool) -> None:
     """What they are made of, also before they are there: whoever proves them looks here in check mode."""
-    expected = {"namespace": MESH, "name": "istio-ingressgateway", "workload": "istio-ingressgateway", "service": ""}
+    name = "istio-ingressgateway"
+    expected = {"namespace": MESH, "name": name, "workload": name, "service": name}
     for _run in range(2):
         (gateway,) = run(options, check_mode)["gateways"]
         assert {key: gateway[key] for key in expected} == expected
