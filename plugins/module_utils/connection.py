@@ -18,13 +18,13 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.exec_plugin import ExecPlugin
+from ansible_collections.meshops.istio.plugins.module_utils.kubeconfig import Chosen, choose, unusable
+from ansible_collections.meshops.istio.plugins.module_utils.kubeconfig_user import EXTRA, User, basic, bearer_of
 
 try:
     import kubernetes
@@ -37,236 +37,21 @@ try:
         _create_configuration,
         _create_headers,
     )
-    from kubernetes.config.kube_config import KubeConfigMerger
 
     KUBERNETES_IMPORT_ERROR: Exception | None = None
 except ImportError as error:
     KUBERNETES_IMPORT_ERROR = error
 
-#: Of the task that asks: where it runs, and how its user is warned.
-RUNS_ON: ContextVar[str] = ContextVar("runs_on", default="this machine")
+#: How the user of the task that asks is warned.
 WARN: ContextVar[Callable[[str], None]] = ContextVar("warn", default=lambda _text: None)
 
 _DEFAULT = "~/.kube/config"
-_FIX = (
-    "Set kubeconfig and context, or host and api_key, or the K8S_AUTH_* environment variables of kubernetes.core "
-    "(variables istio_kubeconfig and istio_context of the roles)."
-)
 #: With one of these, kubernetes.core reads no kubeconfig.
 _DIRECT = (("username", "password", "host"), ("api_key", "host"), ("cert_file", "key_file", "host"))
 #: Schemes of proxies, by what kubeconfigs call them.
 _PROXY_SCHEMES = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5"}
-_EXTRA = "Impersonate-Extra-"
 #: Variables by which helm and istioctl would find a proxy of their own, or another cluster.
 _FOREIGN = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "KUBECONFIG")
-
-
-def _unusable(cause: str, source: str = "") -> JobError:
-    where = f" in kubeconfig {source}" if source else ""
-    return JobError(f"No usable credentials for a cluster{where}: {cause.rstrip('.')}. {_FIX}")
-
-
-# -- a kubeconfig ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What a kubeconfig says in one context.
-
-    :ivar str source: the kubeconfig, as messages name it
-    :ivar dict cluster: with absolute paths
-    :ivar dict user: with absolute paths, but for its exec plugin
-    :ivar str folder: of the user's file
-    """
-
-    source: str
-    cluster: dict[str, Any]
-    user: dict[str, Any]
-    folder: str = ""
-
-    @property
-    def ca(self) -> bytes | str | None:
-        """PEM, or the path of a file."""
-        return _data_or_path(self.cluster, "certificate-authority")
-
-    @property
-    def certificate(self) -> tuple[bytes | str, bytes | str] | None:
-        """Client certificate and key, each as PEM or the path of a file."""
-        found = [_data_or_path(self.user, name) for name in ("client-certificate", "client-key")]
-        return (found[0], found[1]) if found[0] and found[1] else None
-
-
-def _data_or_path(entry: dict[str, Any], name: str) -> bytes | str | None:
-    data = entry.get(f"{name}-data")
-    return base64.b64decode(data) if data else entry.get(name)
-
-
-def choose(kubeconfig: str | dict[str, Any], context: str | None) -> Chosen:
-    """Read one context of a kubeconfig.
-
-    :arg kubeconfig: its content, or its path, or several, as KUBECONFIG has them
-    :arg context: None for the current one
-    :raises JobError: there is no such kubeconfig or context, or files name several
-    """
-    if isinstance(kubeconfig, dict):
-        source, files = "of the task's options", {"": kubeconfig}
-    else:
-        source, files = kubeconfig, _files(kubeconfig)
-    current = {str(each["current-context"]): path for path, each in files.items() if each.get("current-context")}
-    if context is None and len(current) > 1:
-        named = ", ".join(f"{name} in {path}" for name, path in current.items())
-        raise JobError(
-            f"The kubeconfig {source} has several current contexts: {named}. kubectl takes the first, kubernetes.core "
-            "the last. Name the context: istio_context of the roles, context of a module, or K8S_AUTH_CONTEXT."
-        )
-    wanted = context or next(iter(current), None)
-    if wanted is None:
-        raise _unusable("it has no current context, and none is named", source)
-    _path, chosen = _entry(files, "context", wanted, source)
-    cluster_path, cluster = _entry(files, "cluster", chosen.get("cluster"), source)
-    user_path, user = _entry(files, "user", chosen["user"], source) if chosen.get("user") else ("", {})
-    folder = str(Path(user_path).parent.absolute()) if user_path else ""
-    return Chosen(
-        source,
-        _absolute(cluster, cluster_path, ("certificate-authority",)),
-        _absolute(user, user_path, ("client-certificate", "client-key", "tokenFile")),
-        folder,
-    )
-
-
-def _files(paths: str) -> dict[str, dict[str, Any]]:
-    """The files' contents by their paths; those that are not there do not count, as for kubectl."""
-    try:
-        found = KubeConfigMerger(paths).config_files
-    except Exception as error:  # of YAML, of the file system, and of the client, about the same: the file
-        raise _unusable(str(error), paths) from error
-    if not found:
-        raise _unusable("there is no such file", paths)
-    return found
-
-
-def _entry(files: dict[str, dict[str, Any]], kind: str, name: Any, source: str) -> tuple[str, dict[str, Any]]:
-    """The first entry of that name, and the file that has it."""
-    names = []
-    for path, content in files.items():
-        for item in content.get(kind + "s") or []:
-            if item.get("name") == name:
-                return path, item.get(kind) or {}
-            names.append(str(item.get("name")))
-    raise _unusable(f"it has no {kind} {name} (it has: {', '.join(names) or 'none'})", source)
-
-
-def _absolute(entry: dict[str, Any], path: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """An entry whose paths, relative to its file, lead there from anywhere."""
-    folder = Path(path).parent
-    return {**entry, **{name: str((folder / entry[name]).absolute()) for name in names if entry.get(name)}}
-
-
-# -- as whom -----------------------------------------------------------------------------------------------------------
-
-
-class User:
-    """A kubeconfig's user: who asks, by a header or a certificate.
-
-    :ivar bool renews: whether asking anew may help where the API server accepts a token no more
-    """
-
-    def __init__(self, chosen: Chosen, auth: dict[str, Any]) -> None:
-        self._user = user = chosen.user
-        self.certificate = chosen.certificate
-        self._plugin: ExecPlugin | None = None
-        self._provider: Any = None
-        if "auth-provider" in user:
-            self._provider = self._of_provider(auth, chosen)
-        elif user.get("exec") and not user.get("token") and not user.get("tokenFile"):
-            self._plugin = ExecPlugin(user["exec"], _cluster_info(chosen), chosen.folder, chosen.source, RUNS_ON.get())
-
-    @staticmethod
-    def _of_provider(auth: dict[str, Any], chosen: Chosen) -> Any:
-        """The kubernetes client's own code for logins that came before exec plugins; it may write the file again."""
-        configuration = kubernetes.client.Configuration()
-        kubeconfig = auth.get("kubeconfig") or chosen.source
-        options = {"context": auth.get("context"), "client_configuration": configuration}
-        with tempfile.TemporaryDirectory(prefix="meshops-istio-") as folder:
-            options["temp_file_path"] = folder
-            if isinstance(kubeconfig, dict):
-                kubernetes.config.load_kube_config_from_dict(kubeconfig, **options)
-            else:
-                persist = {"persist_config": auth.get("persist_config")}
-                kubernetes.config.load_kube_config(kubeconfig, **options, **persist)
-        return configuration
-
-    def authorization(self) -> str:
-        """The value of the header, renewed if it is about to expire; "" where none is needed.
-
-        :raises JobError: it cannot be had
-        """
-        if self._provider is not None:
-            return _bearer_of(self._provider)
-        if self._user.get("token"):
-            return f"Bearer {self._user['token']}"
-        if self._user.get("tokenFile"):
-            return f"Bearer {_read(self._user['tokenFile'], 'token file').strip()}"
-        if self._plugin:
-            found = self._plugin.credential()
-            pem = found.certificate
-            self.certificate = (pem[0].encode(), pem[1].encode()) if pem else self.certificate
-            return f"Bearer {found.token}" if found.token else ""
-        return basic(self._user.get("username"), self._user.get("password"))
-
-    def renews(self, refused: str) -> bool:
-        """Whether it can ask for a token anew, which is done the next time. :arg refused: the header's value"""
-        if self._plugin:
-            self._plugin.forget(refused.partition(" ")[2])
-        return self._plugin is not None
-
-    @property
-    def impersonation(self) -> dict[str, Any]:
-        """Headers of those whom the kubeconfig acts as, which the kubernetes client leaves out and helm does not."""
-        user = self._user
-        found = {
-            "Impersonate-User": user.get("as"),
-            "Impersonate-Uid": user.get("as-uid"),
-            "Impersonate-Group": user.get("as-groups"),
-            **{_EXTRA + quote(key, safe=""): value for key, value in (user.get("as-user-extra") or {}).items()},
-        }
-        return {name: value for name, value in found.items() if value}
-
-
-def _cluster_info(chosen: Chosen) -> dict[str, Any]:
-    """A cluster as exec plugins are told of it."""
-    cluster = chosen.cluster
-    told = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
-    found = {name: cluster[name] for name in told if name in cluster}
-    if chosen.ca:
-        pem = chosen.ca if isinstance(chosen.ca, bytes) else _read(chosen.ca, "CA").encode()
-        found["certificate-authority-data"] = base64.b64encode(pem).decode()
-    for extension in cluster.get("extensions") or []:
-        if extension.get("name") == "client.authentication.k8s.io/exec":
-            found["config"] = extension.get("extension")
-    return found
-
-
-def basic(username: str | None, password: str | None) -> str:
-    """The header of a user with a password; "" where there is none."""
-    if not username or not password:
-        return ""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-
-
-def _bearer_of(configuration: Any) -> str:
-    """What the kubernetes client would send; its own hook renews what it has."""
-    return (configuration.auth_settings().get("BearerToken") or {}).get("value") or ""
-
-
-def _read(path: str, what: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"The {what} {path} cannot be read: {error}.") from error
-
-
-# -- the connection ----------------------------------------------------------------------------------------------------
 
 
 class Connection:
@@ -317,7 +102,7 @@ class Connection:
 
     def _current(self) -> str:
         """The header as it is to be now: of an option or a service account, of a kubeconfig's user, by a password."""
-        value = _bearer_of(self.configuration)
+        value = bearer_of(self.configuration)
         if not value and self._user:
             value = self._user.authorization()
         return value or basic(self._auth.get("username"), self._auth.get("password"))
@@ -528,8 +313,8 @@ class Connection:
             name = header.lower()
             if name in names:
                 found[names[name]] = value
-            elif name.startswith(_EXTRA.lower()):
-                found.setdefault("as-user-extra", {})[unquote(header[len(_EXTRA) :])] = value
+            elif name.startswith(EXTRA.lower()):
+                found.setdefault("as-user-extra", {})[unquote(header[len(EXTRA) :])] = value
         return found
 
 
@@ -620,7 +405,7 @@ def _configuration(auth: dict[str, Any], chosen: Chosen | None) -> Any:
     try:
         configuration = _create_configuration(given)
     except Exception as error:  # the kubernetes client raises a dozen kinds here, all about the same: credentials
-        raise _unusable(str(error), chosen.source if chosen else "") from error
+        raise unusable(str(error), chosen.source if chosen else "") from error
     finally:
         kubernetes.client.Configuration.set_default(None)
     return configuration

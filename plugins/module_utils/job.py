@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import connection
+from ansible_collections.meshops.istio.plugins.module_utils import connection, kubeconfig_user
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
     certain_secrets,
@@ -142,7 +142,7 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
         whichever part of a job they are of, are without what looks like a secret
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    connection.RUNS_ON.set(task.runs_on)
+    kubeconfig_user.RUNS_ON.set(task.runs_on)
     connection.WARN.set(task.warnings.append)
     try:
         with noted(task.written):
