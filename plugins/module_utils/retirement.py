@@ -61,8 +61,8 @@ def _leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]
 
 def _image_place(text: str) -> Place | None:
     """Where an image or a hub is from, if that ends."""
-    place = upstream.ended(text)
-    return place if place and place.serves == upstream.IMAGES else None
+    place = upstream.image_place(text)
+    return place if place and place.retired and place.serves == upstream.IMAGES else None
 
 
 def wanted_images(release: str, values: dict[str, Any]) -> list[Finding]:
