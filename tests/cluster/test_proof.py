@@ -87,6 +87,7 @@ def test_listed_gateway_is_proven_and_not_the_old_one(mesh_of_old: TestCluster) 
 
 def test_planted_gateway_is_no_proof(mesh_of_old: TestCluster) -> None:
     """It answers 200 by the address, through Envoy and over mutual TLS, and is not the one that is listed."""
+    mesh_of_old.role("istio_helm", **LISTED).succeeded()
     old = evidence(mesh_of_old.role("liveness_verify", **OWN, liveness_verify_gateway="istio-ingressgateway"))
     address = old["url"].split("/")[2]
     run = mesh_of_old.role("liveness_verify", **OWN, **LISTED, liveness_verify_address=address)
@@ -134,7 +135,9 @@ def test_revision_beside_another_istiod(mesh_of_old: TestCluster) -> None:
 
 def test_planted_istiod_is_no_proof(mesh_of_old: TestCluster) -> None:
     """The other one injects the app, which answers 200 over mutual TLS all the same."""
-    given = {**OWN, **canary(mesh_of_old), "liveness_verify_injection_labels": {"istio-injection": "enabled"}}
+    installed = canary(mesh_of_old)
+    mesh_of_old.role("istio_helm", **installed).succeeded()
+    given = {**OWN, **installed, "liveness_verify_injection_labels": {"istio-injection": "enabled"}}
     run = mesh_of_old.role("liveness_verify", **given)
     assert run.code != 0
     assert "The application's sidecar in namespace proof is served by the istiod of revision default" in run.message
