@@ -15,15 +15,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.quantities import MIB, quantity
 
-try:
-    from kubernetes.utils.quantity import parse_quantity
-except ImportError:  # kube.Cluster says so
-    parse_quantity = None  # type: ignore[assignment]
-
-MIB = Decimal(1024**2)
 #: Arrangements of pods on nodes that are looked at before their shortage counts as not proven.
 _MOST_TRIES = 2000
 
@@ -56,14 +50,6 @@ def room(resources: dict[str, Any] | None) -> Room:
     """
     resources = resources or {}
     return Room(quantity(resources.get("cpu")), quantity(resources.get("memory")))
-
-
-def quantity(value: Any) -> Decimal:
-    """A number as Kubernetes writes it, such as ``500m`` or ``2Gi``; None is 0. :raises JobError: it is none"""
-    try:
-        return parse_quantity(value or 0)
-    except ValueError as error:
-        raise JobError(f"{value!r} is not a quantity, as 500m and 2Gi are.") from error
 
 
 def _container_requests(container: dict[str, Any]) -> Room:

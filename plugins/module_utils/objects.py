@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ansible_collections.meshops.istio.plugins.module_utils.capacity import quantity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.quantities import quantity
 
 Identity = tuple  # (apiVersion, kind, namespace or "", name)
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.capacity import MIB, pod_requests, quantity
+from ansible_collections.meshops.istio.plugins.module_utils.capacity import pod_requests
 from ansible_collections.meshops.istio.plugins.module_utils.demand import Demand, Pods
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.quantities import MIB, quantity
 
 #: Names in a quota -> figure and resource of a container that they sum.
 _COMPUTE: dict[str, tuple[str, str]] = {

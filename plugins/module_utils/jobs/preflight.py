@@ -27,6 +27,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     node_ports,
     pod_security,
     providers,
+    quantities,
     quotas,
     retirement,
     rights,
@@ -386,7 +387,11 @@ class Preflight:
     def _room(self, wanted: demand.Demand, nodes: snapshot.Objects, pods: snapshot.Objects) -> None:
         free = capacity.free_by_node(nodes, pods)
         total = sum(free.values(), capacity.Room())
-        self.facts["free"] = {"cpu": str(total.cpu), "memory_mib": int(total.memory / capacity.MIB), "nodes": len(free)}
+        self.facts["free"] = {
+            "cpu": str(total.cpu),
+            "memory_mib": int(total.memory / quantities.MIB),
+            "nodes": len(free),
+        }
         advice = capacity.room({"cpu": self.params["recommended_cpu"], "memory": self.params["recommended_memory"]})
         self.findings += capacity.findings(wanted.rooms(), free, advice)
 

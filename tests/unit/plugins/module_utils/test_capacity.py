@@ -12,7 +12,6 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import capacity
 from ansible_collections.meshops.istio.plugins.module_utils.capacity import (
-    MIB,
     Room,
     free_by_node,
     pod_requests,
@@ -21,6 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.capacity import (
     unplaceable,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.quantities import MIB
 
 
 def asked(cpu: str | None = None, memory: str | None = None, **more: Any) -> dict[str, Any]:
