@@ -267,3 +267,18 @@ def _failure(source: Source, name: str, version: str, words: str, versions: list
         f"Chart {name} {version} cannot be fetched from {source.repository}: {reason}.",
         "Try it by hand: helm pull, with the same repository and version.",
     )
+
+
+@dataclass(frozen=True)
+class ChartReference:
+    """Which chart, from where.
+
+    :ivar dict digests: what option ``chart_digests`` pins; empty to take any
+    :ivar bool manifest: it is one of Istio's manifests, ``NAME.yaml`` there, which is made a chart
+    """
+
+    source: Source
+    name: str
+    version: str
+    manifest: bool = False
+    digests: dict[str, str] = field(hash=False, default_factory=dict)

@@ -25,11 +25,17 @@ from typing import Any
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import UNVERIFIED, ChartError, Source, pinned
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import (
+    UNVERIFIED,
+    ChartError,
+    ChartReference,
+    Source,
+    pinned,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import secrets_in
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, merged
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 #: Some editors begin a file with it; helm takes it away.
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -8,7 +8,6 @@ Pure. Which chart a component is, and when it is installed, is a table in ``comp
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,10 +21,11 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     support,
     upstream,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 #: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
 #: which have nothing of their own to be known by.
@@ -116,21 +116,6 @@ MESH_ARGUMENT_SPEC: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class ChartReference:
-    """Which chart, from where.
-
-    :ivar dict digests: what option ``chart_digests`` pins; empty to take any
-    :ivar bool manifest: it is one of Istio's manifests, ``NAME.yaml`` there, which is made a chart
-    """
-
-    source: Source
-    name: str
-    version: str
-    manifest: bool = False
-    digests: dict[str, str] = field(hash=False, default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Release:
     """A Helm release as it is wanted.
 
@@ -164,17 +149,6 @@ class Release:
     def runs_pods(self) -> bool:
         """Whether there is anything to wait for."""
         return COMPONENTS[self.component].runs_pods
-
-
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Helm's way of merging values: maps recursively, everything else replaced."""
-    result = copy.deepcopy(base)
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merged(result[key], value)
-        else:
-            result[key] = copy.deepcopy(value)
-    return result
 
 
 def component_names(params: dict[str, Any]) -> list[str]:

@@ -26,7 +26,13 @@ from harness.beds import BedCluster
 from harness.chart_samples import EDITS, Sample, sample
 from harness.yaml_samples import seeded
 
-from ansible_collections.meshops.istio.plugins.module_utils import dry_run, mesh, release_state, release_steps
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    chart_source,
+    dry_run,
+    mesh,
+    release_state,
+    release_steps,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, HelmError, credentials
@@ -117,7 +123,7 @@ class Bench:
         self, edit: str, made: Sample, path: Path, stored: release_state.Stored, environment: dict[str, str]
     ) -> Case:
         chart, helm = Chart(path), Asked(self.binary)
-        reference = mesh.ChartReference(Source(str(path)), "made", "1.0.0")
+        reference = chart_source.ChartReference(Source(str(path)), "made", "1.0.0")
         release = mesh.Release(stored.name, self.namespace, "istiod", reference, values=made.values)
         step = release_steps.judge(release, chart, stored)
         if step.is_doubtful and dry_run.is_unchanged(helm, release, chart, stored, environment, self.kube_version):

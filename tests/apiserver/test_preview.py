@@ -23,7 +23,7 @@ import pytest
 from apiserver.conftest import TODAY, bed
 from harness.beds import BedCluster, bed_command
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, release_state
+from ansible_collections.meshops.istio.plugins.module_utils import charts, release_state
 from ansible_collections.meshops.istio.plugins.module_utils.adoption import adopt
 from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import visible
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -34,6 +34,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import Ident
 from ansible_collections.meshops.istio.plugins.module_utils.ownership import foreign
 from ansible_collections.meshops.istio.plugins.module_utils.preview import Preview, Upgrade, drifted, preview
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import rendered_objects, stored_objects
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 #: What comes and goes by itself, or is Helm's own record.
 PASSING = {
@@ -68,7 +69,7 @@ class Releases:
         self.kube_version = self.cluster.version()["gitVersion"]
         self.namespace = f"mesh-{secrets.token_hex(3)}"
         self.values: dict[str, Any] = {"global": {"istioNamespace": self.namespace}}
-        self.istiod: dict[str, Any] = mesh.merged(self.values, found.variables["istio_helm_values"]["istiod"])
+        self.istiod: dict[str, Any] = merged(self.values, found.variables["istio_helm_values"]["istiod"])
         found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}})
 
     def use(self, program: str) -> None:
@@ -291,10 +292,8 @@ def istiod_journey(releases: Releases) -> None:
     """Install, change values, change the chart, and back."""
     chart = releases.chart("istiod")
     edited = releases.edited("istiod", "poddisruptionbudget.yaml", extra=EXTRA)
-    base = mesh.merged(releases.istiod, {"resources": {"requests": {"cpu": "1000m", "memory": "2048Mi"}}})
-    changed = mesh.merged(
-        base, {"autoscaleEnabled": False, "replicaCount": 2, "env": {"A": "b"}, "podLabels": {"x": "y"}}
-    )
+    base = merged(releases.istiod, {"resources": {"requests": {"cpu": "1000m", "memory": "2048Mi"}}})
+    changed = merged(base, {"autoscaleEnabled": False, "replicaCount": 2, "env": {"A": "b"}, "podLabels": {"x": "y"}})
     first, second, third, fourth, last = journey(
         releases, "istiod", (chart, base), (chart, changed), (edited, changed), (chart, base), (chart, base)
     )
@@ -323,7 +322,7 @@ def test_istiod_by_helm_3(by_helm_3: Releases) -> None:
     by_helm_3.use("helm")
     assert by_helm_3.helm.major == 4
     chart = by_helm_3.chart("istiod")
-    values = mesh.merged(by_helm_3.istiod, {"env": {"C": "d"}, "podLabels": {"e": "f"}})
+    values = merged(by_helm_3.istiod, {"env": {"C": "d"}, "podLabels": {"e": "f"}})
     (announced,) = journey(by_helm_3, "istiod", (chart, values))
     assert f"Deployment {by_helm_3.namespace}/istiod" in verbs(announced)["changed"]
     assert by_helm_3.stored("istiod").apply_method == "csa"  # type: ignore[union-attr]
@@ -353,7 +352,7 @@ def test_other_charts(name: str, releases: Releases) -> None:
     """Definitions are kept when a chart has them no more."""
     chart = releases.chart(name)
     over = {"base": {"excludedCRDs": ["envoyfilters.networking.istio.io"]}, "podLabels": {"a": "b"}}
-    steps = (chart, releases.values), (chart, mesh.merged(releases.values, over))
+    steps = (chart, releases.values), (chart, merged(releases.values, over))
     announced = journey(releases, name, *steps)
     assert "deleted" not in verbs(announced[1])
 
@@ -367,9 +366,9 @@ def test_steady_state_costs_no_dry_run(releases: Releases) -> None:
     less = {**resources, "resources": {"requests": {"cpu": "0.1", "memory": "512Mi"}, "limits": {"memory": "1024Mi"}}}
     installed = {
         "istio-base": ("base", releases.values),
-        "istiod": ("istiod", mesh.merged(releases.istiod, resources)),
+        "istiod": ("istiod", merged(releases.istiod, resources)),
         "istio-cni": ("cni", releases.values),
-        "ztunnel": ("ztunnel", mesh.merged(releases.values, resources)),
+        "ztunnel": ("ztunnel", merged(releases.values, resources)),
         "edge": ("gateway", {**less, "autoscaling": {"enabled": True}, "podDisruptionBudget": {"minAvailable": 1}}),
     }
     for name, (chart, values) in installed.items():
@@ -502,7 +501,7 @@ def _named(obj: dict[str, Any]) -> tuple[str, str, str, str | None]:
 def test_conflicts_with_controllers_60497_59367(releases: Releases) -> None:
     """istio#60497, istio#59367: AKS and istiod hold fields of the webhooks; helm 4 stops, and we know it before."""
     chart = releases.chart("istiod")  # with the injector's webhooks, too
-    before = mesh.merged(releases.values, {"base": {"validationFailurePolicy": "Ignore"}})
+    before = merged(releases.values, {"base": {"validationFailurePolicy": "Ignore"}})
     releases.upgrade("istiod", chart, before)
     mutating = (
         "admissionregistration.k8s.io/v1",
@@ -524,7 +523,7 @@ def test_conflicts_with_controllers_60497_59367(releases: Releases) -> None:
     update(releases, validator, "pilot-discovery")
     assert releases.drift("istiod") == []
 
-    changed = mesh.merged(before, {"env": {"A": "b"}})
+    changed = merged(before, {"env": {"A": "b"}})
     with releases.bed.asked() as asked:
         found = releases.preview("istiod", chart, changed)
     assert {(conflict.manager, bool(conflict.controller)) for conflict in found.conflicts} == {

@@ -20,6 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER, owned_by_helm
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 KIND = "CustomResourceDefinition"
@@ -46,7 +47,7 @@ def run(task: Task) -> dict[str, Any]:
     params = task.params
     helm = Helm(params["helm_binary"])
     chart = charts.locate(lambda: helm, Source.of(params), "base", params["chart_version"], pinned(params, "base"))
-    values = mesh.merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
+    values = merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
     cluster = Cluster(params)
     kube_version = cluster.version()["gitVersion"]
     rendering = (helm, chart, RELEASE, params["namespace"], values, kube_version, (KIND,))

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     capacity,
+    chart_source,
     charts,
     demand,
     existing,
@@ -45,6 +46,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 ARGUMENT_SPEC = argument_spec(
     {
@@ -114,7 +116,7 @@ class Preflight:
         self.versions: dict[str, str] = {"istio": task.params["chart_version"]}
         self.facts: dict[str, Any] = {}
         self.helm: Helm | None = None
-        self.charts: dict[mesh.ChartReference, charts.Chart] = {}
+        self.charts: dict[chart_source.ChartReference, charts.Chart] = {}
         self.control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
         self.applications = sorted(set(self.params["application_namespaces"]))
         self._served: dict[str, set[str]] = {}
@@ -200,7 +202,7 @@ class Preflight:
         """Registries that this run's releases take images from, by their own values or by their charts'."""
         for release in self.releases:
             chart = self.charts.get(release.chart)
-            values = mesh.merged(chart.defaults, release.values) if chart else release.values
+            values = merged(chart.defaults, release.values) if chart else release.values
             self.findings += retirement.wanted_images(f"{release.namespace}/{release.name}", values)
 
     def _as_installed(self) -> list[mesh.Release]:
@@ -399,7 +401,7 @@ class Preflight:
         """Requests and limits of the proxy that this run's istiod would inject; None when it installs none."""
         for release in self.releases:
             if release.component == "istiod" and release.chart in self.charts:
-                values = mesh.merged(self.charts[release.chart].defaults, release.values)
+                values = merged(self.charts[release.chart].defaults, release.values)
                 return ((values.get("global") or {}).get("proxy") or {}).get("resources") or {}
         return None
 

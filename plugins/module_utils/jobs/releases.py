@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     adoption,
+    chart_source,
     charts,
     existing,
     exposure,
@@ -95,7 +96,7 @@ class Run:
             return release
         return ports_kept(release, self.cluster.get("v1", "Service", release.name, release.namespace))
 
-    def _locate_charts(self) -> dict[mesh.ChartReference, charts.Chart]:
+    def _locate_charts(self) -> dict[chart_source.ChartReference, charts.Chart]:
         wanted = list(dict.fromkeys(release.chart for release in self.wanted))
         return dict(zip(wanted, in_parallel(lambda each: charts.find(lambda: self.helm, each), wanted), strict=True))
 

@@ -13,6 +13,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 ARGUMENT_SPEC = argument_spec(mesh.MESH_ARGUMENT_SPEC)
 
@@ -25,7 +26,7 @@ def defaults_of(chart: charts.Chart) -> dict[str, Any]:
     """A chart's default values, as a user would write them."""
     values = chart.default_values
     wrapped = values.get(_WRAPPED)
-    return mesh.merged({key: value for key, value in values.items() if key != _WRAPPED}, wrapped or {})
+    return merged({key: value for key, value in values.items() if key != _WRAPPED}, wrapped or {})
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -48,9 +49,7 @@ def run(task: Task) -> dict[str, Any]:
             "component": release.component,
             "chart": release.chart.name,
             "chart_version": str(chart.metadata["version"]),
-            **hidden_throughout(
-                {"defaults": defaults, "user_supplied": values, "computed": mesh.merged(defaults, values)}
-            ),
+            **hidden_throughout({"defaults": defaults, "user_supplied": values, "computed": merged(defaults, values)}),
         }
         found.append(entry)
         for line in _lines(entry):

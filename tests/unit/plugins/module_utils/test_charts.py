@@ -17,10 +17,9 @@ from unittest import mock
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference
 
 FILES = {
     "Chart.yaml": "apiVersion: v2\nname: base\nversion: 1.31.0\n",

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release, Source
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release, Source
 
 
 def targets(service: dict[str, Any] | None, *ports: dict[str, Any]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
+from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import (
     CLOUDS,
     Evidence,
@@ -20,7 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import
     guessed,
     told,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import ChartReference, Release
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 GATEWAY = ["istio-system/in"]

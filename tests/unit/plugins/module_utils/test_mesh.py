@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import gateways, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import chart_source, gateways, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 
 def settings(**given: Any) -> dict[str, Any]:
@@ -380,14 +381,14 @@ def test_images_of_every_component() -> None:
 
 def test_istios_charts_come_from_its_repository() -> None:
     """In Istio's version."""
-    assert release("istiod", chart_repository="/charts").chart == mesh.ChartReference(
+    assert release("istiod", chart_repository="/charts").chart == chart_source.ChartReference(
         Source("/charts"), "istiod", "1.31.0"
     )
 
 
 def test_manifests_come_from_istio_too() -> None:
     """Of the same version."""
-    expected = mesh.ChartReference(Source("https://x/1.31.0/addons"), "kiali", "1.31.0", manifest=True)
+    expected = chart_source.ChartReference(Source("https://x/1.31.0/addons"), "kiali", "1.31.0", manifest=True)
     assert release("kiali", preset="guide", addons_repository="https://x/{version}/addons").chart == expected
 
 
@@ -395,7 +396,7 @@ def test_chart_of_ones_own() -> None:
     """Then the component takes values."""
     entry = {"component": "prometheus", "repository": "https://x", "version": "28.13.0"}
     found = release("prometheus", preset="guide", charts=[entry], values={"prometheus": {"a": 1}})
-    assert found.chart == mesh.ChartReference(Source("https://x"), "prometheus", "28.13.0")
+    assert found.chart == chart_source.ChartReference(Source("https://x"), "prometheus", "28.13.0")
     assert found.values == {"a": 1}
 
 
@@ -503,13 +504,13 @@ def test_values_of_istiod() -> None:
 )
 def test_merged_as_helm_does(base: dict[str, Any], over: dict[str, Any], expected: dict[str, Any]) -> None:
     """Maps recursively, everything else replaced; null is left for Helm, which takes it for "remove the default"."""
-    assert mesh.merged(base, over) == expected
+    assert merged(base, over) == expected
 
 
 def test_merged_shares_nothing() -> None:
     """What is changed in the result reaches neither side."""
     base, over = {"a": {"b": []}}, {"c": {"d": []}}
-    result = mesh.merged(base, over)
+    result = merged(base, over)
     result["a"]["b"].append(1)
     result["c"]["d"].append(1)
     assert (base, over) == ({"a": {"b": []}}, {"c": {"d": []}})

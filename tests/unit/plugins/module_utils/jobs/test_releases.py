@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, existing, mesh, release_objects
+from ansible_collections.meshops.istio.plugins.module_utils import chart_source, charts, existing, mesh, release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -33,6 +33,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.manifests import Cha
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
+from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 VERSION = "1.31.0"
 MESH = "istio-system"
@@ -68,7 +69,7 @@ def as_stored(name: str, version: str = VERSION) -> dict[str, Any]:
 
 def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> Step:
     """The verdict on istiod."""
-    chart = mesh.ChartReference(Source(str(repository)), "istiod", VERSION)
+    chart = chart_source.ChartReference(Source(str(repository)), "istiod", VERSION)
     release = mesh.Release("istiod", MESH, "istiod", chart, values={} if values is None else values)
     return judge(release, charts.Chart(repository / "istiod"), stored)
 
@@ -293,7 +294,7 @@ class World:
         """Create, or say what would be there."""
         if dry_run:
             self.dry_runs.append(f"{obj['kind']} {obj['metadata']['name']}")
-            return mesh.merged(self.objects.get(identity(obj), {}), obj)
+            return merged(self.objects.get(identity(obj), {}), obj)
         self.note(f"apply {obj['kind']} {obj['metadata']['name']}")
         self.objects[identity(obj)] = obj
         return obj
