@@ -19,9 +19,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.field_managers impor
     entries,
     handed_over,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH, ApiError, Cluster, reference
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import refused
-from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER
 
 #: Attempts until an object that changes all the time is given up.
 TRIES = 5

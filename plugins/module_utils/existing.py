@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import Release, helm_release
 
 #: Label of istiod's Deployments and, before 1.5, of istio-pilot's.
 ISTIOD_SELECTOR = "istio=pilot"
@@ -31,15 +32,6 @@ _KUBECTL = {
     "MutatingWebhookConfiguration": "mutatingwebhookconfiguration",
     "ValidatingWebhookConfiguration": "validatingwebhookconfiguration",
 }
-
-Release = tuple  # (namespace, name)
-
-
-def helm_release(obj: dict[str, Any]) -> Release | None:
-    """The Helm release that owns an object, as (namespace, name)."""
-    annotations = obj["metadata"].get("annotations") or {}
-    name = annotations.get("meta.helm.sh/release-name")
-    return (annotations.get("meta.helm.sh/release-namespace", ""), name) if name else None
 
 
 def revision_of(obj: dict[str, Any]) -> str:

@@ -13,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.existing import helm_release
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import entries
-from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
-from ansible_collections.meshops.istio.plugins.module_utils.release_objects import (
+from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import (
     MANAGED_BY,
     RELEASE_NAME,
     RELEASE_NAMESPACE,
+    helm_release,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
 
 HELM, ISTIOCTL, KUBECTL, OPERATOR, ARGO_CD, FLUX, UNKNOWN = (
     "helm",

@@ -39,6 +39,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.field_managers impor
     with_values_of,
     without,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_of
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, reference
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
@@ -56,7 +57,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     last_written,
     same,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.release_objects import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 
 #: Annotation and value of what helm leaves when a chart has it no more.

@@ -22,14 +22,9 @@ from typing import Any, Protocol
 from ansible_collections.meshops.istio.plugins.module_utils import charts
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import owned_by_helm
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
-
-#: The manager under which Helm applies since 4, and under whose name Helm 3 updates.
-HELM_MANAGER = "helm"
-MANAGED_BY = ("app.kubernetes.io/managed-by", "Helm")
-RELEASE_NAME = "meta.helm.sh/release-name"
-RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 
 _DEFINITION = "CustomResourceDefinition"
 #: In a template: a look at the cluster, which a rendering without one answers with nothing.
@@ -116,14 +111,6 @@ def _placed(cluster: Cluster, obj: dict[str, Any], namespace: str) -> dict[str, 
     if cluster.namespaced(obj):
         meta["namespace"] = obj["metadata"].get("namespace") or namespace
     return {**obj, "metadata": meta}
-
-
-def owned_by_helm(obj: dict[str, Any], release: str, namespace: str) -> dict[str, Any]:
-    """An object with the label and annotations by which Helm knows its own."""
-    meta, (label, value) = obj["metadata"], MANAGED_BY
-    annotations = {**(meta.get("annotations") or {}), RELEASE_NAME: release, RELEASE_NAMESPACE: namespace}
-    labels = {**(meta.get("labels") or {}), label: value}
-    return {**obj, "metadata": {**meta, "labels": labels, "annotations": annotations}}
 
 
 # -- what a chart asks of the cluster ----------------------------------------------------------------------------------

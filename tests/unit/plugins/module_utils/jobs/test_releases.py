@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_source, charts, existing, mesh, release_objects
+from ansible_collections.meshops.istio.plugins.module_utils import chart_source, charts, existing, helm_owner, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -399,7 +399,7 @@ class World:
             else:
                 obj["metadata"].pop("namespace", None)
             obj["metadata"]["generation"] = 1
-            obj = release_objects.owned_by_helm(obj, name, namespace)
+            obj = helm_owner.owned_by_helm(obj, name, namespace)
             found.append({**obj, **copy.deepcopy(READY.get(obj["kind"], {}))})
         self.objects.update((identity(obj), obj) for obj in found)
 
