@@ -20,7 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Isti
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECTION, REVISION
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECTION, REVISION
 
 #: Options of the application, for the job that applies it.
 ARGUMENT_SPEC: dict[str, Any] = {

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.capacity import Room, pod_requests
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import has_sidecar, workload_of
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import has_sidecar
+from ansible_collections.meshops.istio.plugins.module_utils.workloads import workload_of
 
 #: Kinds that a demand is made of.
 KINDS = ("DaemonSet", "Deployment", "HorizontalPodAutoscaler", "Service")

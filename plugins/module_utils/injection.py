@@ -23,7 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm import credenti
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECTION, REVISION
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECTION, REVISION
 
 AUTOMATIC, MANUAL = "automatic", "manual"
 CONFIG, LIVE = "config", "live"

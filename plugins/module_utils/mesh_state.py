@@ -18,8 +18,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.label_selectors impo
 from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import Evidence, seen_at
 from ansible_collections.meshops.istio.plugins.module_utils.objects import instant
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import current_pods, is_true
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import has_sidecar, injects
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Thing, thing
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import has_sidecar, injects, workload_of
+from ansible_collections.meshops.istio.plugins.module_utils.workloads import workload_of
 
 Objects = list[dict[str, Any]]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import existing, load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import REVISION, injects
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import REVISION, injects
 
 Objects = list[dict[str, Any]]
 

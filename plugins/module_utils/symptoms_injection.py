@@ -15,8 +15,8 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import selects
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects, labels_of
 from ansible_collections.meshops.istio.plugins.module_utils.routes import routed_services
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECT, INJECTION, REVISION, has_sidecar
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import INJECTOR, ISTIOD, Symptom, Thing, sidecar
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import INJECT, INJECTION, REVISION, has_sidecar
 
 #: What Istio's own labels and annotations say of pods that have a proxy without a sidecar: gateways, and ambient mode.
 _OTHER_MESH = {"istio.io/dataplane-mode": "ambient"}

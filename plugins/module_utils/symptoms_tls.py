@@ -14,8 +14,9 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import mutual_tls, routes
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, labels_of
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import has_sidecar
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom, sidecar, thing
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import has_sidecar, in_the_mesh
+from ansible_collections.meshops.istio.plugins.module_utils.workloads import in_the_mesh
 
 #: Modes of a DestinationRule's TLS that are not Istio's own.
 _OTHER_TLS = ("DISABLE", "SIMPLE", "MUTUAL")

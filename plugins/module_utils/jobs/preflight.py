@@ -35,6 +35,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     service_ports,
     snapshot,
     support,
+    workload_labels,
     workloads,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import RETIRED, ChartError
@@ -356,7 +357,7 @@ class Preflight:
             self.findings += existing.definitions(seen.crds, namespace, seen.istiods or [], ours)
         needed = [*self.control_plane, *self.applications]
         self.findings += namespaces.terminating(seen.namespaces or [], needed)
-        self.findings += workloads.refusal_findings(seen.deployments or [])
+        self.findings += workload_labels.refusal_findings(seen.deployments or [])
         if seen.pods is not None:
             self.findings += retirement.running_images(seen.pods, seen.deployments or [])
         self.findings += retirement.injected_images(seen.injectors)
@@ -447,9 +448,9 @@ class Preflight:
         by_namespace: dict[str, list[workloads.Workload]] = {}
         for workload in found:
             by_namespace.setdefault(workload.namespace, []).append(workload)
-        self.findings += workloads.label_findings(found)
+        self.findings += workload_labels.label_findings(found)
         for namespace in seen.namespaces or []:
-            self.findings += workloads.injection_findings(
+            self.findings += workload_labels.injection_findings(
                 namespace, by_namespace.get(namespace["metadata"]["name"], [])
             )
         self.findings += service_ports.name_findings(inside(seen.services))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import workloads
+from ansible_collections.meshops.istio.plugins.module_utils import sidecars, workload_labels, workloads
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import Workload
 
 GOOD = {"app": "web", "version": "v1"}
@@ -81,7 +81,7 @@ def test_pods_are_grouped() -> None:
 )
 def test_labels(labels: dict[str, str], says: str | None) -> None:
     """The guide's, or today's that Istio reads in their place; what stays outside of the mesh needs none."""
-    found = workloads.label_findings([workload("web", labels)])
+    found = workload_labels.label_findings([workload("web", labels)])
     assert len(found) == bool(says)
     assert all(says in finding.message and finding.object == "Deployment shop/web" for finding in found)
 
@@ -98,12 +98,12 @@ def test_labels(labels: dict[str, str], says: str | None) -> None:
 )
 def test_injects(found: dict[str, Any], expected: bool | None) -> None:
     """`istio-injection` counts before the revision."""
-    assert workloads.injects(found) is expected
+    assert sidecars.injects(found) is expected
 
 
 def codes(found: dict[str, Any], *of: Workload) -> list[str]:
     """What is said about a namespace."""
-    return [finding.code for finding in workloads.injection_findings(found, of)]
+    return [finding.code for finding in workload_labels.injection_findings(found, of)]
 
 
 def test_both_labels() -> None:
@@ -154,11 +154,11 @@ def failure(status: str = "True", message: str = 'violates PodSecurity "restrict
 
 def test_refused_pods() -> None:
     """In the server's words, with what to do; not by a status that speaks of an older template."""
-    (finding,) = workloads.refusal_findings([deployment(conditions=failure())])
+    (finding,) = workload_labels.refusal_findings([deployment(conditions=failure())])
     assert finding.code == "pods-refused"
     assert finding.message == 'its pods are refused: violates PodSecurity "restricted".'
     assert "psp_rbac" in finding.fix
-    (other,) = workloads.refusal_findings([deployment(conditions=failure(message="something new"))])
+    (other,) = workload_labels.refusal_findings([deployment(conditions=failure(message="something new"))])
     assert other.fix == "Mend what the message says."
-    assert workloads.refusal_findings([deployment(conditions=failure("False")), deployment()]) == []
-    assert workloads.refusal_findings([deployment(conditions=failure(), observedGeneration=1)]) == []
+    assert workload_labels.refusal_findings([deployment(conditions=failure("False")), deployment()]) == []
+    assert workload_labels.refusal_findings([deployment(conditions=failure(), observedGeneration=1)]) == []
