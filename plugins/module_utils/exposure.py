@@ -19,8 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
 )
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 
 #: Nodes that are looked at: all of a cluster are of one provider, and the first may be of none yet.

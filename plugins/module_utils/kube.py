@@ -552,3 +552,9 @@ def _certainly_down(error: Exception) -> bool:
 def _certainly_refused(fault: ApiError) -> bool:
     """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet may pass."""
     return fault.status == 500 and "denied the request" in fault.message
+
+
+def served_groups(cluster: Cluster) -> dict[str, set[str]]:
+    """Versions of every API group that the cluster serves: one read."""
+    groups = cluster.request("GET", "/apis").get("groups") or []
+    return {group["name"]: {version["version"] for version in group["versions"]} for group in groups}

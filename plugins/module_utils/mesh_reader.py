@@ -22,9 +22,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Isti
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import service_ready
+from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
 from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECT, injects
-from ansible_collections.meshops.istio.plugins.module_utils.snapshot import kept
 from ansible_collections.meshops.istio.plugins.module_utils.symptoms_control_plane import ROOT_CERTIFICATE
 
 _META = {

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
 
 #: Whom the admission plugin names: the policy that a pod was admitted by.
@@ -25,12 +25,6 @@ _POD: dict[str, Any] = {
     "metadata": {"generateName": "meshops-istio-", "namespace": PROBED_NAMESPACE},
     "spec": {"containers": [{"name": "probe", "image": "none"}], "automountServiceAccountToken": False},
 }
-
-
-def served_groups(cluster: Cluster) -> dict[str, set[str]]:
-    """Versions of every API group that the cluster serves: one read."""
-    groups = cluster.request("GET", "/apis").get("groups") or []
-    return {group["name"]: {version["version"] for version in group["versions"]} for group in groups}
 
 
 def detect(cluster: Cluster, served: dict[str, set[str]] | None = None) -> str:

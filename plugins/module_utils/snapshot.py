@@ -14,9 +14,8 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import existing, load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.reading import FEW, Objects, joined, kept
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import REVISION, injects
-
-Objects = list[dict[str, Any]]
 
 _CONTAINER = dict.fromkeys(("name", "image", "ports", "resources", "restartPolicy", "command", "args"), True)
 _POD_SPEC = {
@@ -72,20 +71,6 @@ KEPT: dict[str, dict[str, Any]] = {
 }
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 _ADMISSION = "admissionregistration.k8s.io/v1"
-#: Namespaces up to which a list for each is made; a list of all is made for more.
-_FEW = 3
-
-
-def kept(obj: Any, fields: Any) -> Any:
-    """An object reduced to some of its fields.
-
-    :arg fields: names, each with True or the fields below it
-    """
-    if fields is True or obj is None:
-        return obj
-    if isinstance(obj, list):
-        return [kept(item, fields) for item in obj]
-    return {name: kept(obj[name], below) for name, below in fields.items() if name in obj}
 
 
 @dataclass
@@ -187,7 +172,7 @@ class Reader:
         Of an account that may not list all, as with the documented rights, at least the named ones are expected.
         """
         named = {*self._control_plane, *self._applications}
-        if len(namespaces) > _FEW:
+        if len(namespaces) > FEW:
             everywhere = self._list(api_version, kind)
             if everywhere is not None:
                 return [obj for obj in everywhere if obj["metadata"]["namespace"] in namespaces]
@@ -201,7 +186,7 @@ class Reader:
 
     def _webhooks(self) -> Objects | None:
         kinds = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-        return _joined(self._list(_ADMISSION, kind) for kind in kinds)
+        return joined(self._list(_ADMISSION, kind) for kind in kinds)
 
     def _istiods(self) -> Objects | None:
         """Of all namespaces, else of the control plane's own."""
@@ -209,7 +194,7 @@ class Reader:
         found = self._list("apps/v1", "Deployment", **selection)
         if found is not None:
             return found
-        return _joined(self._list("apps/v1", "Deployment", name, **selection) for name in self._control_plane)
+        return joined(self._list("apps/v1", "Deployment", name, **selection) for name in self._control_plane)
 
     def _injectors(self, istiods: Objects) -> Objects:
         """Beside each istiod; a namespace that may not be read is left out."""
@@ -226,13 +211,7 @@ class Reader:
         for provider in load_balancer.POOLED:
             if provider.crd not in served:
                 continue
-            pools = _joined(self._list(version, provider.kind) for version in provider.api_versions)
+            pools = joined(self._list(version, provider.kind) for version in provider.api_versions)
             if pools is not None:
                 counted[provider.name] = len(pools)
         return counted
-
-
-def _joined(lists: Iterable[Objects | None]) -> Objects | None:
-    """All objects of some lists; None when one of them may not be read."""
-    found = list(lists)
-    return None if None in found else [obj for objects in found for obj in objects or []]

@@ -30,6 +30,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     providers,
     quantities,
     quotas,
+    reading,
     retirement,
     rights,
     service_ports,
@@ -45,8 +46,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 ARGUMENT_SPEC = argument_spec(
@@ -387,7 +388,7 @@ class Preflight:
             self.findings += quotas.quota_findings(namespace, wanted, mine, limit_ranges)
             self.findings += quotas.limit_range_findings(namespace, pods, limit_ranges)
 
-    def _room(self, wanted: demand.Demand, nodes: snapshot.Objects, pods: snapshot.Objects) -> None:
+    def _room(self, wanted: demand.Demand, nodes: reading.Objects, pods: reading.Objects) -> None:
         free = capacity.free_by_node(nodes, pods)
         total = sum(free.values(), capacity.Room())
         self.facts["free"] = {
@@ -423,7 +424,7 @@ class Preflight:
             evidence = load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, cluster.now())
             self.findings += load_balancer.findings(asking, evidence)
 
-    def _providers(self, nodes: snapshot.Objects) -> None:
+    def _providers(self, nodes: reading.Objects) -> None:
         """Whether who gives addresses here can do what gateways ask for."""
         try:
             mesh.releases(exposure.provided(self.params, lambda: providers.of_cluster(self._served, nodes)))
@@ -441,7 +442,7 @@ class Preflight:
         """What the guide says about applications: their labels, their ports, their sidecars."""
         meshed = set(seen.meshed(self.applications)) - set(self.control_plane)
 
-        def inside(objects: snapshot.Objects | None) -> snapshot.Objects:
+        def inside(objects: reading.Objects | None) -> reading.Objects:
             return [obj for obj in objects or [] if obj["metadata"]["namespace"] in meshed]
 
         found = workloads.workloads(inside(seen.pods), inside(seen.deployments)) if seen.pods is not None else []

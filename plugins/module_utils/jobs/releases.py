@@ -29,9 +29,14 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import Find
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import (
+    ApiError,
+    Cluster,
+    in_parallel,
+    reference,
+    served_groups,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted, set_back
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge

@@ -11,8 +11,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import charts, go_ya
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 ARGUMENT_SPEC = argument_spec(mesh.MESH_ARGUMENT_SPEC)

@@ -11,7 +11,8 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import snapshot
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.snapshot import Reader, Snapshot, kept
+from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
+from ansible_collections.meshops.istio.plugins.module_utils.snapshot import Reader, Snapshot
 
 
 class FakeCluster:
