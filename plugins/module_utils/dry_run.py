@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any, Protocol
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, go_yaml
+from ansible_collections.meshops.istio.plugins.module_utils import chart_cache, charts, go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 
@@ -44,7 +44,7 @@ def is_unchanged(
             return False
         return not differences(stored, answer)
 
-    return charts.cached(["dry run", *revision, *inputs], ask)
+    return chart_cache.cached(["dry run", *revision, *inputs], ask)
 
 
 def differences(stored: Stored, answer: dict[str, Any]) -> list[str]:

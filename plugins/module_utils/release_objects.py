@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts
+from ansible_collections.meshops.istio.plugins.module_utils import chart_cache, charts
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import owned_by_helm
@@ -90,7 +90,7 @@ def stored_objects(cluster: Cluster, stored: Stored | None) -> list[dict[str, An
 
 def _cached(key_parts: list[str], compute: Any) -> list[dict[str, Any]]:
     """As ``charts.cached``, but that no secret is left on the disk."""
-    return charts.cached(key_parts, compute, charts.holds_no_secret)
+    return chart_cache.cached(key_parts, compute, charts.holds_no_secret)
 
 
 def as_written(

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, mesh, rights
+from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, mesh, rights
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import PROBED_NAMESPACE
@@ -147,7 +147,7 @@ def _handed_on(
     for release in mesh.releases(params):
         if release.component not in (*components, *(["gateway"] if "istiod" in components else [])):
             continue
-        chart = charts.find(lambda: helm, release.chart)
+        chart = chart_lookup.find(lambda: helm, release.chart)
         text = helm.template(release.name, release.namespace, chart.path, release.values, "1.37.0")
         found += [rule for role in charts.documents(text) if role["kind"] == kind for rule in role.get("rules") or []]
     return found

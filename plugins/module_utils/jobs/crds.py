@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, manifests, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, manifests, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
@@ -46,7 +46,9 @@ def run(task: Task) -> dict[str, Any]:
     """
     params = task.params
     helm = Helm(params["helm_binary"])
-    chart = charts.locate(lambda: helm, Source.of(params), "base", params["chart_version"], pinned(params, "base"))
+    chart = chart_lookup.locate(
+        lambda: helm, Source.of(params), "base", params["chart_version"], pinned(params, "base")
+    )
     values = merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
     cluster = Cluster(params)
     kube_version = cluster.version()["gitVersion"]

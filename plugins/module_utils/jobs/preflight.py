@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     capacity,
+    chart_lookup,
     chart_source,
     charts,
     demand,
@@ -184,7 +185,7 @@ class Preflight:
         for wanted in dict.fromkeys(release.chart for release in self.releases):
             about, repository = f"chart {wanted.name} {wanted.version}", wanted.source.repository
             try:
-                self.charts[wanted] = charts.find(self._need_helm, wanted)
+                self.charts[wanted] = chart_lookup.find(self._need_helm, wanted)
             except ChartError as error:
                 if error.code == RETIRED:
                     where = retirement.about(repository)

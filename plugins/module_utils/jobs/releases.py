@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     adoption,
+    chart_lookup,
     chart_source,
     charts,
     existing,
@@ -103,7 +104,9 @@ class Run:
 
     def _locate_charts(self) -> dict[chart_source.ChartReference, charts.Chart]:
         wanted = list(dict.fromkeys(release.chart for release in self.wanted))
-        return dict(zip(wanted, in_parallel(lambda each: charts.find(lambda: self.helm, each), wanted), strict=True))
+        return dict(
+            zip(wanted, in_parallel(lambda each: chart_lookup.find(lambda: self.helm, each), wanted), strict=True)
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

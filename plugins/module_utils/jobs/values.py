@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, go_yaml, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, go_yaml, mesh
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
@@ -39,7 +39,7 @@ def run(task: Task) -> dict[str, Any]:
         params = {**params, "platform": mesh.platform("auto", served_groups(Cluster(params)))}
     found = []
     for release in mesh.releases(params):
-        chart = charts.find(lambda: Helm(params["helm_binary"]), release.chart)
+        chart = chart_lookup.find(lambda: Helm(params["helm_binary"]), release.chart)
         values = release.fitted(chart.accepted_values).values
         defaults = defaults_of(chart)
         entry = {

@@ -16,7 +16,7 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts
+from ansible_collections.meshops.istio.plugins.module_utils import addon_charts, chart_cache, chart_lookup, charts
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
@@ -126,12 +126,12 @@ class FakeHelm:
         if self.error:
             raise JobError(self.error)
         if source.keyring and self.signed:
-            charts.provenance(path).write_bytes(self.signed)
+            chart_lookup.provenance(path).write_bytes(self.signed)
 
     def verify(self, archive: Path, keyring: str) -> None:
         """A chart is what was signed when its provenance holds the same bytes."""
         self.verified.append(archive.name)
-        if charts.provenance(archive).read_bytes() != archive.read_bytes():
+        if chart_lookup.provenance(archive).read_bytes() != archive.read_bytes():
             raise HelmError("helm verify failed: Error: sha256 sum does not match", "sha256 sum does not match")
 
     def template(self, *arguments: Any) -> str:
@@ -261,28 +261,28 @@ def test_schema_that_accepts_all(schema: str, tmp_path: Path) -> None:
 def test_chart_in_a_directory(tmp_path: Path) -> None:
     """Without helm, as NAME/."""
     written(tmp_path / "base")
-    assert charts.locate(never, str(tmp_path), "base", "1.31.0").path == tmp_path / "base"
+    assert chart_lookup.locate(never, str(tmp_path), "base", "1.31.0").path == tmp_path / "base"
 
 
 def test_archive_in_a_directory(tmp_path: Path) -> None:
     """As NAME-VERSION.tgz, which may stand beside a NAME/ of another version."""
     written(tmp_path / "base", {"Chart.yaml": "version: 1.30.0"})
     archive = packed(written(tmp_path / "new/base"), tmp_path / "base-1.31.0.tgz")
-    assert charts.locate(never, str(tmp_path), "base", "1.31.0").path == archive
+    assert chart_lookup.locate(never, str(tmp_path), "base", "1.31.0").path == archive
 
 
 def test_directory_in_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`~` is the user's."""
     monkeypatch.setenv("HOME", str(tmp_path))
     written(tmp_path / "charts/base")
-    assert charts.locate(never, "~/charts", "base", "1.31.0").path == tmp_path / "charts/base"
+    assert chart_lookup.locate(never, "~/charts", "base", "1.31.0").path == tmp_path / "charts/base"
 
 
 def test_chart_of_another_version(tmp_path: Path) -> None:
     """The message names path, both versions and the variable."""
     written(tmp_path / "base")
     with pytest.raises(JobError) as caught:
-        charts.locate(never, str(tmp_path), "base", "1.30.2")
+        chart_lookup.locate(never, str(tmp_path), "base", "1.30.2")
     assert caught.value.message == (
         f"chart_version: {tmp_path}/base is version 1.31.0, and 1.30.2 is wanted. "
         "Change istio_helm_chart_version or the chart."
@@ -293,7 +293,7 @@ def test_chart_of_another_version(tmp_path: Path) -> None:
 def test_chart_that_is_missing(tmp_path: Path, folder: str) -> None:
     """The message names both places that were looked at."""
     with pytest.raises(JobError) as caught:
-        charts.locate(never, str(tmp_path / folder), "base", "1.31.0")
+        chart_lookup.locate(never, str(tmp_path / folder), "base", "1.31.0")
     assert caught.value.message == f"chart_repository: neither base/ nor base-1.31.0.tgz is in {tmp_path / folder}."
 
 
@@ -301,14 +301,14 @@ def test_packaged_chart_that_is_named_itself(tmp_path: Path, archive: bytes) -> 
     """One file is one chart, whatever it is called; it says itself which."""
     path = tmp_path / "download.tgz"
     path.write_bytes(archive)
-    assert charts.locate(never, str(path), "base", "1.31.0").path == path
+    assert chart_lookup.locate(never, str(path), "base", "1.31.0").path == path
     with pytest.raises(JobError) as caught:
-        charts.locate(never, str(path), "istiod", "1.31.0")
+        chart_lookup.locate(never, str(path), "istiod", "1.31.0")
     assert caught.value.message == (
         f"chart_repository: {path} is chart base, and istiod is wanted. Name the directory that holds all charts."
     )
     with pytest.raises(JobError, match=r"is version 1\.31\.0, and 1\.30\.2 is wanted\."):
-        charts.locate(never, str(path), "base", "1.30.2")
+        chart_lookup.locate(never, str(path), "base", "1.30.2")
 
 
 # -- repositories ------------------------------------------------------------------------------------------------------
@@ -320,25 +320,25 @@ REPOSITORIES = ["https://charts.example.com", "http://a.example.com/x", "oci://b
 def test_fetched_once(repository: str, cache: Path, archive: bytes) -> None:
     """The second run finds it in the cache, and does not even look for helm."""
     helm = FakeHelm(archive)
-    chart = charts.locate(helm, repository, "base", "1.31.0")  # type: ignore[arg-type]
+    chart = chart_lookup.locate(helm, repository, "base", "1.31.0")  # type: ignore[arg-type]
     assert helm.pulled == [(repository, "base", "1.31.0")]
     assert chart.path.read_bytes() == archive
     assert chart.path.is_relative_to(cache)
-    assert charts.locate(never, repository, "base", "1.31.0").path == chart.path
+    assert chart_lookup.locate(never, repository, "base", "1.31.0").path == chart.path
     assert [path.name for path in chart.path.parent.iterdir()] == ["base-1.31.0.tgz"]
 
 
 def test_file_that_a_repository_calls_otherwise(cache: Path, archive: bytes) -> None:
     """Such as a tag, in an artifact store."""
     helm = FakeHelm(archive, called="download.tar.gz")
-    assert charts.locate(helm, REPOSITORIES[0], "base", "1.31.0").path.name == "base-1.31.0.tgz"  # type: ignore[arg-type]
+    assert chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31.0").path.name == "base-1.31.0.tgz"  # type: ignore[arg-type]
 
 
 def test_version_that_is_a_constraint(cache: Path, archive: bytes) -> None:
     """To helm, 1.31 is any 1.31.x. Here a version is one version."""
     helm = FakeHelm(archive, called="base-1.31.0.tgz")
     with pytest.raises(JobError, match=r"is version 1\.31\.0, and 1\.31 is wanted\."):
-        charts.locate(helm, REPOSITORIES[0], "base", "1.31")  # type: ignore[arg-type]
+        chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31")  # type: ignore[arg-type]
     assert not list(cache.rglob("*.tgz"))
 
 
@@ -346,7 +346,7 @@ def test_repositories_do_not_mix(cache: Path, archive: bytes) -> None:
     """A mirror's chart is not the other's, though name and version are the same."""
     helm = FakeHelm(archive)
     for repository in ("https://a.example.com", "https://b.example.com"):
-        charts.locate(helm, repository, "base", "1.31.0")  # type: ignore[arg-type]
+        chart_lookup.locate(helm, repository, "base", "1.31.0")  # type: ignore[arg-type]
     assert len(helm.pulled) == 2
 
 
@@ -355,7 +355,7 @@ def test_failed_fetch_leaves_nothing(cache: Path, archive: bytes) -> None:
     helm = FakeHelm(archive[:40], "helm pull failed")
     for _run in range(2):
         with pytest.raises(JobError, match="helm pull failed"):
-            charts.locate(helm, "https://a.example.com", "base", "1.31.0")  # type: ignore[arg-type]
+            chart_lookup.locate(helm, "https://a.example.com", "base", "1.31.0")  # type: ignore[arg-type]
     assert len(helm.pulled) == 2
     assert not list(cache.rglob("*.tgz"))
 
@@ -368,7 +368,7 @@ def test_digest_of_a_fetched_chart(repository: str, cache: Path, archive: bytes)
     """The right one passes, when it comes and when it is kept."""
     helm = FakeHelm(archive)
     for _run in range(2):
-        assert charts.locate(helm, repository, "base", "1.31.0", digest_of(archive)).files  # type: ignore[arg-type]
+        assert chart_lookup.locate(helm, repository, "base", "1.31.0", digest_of(archive)).files  # type: ignore[arg-type]
     assert len(helm.pulled) == 1
 
 
@@ -376,7 +376,7 @@ def test_digest_of_a_fetched_chart(repository: str, cache: Path, archive: bytes)
 def test_tampered_chart_is_refused_and_not_kept(repository: str, cache: Path, archive: bytes, other: bytes) -> None:
     """The message names the chart, both digests and the fix."""
     with pytest.raises(ChartError) as caught:
-        charts.locate(FakeHelm(other), repository, "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
+        chart_lookup.locate(FakeHelm(other), repository, "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
     assert caught.value.message == (
         f"Chart base 1.31.0 of {repository} has the digest {digest_of(other)}, and {digest_of(archive)} is wanted. "
         "Find out who has changed it. Only if the new one is right, change istio_helm_chart_digests."
@@ -388,9 +388,9 @@ def test_tampered_chart_is_refused_and_not_kept(repository: str, cache: Path, ar
 def test_tampered_copy_in_the_cache(cache: Path, archive: bytes, other: bytes) -> None:
     """What is kept is checked as well: it goes, and the right one is fetched."""
     helm = FakeHelm(archive)
-    chart = charts.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
+    chart = chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
     chart.path.write_bytes(other)
-    mended = charts.locate(helm, REPOSITORIES[0], "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
+    mended = chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
     assert mended.path.read_bytes() == archive
     assert len(helm.pulled) == 2
 
@@ -398,9 +398,9 @@ def test_tampered_copy_in_the_cache(cache: Path, archive: bytes, other: bytes) -
 def test_copy_of_a_time_without_digest(cache: Path, archive: bytes, other: bytes) -> None:
     """A chart that was fetched before anybody pinned it, and is wrong there too."""
     helm = FakeHelm(other)
-    charts.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
+    chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
     with pytest.raises(ChartError, match="has the digest"):
-        charts.locate(helm, REPOSITORIES[0], "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
+        chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
     assert not list(cache.rglob("*.tgz"))
 
 
@@ -411,9 +411,9 @@ def test_digest_of_a_chart_on_disk(named: bool, tmp_path: Path, archive: bytes, 
     path.parent.mkdir()
     path.write_bytes(archive)
     repository = str(path if named else path.parent)
-    assert charts.locate(never, repository, "base", "1.31.0", digest_of(archive)).path == path
+    assert chart_lookup.locate(never, repository, "base", "1.31.0", digest_of(archive)).path == path
     with pytest.raises(ChartError, match="has the digest"):
-        charts.locate(never, repository, "base", "1.31.0", digest_of(other))
+        chart_lookup.locate(never, repository, "base", "1.31.0", digest_of(other))
     assert path.exists()
 
 
@@ -423,7 +423,7 @@ def test_directory_has_no_digest(keys: bool, tmp_path: Path, archive: bytes, key
     written(tmp_path / "base")
     source = Source(str(tmp_path), keyring=str(keyring) if keys else "")
     with pytest.raises(ChartError, match="is a directory, of which neither digest nor provenance") as caught:
-        charts.locate(never, source, "base", "1.31.0", None if keys else digest_of(archive))
+        chart_lookup.locate(never, source, "base", "1.31.0", None if keys else digest_of(archive))
     assert caught.value.code == "chart-unverified"
 
 
@@ -435,25 +435,25 @@ def test_provenance_is_verified_once(called: str, cache: Path, archive: bytes, k
     """By the name under which it was signed; the second run starts no helm."""
     helm, source = FakeHelm(archive, called=called), Source(REPOSITORIES[0], keyring=str(keyring))
     for _run in range(2):
-        charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+        chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     assert (len(helm.pulled), helm.verified) == (1, ["base-1.31.0.tgz"])
-    charts.locate(never, source, "base", "1.31.0")
+    chart_lookup.locate(never, source, "base", "1.31.0")
 
 
 def test_other_keys_are_another_question(cache: Path, archive: bytes, keyring: Path) -> None:
     """A key that was taken out of the keyring vouches for nothing any more."""
     helm, source = FakeHelm(archive), Source(REPOSITORIES[0], keyring=str(keyring))
-    charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     keyring.write_bytes(b"other keys")
-    charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+    chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     assert len(helm.verified) == 2
 
 
 def test_chart_that_was_kept_without_provenance(cache: Path, archive: bytes, keyring: Path) -> None:
     """It is fetched anew, with it."""
     helm = FakeHelm(archive)
-    charts.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
-    charts.locate(helm, Source(REPOSITORIES[0], keyring=str(keyring)), "base", "1.31.0")  # type: ignore[arg-type]
+    chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31.0")  # type: ignore[arg-type]
+    chart_lookup.locate(helm, Source(REPOSITORIES[0], keyring=str(keyring)), "base", "1.31.0")  # type: ignore[arg-type]
     assert (len(helm.pulled), helm.verified) == (2, ["base-1.31.0.tgz"])
 
 
@@ -461,7 +461,7 @@ def test_chart_without_provenance(cache: Path, archive: bytes, keyring: Path) ->
     """Nobody has signed it."""
     helm, source = FakeHelm(archive, signed=b""), Source(REPOSITORIES[2], keyring=str(keyring))
     with pytest.raises(ChartError, match=r"^Chart base 1\.31\.0 of oci://b\.example\.com/c comes without provenance\."):
-        charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+        chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     assert not list(cache.rglob("*.tgz"))
 
 
@@ -469,7 +469,7 @@ def test_chart_that_is_not_what_was_signed(cache: Path, archive: bytes, other: b
     """Helm's reason is in the message; neither chart nor provenance is kept."""
     source = Source(REPOSITORIES[2], keyring=str(keyring))
     with pytest.raises(ChartError) as caught:
-        charts.locate(FakeHelm(other, signed=archive), source, "base", "1.31.0")  # type: ignore[arg-type]
+        chart_lookup.locate(FakeHelm(other, signed=archive), source, "base", "1.31.0")  # type: ignore[arg-type]
     assert caught.value.cause == (
         f"Chart base 1.31.0 of {REPOSITORIES[2]} is not what a key in {keyring} has signed: sha256 sum does not match."
     )
@@ -482,12 +482,12 @@ def test_signed_chart_on_disk(tmp_path: Path, archive: bytes, other: bytes, keyr
     path = tmp_path / "charts/base-1.31.0.tgz"
     path.parent.mkdir()
     path.write_bytes(archive)
-    charts.provenance(path).write_bytes(archive)
+    chart_lookup.provenance(path).write_bytes(archive)
     helm, source = FakeHelm(b""), Source(str(path.parent), keyring=str(keyring))
-    assert charts.locate(helm, source, "base", "1.31.0").path == path  # type: ignore[arg-type]
+    assert chart_lookup.locate(helm, source, "base", "1.31.0").path == path  # type: ignore[arg-type]
     path.write_bytes(other)
     with pytest.raises(ChartError, match="is not what a key in"):
-        charts.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
+        chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     assert path.exists()
 
 
@@ -496,10 +496,10 @@ def test_keyring_that_is_missing(tmp_path: Path, archive: bytes) -> None:
     path = tmp_path / "charts/base-1.31.0.tgz"
     path.parent.mkdir()
     path.write_bytes(archive)
-    charts.provenance(path).write_bytes(archive)
+    chart_lookup.provenance(path).write_bytes(archive)
     source = Source(str(path.parent), keyring="/missing.gpg")
     with pytest.raises(JobError, match=r"^/missing\.gpg cannot be read: No such file or directory\.$"):
-        charts.locate(never, source, "base", "1.31.0")
+        chart_lookup.locate(never, source, "base", "1.31.0")
 
 
 # -- the cache ---------------------------------------------------------------------------------------------------------
@@ -507,7 +507,7 @@ def test_keyring_that_is_missing(tmp_path: Path, archive: bytes) -> None:
 
 def test_cache_is_the_users_own(cache: Path) -> None:
     """Nobody else may look, or put a chart there."""
-    assert charts.cache_directory() == cache
+    assert chart_cache.cache_directory() == cache
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
@@ -515,7 +515,7 @@ def test_cache_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Where XDG_CACHE_HOME is not set."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert charts.cache_directory() == tmp_path / ".cache/meshops-istio/charts"
+    assert chart_cache.cache_directory() == tmp_path / ".cache/meshops-istio/charts"
 
 
 def test_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -524,21 +524,21 @@ def test_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(charts.tempfile, "gettempdir", lambda: str(tmp_path))
     own = tmp_path / f"meshops-istio-cache-{os.getuid()}"
-    assert charts.cache_directory() == own
+    assert chart_cache.cache_directory() == own
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     (tmp_path / f"meshops-istio-cache-{os.getuid() + 1}").mkdir()
     stranger = os.getuid() + 1
     monkeypatch.setattr(charts.os, "getuid", lambda: stranger)
     with pytest.raises(JobError, match=r"belongs to somebody else\. Set XDG_CACHE_HOME"):
-        charts.cache_directory()
+        chart_cache.cache_directory()
 
 
 def test_cached(cache: Path) -> None:
     """Computed once for a key; another key is another value."""
     compute = mock.Mock(side_effect=[{"a": 1}, {"b": 2}])
-    assert charts.cached(["x", "y"], compute) == {"a": 1}
-    assert charts.cached(["x", "y"], compute) == {"a": 1}
-    assert charts.cached(["xy"], compute) == {"b": 2}
+    assert chart_cache.cached(["x", "y"], compute) == {"a": 1}
+    assert chart_cache.cached(["x", "y"], compute) == {"a": 1}
+    assert chart_cache.cached(["xy"], compute) == {"b": 2}
     assert compute.call_count == 2
     assert len(list(cache.iterdir())) == 2
 
@@ -556,19 +556,19 @@ def test_no_secret_is_left_in_the_cache(private: dict[str, Any], cache: Path) ->
     """Not even under a name that a secret is part of: it is computed each time."""
     compute = mock.Mock(side_effect=[[private], [private]])
     for _run in range(2):
-        assert charts.cached(["x"], compute, charts.holds_no_secret) == [private]
+        assert chart_cache.cached(["x"], compute, charts.holds_no_secret) == [private]
     assert list(cache.iterdir()) == []
-    assert charts.cached(["x"], lambda: [{"kind": "ConfigMap"}], charts.holds_no_secret)
+    assert chart_cache.cached(["x"], lambda: [{"kind": "ConfigMap"}], charts.holds_no_secret)
     assert len(list(cache.iterdir())) == 1
 
 
 def test_cached_survives_a_broken_file(cache: Path) -> None:
     """A file that a full disk cut short is computed anew, and mended."""
-    charts.cached(["x"], lambda: [1])
+    chart_cache.cached(["x"], lambda: [1])
     file = next(cache.iterdir())
     file.write_text("[1")
-    assert charts.cached(["x"], lambda: [2]) == [2]
-    assert charts.cached(["x"], never) == [2]
+    assert chart_cache.cached(["x"], lambda: [2]) == [2]
+    assert chart_cache.cached(["x"], never) == [2]
 
 
 def test_documents() -> None:
@@ -651,7 +651,7 @@ def addons(tmp_path: Path) -> str:
 
 def test_manifest_becomes_a_chart(addons: str) -> None:
     """One template hands the text on, but for the namespace; the chart's version is Istio's."""
-    chart = charts.find(
+    chart = chart_lookup.find(
         mock.Mock(side_effect=AssertionError), ChartReference(Source(addons), "grafana", "1.31.0", True)
     )
     assert (chart.metadata["name"], chart.metadata["version"]) == ("grafana", "1.31.0")
@@ -662,19 +662,19 @@ def test_manifest_becomes_a_chart(addons: str) -> None:
 
 def test_manifest_is_made_once(addons: str, cache: Path) -> None:
     """The same text is the same chart; another text is another, whatever its version says."""
-    first = charts.manifest_chart(addons, "grafana", "1.31.0")
+    first = addon_charts.manifest_chart(addons, "grafana", "1.31.0")
     before = first.path.stat().st_mtime_ns
-    assert charts.manifest_chart(addons, "grafana", "1.31.0").path == first.path
+    assert addon_charts.manifest_chart(addons, "grafana", "1.31.0").path == first.path
     assert first.path.stat().st_mtime_ns == before
     Path(addons, "grafana.yaml").write_text("kind: List\n")
-    assert charts.manifest_chart(addons, "grafana", "1.31.0").path != first.path
+    assert addon_charts.manifest_chart(addons, "grafana", "1.31.0").path != first.path
     assert sorted(path.name for path in cache.iterdir() if path.name.startswith("tmp")) == []
 
 
 def test_manifest_that_is_missing(addons: str) -> None:
     """The file that was looked for is named."""
     with pytest.raises(JobError, match=r"kiali\.yaml cannot be read: No such file"):
-        charts.manifest_chart(addons, "kiali", "1.31.0")
+        addon_charts.manifest_chart(addons, "kiali", "1.31.0")
 
 
 def test_manifest_is_fetched_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -687,7 +687,7 @@ def test_manifest_is_fetched_once_for_each_version(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(charts, "open_url", answer)
     for version in ("1.31.0", "1.31.0", "1.30.0"):
-        charts.manifest_chart(f"https://example.com/{version}/", "kiali", version)
+        addon_charts.manifest_chart(f"https://example.com/{version}/", "kiali", version)
     assert asked == ["https://example.com/1.31.0/kiali.yaml", "https://example.com/1.30.0/kiali.yaml"]
 
 
@@ -696,4 +696,4 @@ def test_manifest_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(charts, "open_url", mock.Mock(side_effect=OSError("no route to host")))
     for _attempt in range(2):
         with pytest.raises(JobError, match=r"no route to host.*istio_helm_addons_repository"):
-            charts.manifest_chart("https://example.com", "kiali", "1.31.0")
+            addon_charts.manifest_chart("https://example.com", "kiali", "1.31.0")
