@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import exposure, ownership, release_objects
+from ansible_collections.meshops.istio.plugins.module_utils import ownership, port_conflicts, release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict, by_installers, entries
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
@@ -60,7 +60,7 @@ class Examination:
         :raises JobError: it cannot go well; names objects, causes and fixes
         """
         changing = [step for step in steps if step.action != "none"]
-        exposure.refuse_taken_ports(self.cluster, [step.release for step in changing])
+        port_conflicts.refuse_taken_ports(self.cluster, [step.release for step in changing])
         wanted = self._all_rendered(changing)
         for step, objects in zip(changing, wanted, strict=True):
             step.rendered = objects

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import endpoint, exposure, routes
+from ansible_collections.meshops.istio.plugins.module_utils import endpoint, pending_address, routes
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import credentials
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
@@ -235,7 +235,7 @@ class MeshReader:
     def _who_gives_addresses(self, state: MeshState) -> None:
         """Looked at only where a gateway has no address."""
         if self._scope.exposed and not all(map(service_ready, state.gateway_services)):
-            state.addresses = exposure.evidence(self._cluster)
+            state.addresses = pending_address.evidence(self._cluster)
 
     def _connect(self, state: MeshState) -> None:
         """Try the gateways' addresses, of ports on which they listen."""

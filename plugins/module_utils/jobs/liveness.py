@@ -11,13 +11,13 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     application,
     belongings,
     components,
-    exposure,
     gateway_objects,
     gateway_reader,
     gateway_targets,
     gateways,
     manifests,
     mesh,
+    pending_address,
     places,
     removal,
 )
@@ -205,7 +205,7 @@ def _wait(
         service = services.get(target.gateway.key)
         if target.proof == REQUEST and service and not places.given_address(params, target) and not is_ready(service):
             pending.append(identity(service))
-    waiter = Waiter(cluster, params["wait_timeout"], task.say, exposure.why_pending(cluster))
+    waiter = Waiter(cluster, params["wait_timeout"], task.say, pending_address.why_pending(cluster))
     created = [identity(change.wanted) for change in plan.changes if change.verb == "created"]
     ready = waiter.wait(pending, created) if pending else {}
     return {key: ready.get(identity(service), service) for key, service in services.items() if service}

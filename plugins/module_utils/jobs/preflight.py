@@ -20,7 +20,6 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     charts,
     demand,
     existing,
-    exposure,
     gateways,
     istioctl,
     load_balancer,
@@ -28,6 +27,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     namespaces,
     node_ports,
     pod_security,
+    provider_detection,
     providers,
     quantities,
     quotas,
@@ -428,7 +428,7 @@ class Preflight:
     def _providers(self, nodes: reading.Objects) -> None:
         """Whether who gives addresses here can do what gateways ask for."""
         try:
-            mesh.releases(exposure.provided(self.params, lambda: providers.of_cluster(self._served, nodes)))
+            mesh.releases(provider_detection.provided(self.params, lambda: providers.of_cluster(self._served, nodes)))
         except JobError as error:
             fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
             self.add("load-balancer-unable", "istio_helm_gateways", error.message, fix)

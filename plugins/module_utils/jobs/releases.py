@@ -14,11 +14,11 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     chart_source,
     charts,
     existing,
-    exposure,
     gateway_objects,
     lease,
     manifests,
     mesh,
+    provider_detection,
     release_objects,
     release_state,
 )
@@ -93,7 +93,7 @@ class Run:
         """The options with what the cluster says about platform and load balancers."""
         served = served_groups(self.cluster) if params["platform"] == "auto" else None
         platform = mesh.platform(params["platform"], served or ())
-        return exposure.resolved(self.cluster, {**params, "platform": platform}, served)
+        return provider_detection.resolved(self.cluster, {**params, "platform": platform}, served)
 
     def _ports_kept(self, release: mesh.Release) -> mesh.Release:
         """A gateway that istioctl has installed goes on listening where it does, unless its ports are listed."""

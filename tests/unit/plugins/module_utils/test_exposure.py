@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import exposure, mesh, snapshot
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    mesh,
+    pending_address,
+    port_conflicts,
+    provider_detection,
+    snapshot,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
 
@@ -90,7 +96,7 @@ def settings(*gateways: dict[str, Any], **given: Any) -> dict[str, Any]:
 
 def found(cluster: FakeCluster, *gateways: dict[str, Any], **given: Any) -> list[str | None]:
     """The providers of some gateways."""
-    params = exposure.resolved(cluster, settings(*gateways, **given))
+    params = provider_detection.resolved(cluster, settings(*gateways, **given))
     return [gateway.get("provider") for gateway in params["gateways"]]
 
 
@@ -131,7 +137,7 @@ def test_metallb_needs_no_nodes() -> None:
 def test_api_groups_that_are_known() -> None:
     """They are not asked for again."""
     cluster = FakeCluster("gce://a/b/c")
-    params = exposure.resolved(cluster, settings({}), served=["apps"])
+    params = provider_detection.resolved(cluster, settings({}), served=["apps"])
     assert params["gateways"][0]["provider"] == "google"
     assert cluster.asked == ["/api/v1/nodes"]
 
@@ -162,12 +168,12 @@ def test_load_balancer_that_is_there_on_aws(there: list[Any], expected: str, giv
 
 def test_found_provider_reaches_the_values() -> None:
     """And an internal load balancer never becomes a public one for want of knowledge."""
-    params = exposure.resolved(FakeCluster("azure:///a"), settings({"internal": True}, preset="none"))
+    params = provider_detection.resolved(FakeCluster("azure:///a"), settings({"internal": True}, preset="none"))
     (release,) = mesh.releases(params)
     assert release.values["service"]["annotations"] == {
         "service.beta.kubernetes.io/azure-load-balancer-internal": "true"
     }
-    params = exposure.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
+    params = provider_detection.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
     with pytest.raises(JobError, match=r"^gateways: in: internal: how this cluster's provider makes"):
         mesh.releases(params)
 
@@ -192,8 +198,8 @@ def node_port(name: str, *ports: int, namespace: str = "default") -> dict[str, A
 def test_services_are_not_read_without_pinned_ports(gateway: dict[str, Any]) -> None:
     """Nor for a run that writes nothing."""
     cluster = FakeCluster()
-    exposure.refuse_taken_ports(cluster, releases(gateway))
-    exposure.refuse_taken_ports(cluster, [])
+    port_conflicts.refuse_taken_ports(cluster, releases(gateway))
+    port_conflicts.refuse_taken_ports(cluster, [])
     assert cluster.asked == []
 
 
@@ -201,7 +207,7 @@ def test_port_that_another_service_holds_10795() -> None:
     """istio#10795: helm says "provided port is already allocated", and not by whom."""
     cluster = FakeCluster(services=[node_port("web", 30010)])
     with pytest.raises(JobError) as caught:
-        exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+        port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
     assert caught.value.message == (
         "Nothing was written, as node ports are not free: gateway in, port http2: node port 30010 is held by Service "
         "default/web (port port-30010). Choose another in istio_helm_gateways, or change that Service."
@@ -214,7 +220,7 @@ def test_all_taken_ports_are_named_45113() -> None:
     own = {"service": {"ports": [{"name": "tcp", "port": 9000, "nodePort": 30012}]}}
     cluster = FakeCluster(services=[node_port("web", 30010, 30011), node_port("db", 30012)])
     with pytest.raises(JobError) as caught:
-        exposure.refuse_taken_ports(cluster, releases(NODE_PORT, {"type": "NodePort", "values": own}))
+        port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT, {"type": "NodePort", "values": own}))
     assert caught.value.message.count("is held by Service") == 3
     assert "gateway in1, port tcp: node port 30012 is held by Service default/db (port port-30012)" in str(caught.value)
 
@@ -222,7 +228,7 @@ def test_all_taken_ports_are_named_45113() -> None:
 def test_ports_of_an_installed_gateway_change() -> None:
     """Its own Service holds the old ones, and may hold the new ones."""
     cluster = FakeCluster(services=[node_port("in", 30010, 30020, namespace="istio-system")])
-    exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+    port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
     assert cluster.asked == ["Services", "port 30011"]
 
 
@@ -231,14 +237,14 @@ def test_port_of_which_only_the_api_server_knows() -> None:
     cluster = FakeCluster()
     cluster.refusals[30010] = TAKEN
     with pytest.raises(JobError, match="is allocated already, by a Service that is being deleted"):
-        exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+        port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
 
 
 def test_account_that_may_not_look() -> None:
     """It cannot be warned; helm will say what it says. Rights are preflight's."""
     cluster = FakeCluster(services=[node_port("web", 30010)])
     cluster.forbidden |= {"Services", "port 30010", "port 30011"}
-    exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+    port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
 
 
 def test_other_faults_are_not_swallowed() -> None:
@@ -246,7 +252,7 @@ def test_other_faults_are_not_swallowed() -> None:
     cluster = FakeCluster()
     cluster.list = lambda *_arguments: (_ for _ in ()).throw(ApiError(500, "InternalError", "no"))  # type: ignore
     with pytest.raises(ApiError):
-        exposure.refuse_taken_ports(cluster, releases(NODE_PORT))
+        port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
     cluster = FakeCluster("aws:///a")
     cluster.get = lambda *_arguments: (_ for _ in ()).throw(ApiError(500, "InternalError", "no"))  # type: ignore
     with pytest.raises(ApiError):
@@ -291,7 +297,7 @@ class Pending(FakeCluster):
 def test_events_are_enough() -> None:
     """Where somebody spoke, nothing else is read."""
     cluster = Pending(WARNING)
-    explain = exposure.why_pending(cluster)
+    explain = pending_address.why_pending(cluster)
     assert cluster.asked == []
     assert "says SyncLoadBalancerFailed: quota" in explain(PENDING).message
     assert cluster.asked == ["Event"]
@@ -301,14 +307,14 @@ def test_events_are_enough() -> None:
 def test_cluster_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody spoke: once in a while, as the lists are long."""
     cluster = Pending()
-    explain = exposure.why_pending(cluster)
+    explain = pending_address.why_pending(cluster)
     first = explain(PENDING)
     assert "nothing here gives an address" in first.message
     looked = ["Pod", "Service", "Node", "CustomResourceDefinition"]
     assert sorted(cluster.asked) == sorted(["Event", *looked])
     assert explain(PENDING) == first
     assert cluster.asked.count("Pod") == 1
-    monkeypatch.setattr(exposure, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(pending_address, "LOOK_EVERY", 0.0)
     cluster.nodes = [{"spec": {"providerID": "gce://a/b/c"}}]
     assert "Google Cloud" in explain(PENDING).message
 
@@ -318,11 +324,11 @@ def test_explanation_is_worth_no_failure(forbidden: str) -> None:
     """An account may lack a right; the wait goes on."""
     cluster = Pending()
     cluster.forbidden.add(forbidden)
-    message = exposure.why_pending(cluster)(PENDING).message
+    message = pending_address.why_pending(cluster)(PENDING).message
     assert ("why is not known" in message) == (forbidden != "Event")
 
 
 def test_server_that_is_down_is_worth_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come again."""
     monkeypatch.setattr(snapshot.Reader, "addresses", lambda _self: (_ for _ in ()).throw(JobError("down")))
-    assert "why is not known" in exposure.why_pending(Pending())(PENDING).message
+    assert "why is not known" in pending_address.why_pending(Pending())(PENDING).message

@@ -1,0 +1,60 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a Service of type LoadBalancer has no address yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    load_balancer,
+    snapshot,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
+
+#: Seconds after which a cluster that explains nothing is looked at again.
+LOOK_EVERY = 60.0
+
+
+def why_pending(cluster: Cluster) -> Callable[[dict[str, Any]], Cause]:
+    """A function that says why a Service of type LoadBalancer has no address yet.
+
+    Its events are read each time. The cluster is looked at only where they tell nothing, and seldom, as lists are long.
+    """
+    looked: list[tuple[float, load_balancer.Evidence | None]] = []
+
+    def explain(service: dict[str, Any]) -> Cause:
+        told = load_balancer.told(service, _events(cluster, service["metadata"]))
+        if told:
+            return told
+        if not looked or time.monotonic() - looked[-1][0] > LOOK_EVERY:
+            looked.append((time.monotonic(), evidence(cluster)))
+        return load_balancer.guessed(service, looked[-1][1])
+
+    return explain
+
+
+def _events(cluster: Cluster, meta: dict[str, Any]) -> list[dict[str, Any]]:
+    """About a Service; none without the right, or from a server that is busy: an explanation is worth no failure."""
+    selector = f"involvedObject.kind=Service,involvedObject.name={meta['name']}"
+    try:
+        return cluster.list("v1", "Event", meta["namespace"], field_selector=selector)
+    except (ApiError, JobError):
+        return []
+
+
+def evidence(cluster: Cluster) -> load_balancer.Evidence | None:
+    """Who gives addresses to Services; None where the cluster may not be looked at."""
+    try:
+        seen, now = snapshot.Reader(cluster, [], []).addresses(), cluster.now()
+    except (ApiError, JobError):
+        return None
+    if seen.services is None or seen.nodes is None or seen.pods is None or seen.crds is None:
+        return None
+    names = [crd["metadata"]["name"] for crd in seen.crds]
+    return load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
