@@ -12,8 +12,8 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis, diagnose
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope
 
 #: Seconds for all of it.
 SECONDS = 5.0

@@ -17,10 +17,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.belongings import Ap
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, private_directory
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECTION, REVISION
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 #: Options of the application, for the job that applies it.
 ARGUMENT_SPEC: dict[str, Any] = {

@@ -9,11 +9,9 @@ returns the result and raises ``JobError``.
 
 from __future__ import annotations
 
-import copy
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -27,46 +25,17 @@ from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
 )
 from ansible_collections.meshops.istio.plugins.module_utils.known_secrets import KnownSecrets
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, noted
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (
-        AUTH_ARG_SPEC,
         extract_sensitive_values_from_kubeconfig,
     )
 except ImportError:  # kube.Cluster says so
-    AUTH_ARG_SPEC = {}
 
     def extract_sensitive_values_from_kubeconfig(kubeconfig_data: Any) -> set[str]:
         """Stand-in while kubernetes.core is missing: nothing will be done, so there is nothing to hide."""
         return set()
-
-
-@dataclass
-class Task:
-    """What a job knows of the Ansible task that it is.
-
-    :ivar dict params: validated options
-    :ivar str runs_on: where, as in "on the control node"
-    :ivar say: shows a line of progress; modules cannot, so there it does nothing
-    :ivar list warnings: for the user; both ways of running hand them to Ansible
-    :ivar list written: what this task has written so far: objects and releases, as people name them
-    :ivar Scope looks_at: what a failure from now on may be explained by looking at; None while it is the options' fault
-    """
-
-    params: dict[str, Any]
-    check_mode: bool = False
-    diff: bool = False
-    runs_on: str = "the target"
-    say: Callable[[str], None] = lambda line: None
-    warnings: list[str] = field(default_factory=list)
-    written: list[str] = field(default_factory=list)
-    looks_at: Scope | None = None
-
-
-def argument_spec(own: dict[str, Any]) -> dict[str, Any]:
-    """A job's own options beside kubernetes.core's authentication options."""
-    return {**copy.deepcopy(AUTH_ARG_SPEC), **copy.deepcopy(own)}
 
 
 #: Environment that kubernetes.core and HTTP clients read, as far as it may be secret.
@@ -101,14 +70,6 @@ def known_secrets(params: dict[str, Any], no_log_values: Iterable[str]) -> Known
     :arg no_log_values: what ``no_log`` options hold
     """
     return KnownSecrets({*no_log_values, *secrets_of(params)}, certain_secrets(params))
-
-
-def namespace_and_name(option: str, text: str) -> tuple[str, str]:
-    """Both parts of ``NAMESPACE/NAME``. :raises JobError: it is something else; names the option"""
-    namespace, _slash, name = text.partition("/")
-    if not namespace or not name:
-        raise JobError(f"{option}: {text} is not NAMESPACE/NAME.")
-    return namespace, name
 
 
 def _told(error: JobError, task: Task) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import service_ready
 from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECT, injects
 from ansible_collections.meshops.istio.plugins.module_utils.symptoms_control_plane import ROOT_CERTIFICATE
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope
 
 _META = {
     "name": True,

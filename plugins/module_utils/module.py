@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, known_secrets, perform
+from ansible_collections.meshops.istio.plugins.module_utils.job import known_secrets, perform
 from ansible_collections.meshops.istio.plugins.module_utils.known_secrets import KnownSecrets
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 
 class Module(AnsibleModule):

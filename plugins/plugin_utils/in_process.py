@@ -26,8 +26,9 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, known_secrets, perform
+from ansible_collections.meshops.istio.plugins.module_utils.job import known_secrets, perform
 from ansible_collections.meshops.istio.plugins.module_utils.kube import KUBERNETES_IMPORT_ERROR
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 COLLECTION = "meshops.istio"
 #: Under which module_defaults names options of all of our modules.

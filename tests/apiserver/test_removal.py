@@ -19,9 +19,9 @@ from harness.in_process import options_of, run_job
 from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils.belongings import LABEL, LIST
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness, pod_security
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 CHART = ROOT / "roles/liveness_verify/files/liveness"
 #: Every option of the app's chart that makes an object.

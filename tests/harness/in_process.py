@@ -22,8 +22,9 @@ from harness.playbooks import ROOT
 from testbed.process import GUARD
 
 from ansible_collections.meshops.istio.plugins.module_utils import lease
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
+from ansible_collections.meshops.istio.plugins.module_utils.job import perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, preflight, releases
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 
 def options_of(variables: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.chart_source import 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER, owned_by_helm
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 

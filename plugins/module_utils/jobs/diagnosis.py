@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.aftermath import read_and_diagnose
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task, argument_spec, namespace_and_name
 
 ARGUMENT_SPEC = argument_spec(
     {

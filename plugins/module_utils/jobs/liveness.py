@@ -26,12 +26,11 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import Gateway
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_reader import Found
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, REQUEST, Target, Wanted
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.proof import Proof
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task, argument_spec, namespace_and_name
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 ARGUMENT_SPEC = argument_spec(

@@ -12,7 +12,6 @@ from ansible_collections.meshops.istio.plugins.module_utils import manifests, se
 from ansible_collections.meshops.istio.plugins.module_utils import pod_security_admission as admission
 from ansible_collections.meshops.istio.plugins.module_utils import pod_security_grants as grants
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import (
     FIELD_MANAGER,
     ApiError,
@@ -32,6 +31,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.pod_security import 
     privilege,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 #: A manager of its own: other jobs label the same namespaces, and an apply drops what its manager applied before.
 MANAGER = f"{FIELD_MANAGER}.pod-security"

@@ -46,9 +46,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.components import GA
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors, shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 ARGUMENT_SPEC = argument_spec(

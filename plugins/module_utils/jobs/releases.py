@@ -29,7 +29,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.examination import E
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, shown
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.kube import (
     ApiError,
     Cluster,
@@ -41,7 +40,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import Ident
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted, set_back
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 ARGUMENT_SPEC = argument_spec(

@@ -21,8 +21,9 @@ from typing import Any
 from ansible.release import __version__
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, secrets_of
+from ansible_collections.meshops.istio.plugins.module_utils.job import secrets_of
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.plugin_utils.report import junit, page
 from ansible_collections.meshops.istio.plugins.plugin_utils.report.model import build, summary
 from ansible_collections.meshops.istio.plugins.plugin_utils.report.redaction import redacted

@@ -14,10 +14,10 @@ import pytest
 from ansible_collections.meshops.istio.plugins.module_utils import aftermath
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
+from ansible_collections.meshops.istio.plugins.module_utils.job import perform
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 
 WORDS = 'pods "web-x" is forbidden: exceeded quota: team, requested: requests.cpu=1'
 CAUSE = Symptom("quota-exceeded", "Deployment shop/web", f"its pods are refused: {WORDS}.", "Raise it.", (WORDS,))

@@ -20,12 +20,13 @@ from harness.playbooks import ROOT
 from ansible_collections.meshops.istio.plugins.module_utils import job
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, argument_spec, perform, secrets_of
+from ansible_collections.meshops.istio.plugins.module_utils.job import perform, secrets_of
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, removal_diff
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 KUBECONFIG = {
     "apiVersion": "v1",

@@ -21,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import dia
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader, out_of_sync
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope
 
 SCOPE = {"gateways": [(ISTIO, INGRESS)], "connect": False}
 

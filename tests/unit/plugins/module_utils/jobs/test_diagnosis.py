@@ -11,10 +11,10 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task, perform
+from ansible_collections.meshops.istio.plugins.module_utils.job import perform
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import diagnosis
-from ansible_collections.meshops.istio.plugins.module_utils.scope import Scope
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 
 CAUSE = Symptom("gateway-unknown", "VirtualService shop/web", "names Gateway shop/wbe.", "Name another.", ("wbe",))
 

@@ -18,10 +18,10 @@ from ansible_collections.meshops.istio.plugins.module_utils import proof
 from ansible_collections.meshops.istio.plugins.module_utils.application import PARTS
 from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.probe import Answer, Evidence
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 APP: dict[str, Any] = {
     "apiVersion": "apps/v1",

@@ -12,11 +12,11 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, reference
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 PREFIX = "pod-security.kubernetes.io/"
 MANAGER = "meshops.istio.pod-security"

@@ -25,7 +25,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.chart_source import 
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
@@ -33,6 +32,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.manifests import Cha
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 VERSION = "1.31.0"

@@ -18,8 +18,8 @@ from harness import report_samples as samples
 
 from ansible_collections.meshops.istio.plugins.action.istio_report import ActionModule
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import Task
 from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 from ansible_collections.meshops.istio.plugins.plugin_utils.report import job, page, timeline
 
 FILES = ["kvm.html", "kvm.json", "kvm.xml"]
