@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, manifests, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, manifests, mesh_options
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
@@ -29,10 +29,10 @@ RELEASE = "istio-base"
 ARGUMENT_SPEC = argument_spec(
     {
         **{
-            key: mesh.MESH_ARGUMENT_SPEC[key]
+            key: mesh_options.MESH_ARGUMENT_SPEC[key]
             for key in ("namespace", "chart_repository", "chart_version", "helm_binary")
         },
-        **mesh.CHART_ARGUMENT_SPEC,
+        **mesh_options.CHART_ARGUMENT_SPEC,
         "values": {"type": "dict", "default": {}},
         "wait_timeout": {"type": "int", "default": 120},
     }

@@ -24,6 +24,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     istioctl,
     load_balancer,
     mesh,
+    mesh_options,
     namespaces,
     node_ports,
     pod_security,
@@ -53,7 +54,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 ARGUMENT_SPEC = argument_spec(
     {
-        **mesh.MESH_ARGUMENT_SPEC,
+        **mesh_options.MESH_ARGUMENT_SPEC,
         "application_namespaces": {"type": "list", "elements": "str", "default": []},
         "istioctl_binary": {"type": "path"},
         "pod_security_mechanism": {

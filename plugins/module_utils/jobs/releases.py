@@ -18,6 +18,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     lease,
     manifests,
     mesh,
+    mesh_options,
     provider_detection,
     release_objects,
     release_state,
@@ -45,7 +46,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waite
 
 ARGUMENT_SPEC = argument_spec(
     {
-        **mesh.MESH_ARGUMENT_SPEC,
+        **mesh_options.MESH_ARGUMENT_SPEC,
         "repair_drift": {"type": "bool", "default": False},
         "planned": {"type": "dict", "default": {}},
         "wait_for": {"type": "str", "choices": ["gateways", "control-plane", "nothing"], "default": "gateways"},

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, go_yaml, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, go_yaml, mesh, mesh_options
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
-ARGUMENT_SPEC = argument_spec(mesh.MESH_ARGUMENT_SPEC)
+ARGUMENT_SPEC = argument_spec(mesh_options.MESH_ARGUMENT_SPEC)
 
 #: Where Istio's charts keep their defaults, so that profiles can come between them and the user's values; users write
 #: the same keys without it.

@@ -14,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     mesh,
+    mesh_options,
     pending_address,
     port_conflicts,
     provider_detection,
@@ -89,7 +90,7 @@ def settings(*gateways: dict[str, Any], **given: Any) -> dict[str, Any]:
     """Validated options."""
     named = [{"name": f"in{number or ''}", **gateway} for number, gateway in enumerate(gateways)]
     options = {"chart_version": "1.31.0", "gateways": named, **given}
-    result = ArgumentSpecValidator(copy.deepcopy(mesh.MESH_ARGUMENT_SPEC)).validate(options)
+    result = ArgumentSpecValidator(copy.deepcopy(mesh_options.MESH_ARGUMENT_SPEC)).validate(options)
     assert not result.error_messages
     return result.validated_parameters
 

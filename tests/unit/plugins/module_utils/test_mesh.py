@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_source, gateways, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import chart_source, gateways, mesh, mesh_options
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged
@@ -20,7 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 def settings(**given: Any) -> dict[str, Any]:
     """What a job gets: options as Ansible validates them, with the defaults of those that are not given."""
-    result = ArgumentSpecValidator(copy.deepcopy(mesh.MESH_ARGUMENT_SPEC)).validate(
+    result = ArgumentSpecValidator(copy.deepcopy(mesh_options.MESH_ARGUMENT_SPEC)).validate(
         {"chart_version": "1.31.0", **given}
     )
     assert not result.error_messages
