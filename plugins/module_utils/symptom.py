@@ -25,6 +25,11 @@ def thing(obj: dict[str, Any]) -> Thing:
     return obj["kind"], meta.get("namespace") or "", meta["name"]
 
 
+def described(obj: dict[str, Any]) -> str:
+    """An object as findings name it: ``Gateway shop/public``."""
+    return "{} {}/{}".format(*thing(obj))
+
+
 def sidecar(workload: Thing) -> Thing:
     """The proxies in the pods of a workload."""
     kind, namespace, name = workload

@@ -10,19 +10,14 @@ state.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import endpoint, load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import service_ready
-from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom, quoted, thing
+from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom, described, quoted, thing
 
 #: Seconds that a cloud is given for an address.
 _SOON = 60
-
-
-def _about(service: dict[str, Any]) -> str:
-    return "{} {}/{}".format(*thing(service))
 
 
 def there(state: MeshState) -> Iterator[Symptom]:
@@ -52,7 +47,7 @@ def addresses(state: MeshState) -> Iterator[Symptom]:
         message = f"is of type LoadBalancer and has no address: {quoted(cause.message)}."
         fix = f"{cause.fix[0].upper()}{cause.fix[1:]}."
         evidence = ("status.loadBalancer.ingress is empty", quoted(cause.message))
-        yield Symptom(code, _about(service), message, fix, evidence, frozenset({("address", *thing(service)[1:])}))
+        yield Symptom(code, described(service), message, fix, evidence, frozenset({("address", *thing(service)[1:])}))
 
 
 def _guessed_code(state: MeshState) -> str:
@@ -85,4 +80,4 @@ def reach(state: MeshState) -> Iterator[Symptom]:
             fix += " With externalTrafficPolicy Local, only nodes with a pod of the gateway answer."
         evidence = tuple(f"{address}: {each}" for address, each in sorted(tried.items())[:3])
         needs = frozenset({key, ("address", *key[1:]), *state.workloads_behind(service)})
-        yield Symptom("gateway-unreachable", _about(service), message, fix, evidence, frozenset(), needs)
+        yield Symptom("gateway-unreachable", described(service), message, fix, evidence, frozenset(), needs)

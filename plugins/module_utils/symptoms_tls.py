@@ -15,17 +15,13 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils import mutual_tls, routes
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, labels_of
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import has_sidecar
-from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom, sidecar, thing
+from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom, described, sidecar, thing
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import in_the_mesh
 
 #: Modes of a DestinationRule's TLS that are not Istio's own.
 _OTHER_TLS = ("DISABLE", "SIMPLE", "MUTUAL")
 #: Callers named in a message.
 _NAMED = 3
-
-
-def _about(obj: dict[str, Any]) -> str:
-    return "{} {}/{}".format(*thing(obj))
 
 
 def _policies(state: MeshState) -> list[dict[str, Any]] | None:
@@ -113,7 +109,7 @@ def _disagree(
         fix = f"Leave tls out of the rule, as Istio then chooses itself, or let the pods of {name} have sidecars."
         evidence = (f"{place}: tls.mode is {mode}", f"no pod of Service {name} has a container istio-proxy")
         needs = frozenset(map(sidecar, state.workloads_behind(service)))
-        return Symptom("mtls-without-sidecar", _about(rule), message, fix, evidence, frozenset(), needs)
+        return Symptom("mtls-without-sidecar", described(rule), message, fix, evidence, frozenset(), needs)
     asked = _asked(state, policies, service) if policies is not None and mode in _OTHER_TLS else None
     if asked is None or asked.mode != mutual_tls.STRICT:
         return None
@@ -123,7 +119,7 @@ def _disagree(
     )
     fix = "Leave tls out of the rule, as Istio then chooses itself, or set ISTIO_MUTUAL."
     evidence = (f"{place}: tls.mode is {mode}", f"PeerAuthentication {asked.policy} is STRICT")
-    return Symptom("mtls-disabled-by-rule", _about(rule), message, fix, evidence)
+    return Symptom("mtls-disabled-by-rule", described(rule), message, fix, evidence)
 
 
 def callers(state: MeshState) -> Iterator[Symptom]:
@@ -166,7 +162,7 @@ def callers(state: MeshState) -> Iterator[Symptom]:
                 "Let requests come by the gateway, or make its ports PERMISSIVE: portLevelMtls of a PeerAuthentication."
             )
             evidence = (f"PeerAuthentication {mode.policy} is STRICT", f"spec.type is {service['spec']['type']}")
-            yield Symptom("mtls-strict-plain-caller", _about(service), message, fix, evidence)
+            yield Symptom("mtls-strict-plain-caller", described(service), message, fix, evidence)
 
 
 def _plain_callers(policy: str, services: list[str], bare: list[tuple]) -> Symptom:
