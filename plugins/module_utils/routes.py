@@ -213,3 +213,15 @@ def routed_services(state: MeshState) -> Objects:
                 if key and service:
                     found[key] = service
     return list(found.values())
+
+
+def selector_text(gateway: dict[str, Any]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted((gateway["spec"].get("selector") or {}).items()))
+
+
+def gateway_pods(state: MeshState) -> list[dict[str, Any]]:
+    return [pod for service in state.gateway_services for pod in state.pods_behind(service)]
+
+
+def looked_at(state: MeshState) -> list[dict[str, Any]]:
+    return state.inside("VirtualService")
