@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import kinds, readiness, rights
-from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness, releases
+from ansible_collections.meshops.istio.plugins.module_utils import installation, kinds, readiness, rights
+from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
 
 
@@ -66,6 +66,6 @@ def test_kinds_that_are_used_are_known() -> None:
     """Those with a rule of their own, and those that rights are asked for: discovery would cost each run a request."""
     known = {kind for resources in kinds._GROUPS.values() for kind in resources}
     assert set(readiness.READY) <= known
-    assert set(releases.WAITED_FOR) | set(liveness.WAITED_FOR) <= known
+    assert set(installation.WAITED_FOR) | set(liveness.WAITED_FOR) <= known
     for right in rights.RIGHTS:
         assert known_resource(right.api_version, right.kind), right

@@ -20,7 +20,14 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_source, charts, existing, helm_owner, mesh
+from ansible_collections.meshops.istio.plugins.module_utils import (
+    chart_source,
+    charts,
+    existing,
+    helm_owner,
+    installation,
+    mesh,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -752,15 +759,15 @@ def test_another_run_has_made_the_namespace_meanwhile(
     world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only what this one makes is named."""
-    monkeypatch.setattr(releases.Run, "missing_namespaces", _missing_until_somebody_makes_them(world))
+    monkeypatch.setattr(installation.Run, "missing_namespaces", _missing_until_somebody_makes_them(world))
     result = run(options)
     assert (result["namespaces"], result["changed"]) == ([], True)
 
 
 def _missing_until_somebody_makes_them(world: World) -> Any:
-    looked = releases.Run.missing_namespaces
+    looked = installation.Run.missing_namespaces
 
-    def missing(job: releases.Run) -> list[Change]:
+    def missing(job: installation.Run) -> list[Change]:
         found = looked(job)
         assert found
         for change in found:
@@ -857,7 +864,7 @@ def test_platform(
 ) -> None:
     """OpenShift is found by what it serves, unless another platform or none is named."""
     world.groups = groups
-    found = releases.Run(task_of({**options, **given}), world, {}).wanted
+    found = installation.Run(task_of({**options, **given}), world, {}).wanted
     assert {release.values.get("global", {}).get("platform") for release in found} == {expected}
 
 
