@@ -15,14 +15,27 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.secret_names import (
+    ENDINGS,
+    PLURAL,
+    SETTINGS,
+    is_deep,
+    is_word,
+    joined,
+    names_secret,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.secret_text import (
+    MARK,
+    Mark,
+    hidden_text,
+    is_harmless,
+    mark,
+)
 
 try:
     import yaml
@@ -32,205 +45,12 @@ try:
 except ImportError:  # kube.Cluster says so, and nothing is read that would have to be hidden
     _LOADER, _YAML_ERROR = None, ValueError
 
-Mark = Callable[[Any], str]
 
-# -- names of keys -----------------------------------------------------------------------------------------------------
-
-#: What the name of a secret ends with, in lower case and without separators, as in ``adminPassword``, ``API_KEY`` and
-#: ``client-key-data``. What is below such a name is hidden too.
-_ENDINGS = (
-    *("password", "passwords", "passwd", "passphrase", "token", "tokens", "clientsecret", "htpasswd"),
-    *("apikey", "apikeys", "accesskey", "secretkey", "privatekey", "signingkey", "encryptionkey", "masterkey"),
-    *("sharedkey", "accountkey", "sessionkey", "hmackey", "sshkey", "tlskey", "cakey", "clientkey", "keypem"),
-    *("clientkeydata", "clientcertificatedata", "certificateauthoritydata", "dockerconfigjson", "dockercfg"),
-    "connectionstring",
-)
-#: The same; but these may also hold the name of one, so that such a value is not looked for elsewhere.
-_VAGUE_ENDINGS = ("secret", "secrets", "credential", "credentials", "authorization", "kubeconfig")
-#: What it ends with as a word of its own: ``bypass`` is no ``pass``. Only strings right below are hidden: ``auth:`` is
-#: a map of settings in many a chart.
-_WORDS = frozenset(("pass", "pwd", "auth", "pin", "psk", "otp", "creds", "cookie", "dsn", "sas"))
-#: Names that end so and say where a secret is, not what it is.
-_REFERRING = ("pullsecret", "pullsecrets", "existingsecret", "existingsecrets")
-#: Keys below a secret's name that say where it is, or what is wanted of it.
-_SETTINGS = frozenset(
-    (
-        *("apiversion", "kind", "type", "group", "name", "namespace", "label", "labels", "annotations", "username"),
-        *("key", "keys", "items", "secretname", "path", "mountpath", "prefix", "mode", "defaultmode", "optional"),
-        *("aud", "audience", "audiences", "expirationseconds", "algorithm", "encoding", "rotationpolicy", "size"),
-        *("create", "enabled"),
-    )
-)
-#: Values that are no secret, whatever their key is called.
-_HARMLESS = frozenset(("", "true", "false"))
-#: Names that end so hold a number of secrets more often than a secret that is one, so only text is hidden.
-_PLURAL = ("passwords", "secrets", "tokens", "keys", "credentials")
 #: A Secret's value under any other key that is none for certain, but no word, name or address either.
-_RANDOM = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/=_~!@#$%^&*-]{16,}")
+RANDOM = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/=_~!@#$%^&*-]{16,}")
 #: Characters that such a value must have; a shorter one would be found inside of words.
 LEAST = 8
 
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
-_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+")
-
-
-def _joined(key: str) -> str:
-    return _SEPARATORS.sub("", key).lower()
-
-
-@lru_cache(maxsize=4096)
-def names_secret(key: str) -> bool:
-    """Whether the value of a key so called is a secret, by the name alone."""
-    return _is_deep(key) or _is_word(key)
-
-
-@lru_cache(maxsize=4096)
-def _is_deep(key: str) -> bool:
-    name = _joined(key[-200:])
-    return name.endswith(_ENDINGS + _VAGUE_ENDINGS) and not name.endswith(_REFERRING)
-
-
-def _is_word(key: str) -> bool:
-    words = _WORD.findall(_SEPARATORS.sub(" ", key[-200:]))
-    return bool(words) and words[-1].lower() in _WORDS
-
-
-# -- marks -------------------------------------------------------------------------------------------------------------
-
-#: Of this process and of those that it forks, as Ansible does its workers.
-_RUN = os.urandom(32)
-_MARK = re.compile(r"<hidden: [0-9a-f]{8}>$|<hidden:$|\(hidden\)$")
-
-
-def mark(secret: Any) -> str:
-    """What is shown in place of a secret: the same for the same one, within one run."""
-    data = secret if isinstance(secret, bytes) else str(secret).encode("utf-8", "surrogatepass")
-    return f"<hidden: {hmac.new(_RUN, data, hashlib.sha256).hexdigest()[:8]}>"
-
-
-# -- text --------------------------------------------------------------------------------------------------------------
-
-_PEM = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
-)
-#: Of which a web token, JWT, is a part.
-_RUN_OF_TOKEN = re.compile(r"[\w.-]{14,}")
-_AUTHORIZATION = re.compile(
-    r"(\bauthorization\\{0,3}[\"']?\s{0,8}[=:]\s{0,8}\\{0,3}[\"']?\w{1,40}\s{1,8})([^\s\"',;\\]+)", re.IGNORECASE
-)
-_SCHEME = re.compile(r"(\b(?:Bearer|Basic)\s{1,8})([\w.~+/=-]{8,})", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)([^/\s@\"']{1,2000})@")
-_PROVIDERS = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{20,}|\bxox[abpr]-[\w-]{10,}")
-#: A name and what comes between it and its value: ``name=``, ``"name": "``, and so in JSON within JSON.
-_PAIR = re.compile(r"(?<![\w.-])([\w.-]+)(\\{0,3}[\"']?[ \t]{0,8}[=:][ \t]{0,8})")
-_QUOTED = re.compile(r"(\\{0,3}\")([^\"\n]{1,4096}?)(?=\\{0,3}\")|(\\{0,3}')([^'\n]{1,4096})(?=')")
-_BARE = re.compile(r"(\\{0,3}[\"']?)(?![\s\"'{\[])([^\s\"',;&}\]\\]{4,})")
-_FLAG = re.compile(r"(?<![\w-])(--?[\w-]+)(\s{1,8})(?!-)(\S+)")
-_BLOB = re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{100,}={0,2}")
-#: How a certificate begins in base64 of its PEM form and of its bytes; both are public.
-_CERTIFICATE = ("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS", "MII")
-#: How a PEM form begins in base64, which may be in lines.
-_PEM_IN_BASE64 = re.compile(
-    r"(?<![\w+/])LS0tLS1CRUdJTi[A-Za-z0-9+/]+={0,2}"
-    r"(?:(?:[ \t\r]{0,8}\n[ \t]{0,40}|\\n)[A-Za-z0-9+/]{4,}={0,2}(?![\w:.+/-]))*"
-)
-#: A file's path is no secret; base64 may begin as one.
-_PATH = re.compile(r"(?:~|\.{1,2})(?:/[\w.@-]{1,64}){1,32}/?|(?:/[\w.@-]{1,64}){2,32}/?")
-_MIXED = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])\w{8,}")
-#: What begins a header, and is no secret itself.
-_SCHEMES = frozenset(("bearer", "basic", "digest", "negotiate"))
-
-
-def _is_path(value: str) -> bool:
-    return bool(_PATH.fullmatch(value)) and not any(_MIXED.match(part) for part in value.split("/"))
-
-
-def _is_harmless(value: str) -> bool:
-    return value.lower() in _HARMLESS or _is_path(value) or _MARK.match(value) is not None
-
-
-def _without_web_tokens(text: str, put: Mark) -> str:
-    def replaced(match: re.Match[str]) -> str:
-        run, start, last_dot = match[0], 0, match[0].rfind(".")
-        while (start := run.find("eyJ", start)) >= 0:
-            if last_dot < start + 11:
-                break
-            begins = not start or not (run[start - 1].isalnum() or run[start - 1] == "_")
-            if begins and run.find(".", start, start + 11) < 0:
-                return run[:start] + put(run[start:])
-            start += 3
-        return run
-
-    return _RUN_OF_TOKEN.sub(replaced, text) if "eyJ" in text else text
-
-
-def _without_values(text: str, put: Mark) -> str:
-    """Without the values of names that name a secret: ``name=value``, ``"name": "value"``."""
-    parts, done = [], 0
-    for match in _PAIR.finditer(text):
-        if match.start() < done or not names_secret(match[1]):
-            continue
-        value = _QUOTED.match(text, match.end()) or _BARE.match(text, match.end())
-        if value is None:
-            continue
-        quote, secret = [group for group in value.groups() if group is not None]
-        if not _is_harmless(secret) and secret.lower() not in _SCHEMES:
-            parts += [text[done : match.end()], quote, put(secret)]
-            done = value.end()
-    return "".join([*parts, text[done:]])
-
-
-def _is_public(blob: str) -> bool:
-    """Whether base64 is a certificate; several keys and certificates may be in one PEM file."""
-    if not blob.startswith(_CERTIFICATE):
-        return False
-    digits = "".join(blob.replace("\\n", "").split())
-    try:
-        data = base64.b64decode(digits[: len(digits) // 4 * 4])
-    except (binascii.Error, ValueError):
-        return False
-    # An X.509 certificate's version is the first that is in it; a private key begins with a number.
-    return b"PRIVATE KEY" not in data if blob.startswith(_CERTIFICATE[0]) else b"\xa0\x03\x02\x01" in data[:16]
-
-
-def _two_parts(match: re.Match[str], put: Mark) -> str:
-    return match[1] + put(match[2])
-
-
-def _scheme(match: re.Match[str], put: Mark) -> str:
-    """With a digit or an equals sign: "basic authentication" is none."""
-    return _two_parts(match, put) if re.search(r"[\d=]", match[2]) else match[0]
-
-
-def _flag(match: re.Match[str], put: Mark) -> str:
-    return match[1] + match[2] + put(match[3]) if names_secret(match[1]) and not _is_harmless(match[3]) else match[0]
-
-
-def _blob(match: re.Match[str], put: Mark) -> str:
-    return match[0] if _is_public(match[0]) else put(match[0])
-
-
-#: Expressions and what becomes of a match, in this order; ``_without_web_tokens`` and ``_without_values`` besides.
-_RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Mark], str]], ...] = (
-    (_PEM, lambda match, put: put(match[0])),
-    (_PEM_IN_BASE64, _blob),
-    (_AUTHORIZATION, _two_parts),
-    (_SCHEME, _scheme),
-    (_LOGIN, lambda match, put: put(match[1]) + "@"),
-    (_PROVIDERS, lambda match, put: put(match[0])),
-    (_FLAG, _flag),
-)
-
-
-def hidden_text(text: str, put: Mark = mark) -> str:
-    """Text without what looks like a secret in it."""
-    for pattern, replaced in _RULES:
-        text = pattern.sub(lambda match, replaced=replaced: replaced(match, put), text)
-    text = _without_values(_without_web_tokens(text, put), put)
-    return _BLOB.sub(lambda match: _blob(match, put), text)
-
-
-# -- data --------------------------------------------------------------------------------------------------------------
 
 #: Of a map with one of the first, the second is its value: a container's environment, headers, conditions.
 _NAME_KEYS, _VALUE_KEYS = ("name", "key", "header"), ("value", "values", "default")
@@ -293,9 +113,9 @@ class _Hiding:
                 found[shown] = self._data(item, name == "data")
             elif secret and name == "metadata":
                 found[shown] = self._metadata(item)
-            elif (paired and name in _VALUE_KEYS) or _is_deep(name):
+            elif (paired and name in _VALUE_KEYS) or is_deep(name):
                 found[shown] = self._deep(item, name)
-            elif isinstance(item, str) and _is_word(name):
+            elif isinstance(item, str) and is_word(name):
                 found[shown] = self._secret(item)
             else:
                 found[shown] = self.any(item)
@@ -310,13 +130,13 @@ class _Hiding:
         return found
 
     def _secret(self, value: str) -> str:
-        return value if _is_harmless(value) else self.put(value)
+        return value if is_harmless(value) else self.put(value)
 
     def _deep(self, value: Any, key: str) -> Any:
         """What is below the name of a secret; settings of it stay."""
         if isinstance(value, dict):
             return {
-                name: self.any(item) if _joined(str(name)) in _SETTINGS else self._deep(item, str(name))
+                name: self.any(item) if joined(str(name)) in SETTINGS else self._deep(item, str(name))
                 for name, item in value.items()
             }
         if isinstance(value, (list, tuple)):
@@ -324,14 +144,14 @@ class _Hiding:
         if isinstance(value, str):
             return self._secret(value)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return self.put(value) if number and _is_deep(key) and not _joined(key).endswith(_PLURAL) else value
+        return self.put(value) if number and is_deep(key) and not joined(key).endswith(PLURAL) else value
 
     def _data(self, value: Any, encoded: bool) -> Any:
         """A Secret's values; the same ones look the same in ``data`` and ``stringData``."""
         if not isinstance(value, dict):
             return value and self.put(value)
         return {
-            key: item and (item if _MARK.fullmatch(str(item)) else self.put(_decoded(item) if encoded else item))
+            key: item and (item if MARK.fullmatch(str(item)) else self.put(_decoded(item) if encoded else item))
             for key, item in value.items()
         }
 
@@ -399,7 +219,7 @@ def certain_secrets(value: Any) -> Iterator[str]:
     paired = any(_is_certain(value.get(key)) for key in _NAME_KEYS)
     for key, item in value.items():
         if isinstance(item, str):
-            if (_is_certain(key) or (paired and key in _VALUE_KEYS)) and len(item) >= LEAST and not _is_harmless(item):
+            if (_is_certain(key) or (paired and key in _VALUE_KEYS)) and len(item) >= LEAST and not is_harmless(item):
                 yield item
         elif value.get("kind") == "Secret" and key in ("data", "stringData") and isinstance(item, dict):
             yield from _certain_data(item, key == "data")
@@ -408,7 +228,7 @@ def certain_secrets(value: Any) -> Iterator[str]:
 
 
 def _is_certain(key: Any) -> bool:
-    return isinstance(key, str) and _is_deep(key) and _joined(key).endswith(_ENDINGS)
+    return isinstance(key, str) and is_deep(key) and joined(key).endswith(ENDINGS)
 
 
 def _certain_data(data: dict[str, Any], encoded: bool) -> Iterator[str]:
@@ -416,7 +236,7 @@ def _certain_data(data: dict[str, Any], encoded: bool) -> Iterator[str]:
     for name, item in data.items():
         plain = _decoded(item) if encoded else item
         plain = plain.decode("utf-8", "replace") if isinstance(plain, bytes) else str(plain)
-        if len(plain) >= LEAST and not _is_harmless(plain) and (names_secret(str(name)) or _RANDOM.fullmatch(plain)):
+        if len(plain) >= LEAST and not is_harmless(plain) and (names_secret(str(name)) or RANDOM.fullmatch(plain)):
             yield plain
 
 

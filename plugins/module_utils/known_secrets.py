@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import LEAST, forms, hidden, hidden_text
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import LEAST, forms, hidden
+from ansible_collections.meshops.istio.plugins.module_utils.secret_text import hidden_text
 
 try:
     from ansible.module_utils.secrets import register_secrets

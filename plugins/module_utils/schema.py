@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden, mark
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_of
+from ansible_collections.meshops.istio.plugins.module_utils.secret_text import mark
 
 Schema = dict
 

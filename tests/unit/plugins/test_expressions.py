@@ -20,7 +20,8 @@ import pytest
 from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import hiding
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden, hidden_text
+from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden
+from ansible_collections.meshops.istio.plugins.module_utils.secret_text import hidden_text
 
 pytestmark = pytest.mark.once
 
