@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
     HandedOver,
@@ -20,8 +21,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.field_managers impor
     handed_over,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER
-from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH, ApiError, Cluster, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH, Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import refused
+from ansible_collections.meshops.istio.plugins.module_utils.objects import reference
 
 #: Attempts until an object that changes all the time is given up.
 TRIES = 5

@@ -17,8 +17,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.belongings import Ap
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, private_directory
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, reference
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECTION, REVISION
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 

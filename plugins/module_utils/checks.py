@@ -35,13 +35,15 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     workload_labels,
     workloads,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import RETIRED, ChartError
 from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
 from ansible_collections.meshops.istio.plugins.module_utils.components import GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged

@@ -16,9 +16,10 @@ from ansible_collections.meshops.istio.plugins.module_utils import ownership, po
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict, by_installers, entries
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import read
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.preview import Upgrade, preview
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored, upgraded_from
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step

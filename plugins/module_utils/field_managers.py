@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import item_of
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.objects import item_of, reference
 
 FieldPath = tuple  # of steps
 Entry = dict  # of managedFields

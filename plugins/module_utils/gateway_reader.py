@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import gateway_objects, release_objects, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import WORKLOADS, Gateway
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import contains
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 
 Object = dict[str, Any]
 _APPS = "apps/v1"

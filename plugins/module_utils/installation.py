@@ -22,6 +22,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     release_objects,
     release_state,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.dry_run import is_unchanged
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -29,14 +30,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.examination import E
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, shown
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import (
-    ApiError,
-    Cluster,
-    in_parallel,
-    reference,
-    served_groups,
-)
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted, set_back
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import connection, kubeconfig_user
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
     certain_secrets,
@@ -24,8 +25,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
     secrets_in,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.known_secrets import KnownSecrets
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, noted
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
+from ansible_collections.meshops.istio.plugins.module_utils.writes import noted
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import (

@@ -121,3 +121,11 @@ def path_of(api_version: str, resource: Resource, namespace: str | None = None, 
     if name:
         parts.append(name)
     return "/".join(parts)
+
+
+def group_resource(api_version: str, kind: str) -> tuple[str, str]:
+    """API group and plural of a kind in the table, as access reviews and ClusterRoles name them."""
+    resource = known_resource(api_version, kind)
+    if resource is None:
+        raise KeyError(f"{api_version} {kind}")
+    return group_of(api_version), resource.plural

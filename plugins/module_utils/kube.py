@@ -12,97 +12,37 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
 
-from ansible_collections.meshops.istio.plugins.module_utils.connection import KUBERNETES_IMPORT_ERROR, Connection
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, NotServed, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
-from ansible_collections.meshops.istio.plugins.module_utils.objects import json_for_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, known_resource, path_of
+from ansible_collections.meshops.istio.plugins.module_utils.objects import reference
+from ansible_collections.meshops.istio.plugins.module_utils.transport import Transport, certainly_down
+from ansible_collections.meshops.istio.plugins.module_utils.writes import NOTES
 
 with contextlib.suppress(ImportError):  # connection says so
     import urllib3
 
-USER_AGENT = "meshops.istio"
 #: Field manager of what we apply ourselves; Helm's objects are left to Helm's own manager, ``helm``.
 FIELD_MANAGER = "meshops.istio"
-THREADS = 8
 PAGE = 500
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
-_RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
-#: Where a Cluster takes note of what it writes.
-_NOTES: ContextVar[list[str] | None] = ContextVar("meshops_istio_written", default=None)
 #: Kinds that a run makes for its own sake: nobody's cluster is another by them.
 _BOOKKEEPING = ("Lease",)
 
 
-@contextmanager
-def noted(written: list[str]) -> Iterator[None]:
-    """Have every Cluster that is made in the block take note of each object that it writes, dry runs left out.
-
-    By this a job that fails says the truth about what it has changed, wherever it fails.
-    """
-    token = _NOTES.set(written)
-    try:
-        yield
-    finally:
-        _NOTES.reset(token)
-
-
-class ApiError(Exception):
-    """An answer of the API server that is not a success.
-
-    :ivar int status: the HTTP status
-    :ivar str reason: the machine-readable reason of the ``Status`` object, such as ``NotFound``
-    :ivar str message: the server's own words
-    :ivar dict details: ``details`` of the ``Status`` object
-    """
-
-    def __init__(self, status: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
-        self.message = message
-        self.details = details or {}
-
-    @classmethod
-    def from_body(cls, status: int, body: bytes) -> ApiError:
-        """Read the ``Status`` object that the API server answers with; proxies in between answer anything."""
-        try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            text = body.decode("utf-8", "replace").strip()
-            return cls(status, "", text[:300] or f"HTTP status {status}")
-        message = answer.get("message") or answer.get("reason") or f"HTTP status {status}"
-        return cls(status, answer.get("reason") or "", message, answer.get("details"))
-
-
-class Unreachable(JobError):
-    """No connection to the API server, or none that its certificate allows."""
-
-
-class NotServed(JobError):
-    """The cluster serves no such kind."""
-
-
-class Cluster:
+class Cluster(Transport):
     """A Kubernetes cluster, as its API server shows it to the credentials given.
 
     :arg dict params: kubernetes.core's authentication options, by their names there
@@ -111,122 +51,11 @@ class Cluster:
     """
 
     def __init__(self, params: dict[str, Any], timeout: float = 30.0) -> None:
-        if KUBERNETES_IMPORT_ERROR is not None:
-            raise JobError(
-                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt "
-                "(kubernetes) for the Python that runs this task, and the collection kubernetes.core."
-            )
-        self.connection = Connection(params, THREADS * 2)
-        self._timeout = timeout
+        super().__init__(params, timeout)
         self._discovered: dict[str, dict[str, Resource]] = {}
         self._announced: dict[tuple[str, str], Resource] = {}
         self._lock = threading.Lock()
-        self._written = _NOTES.get()
-
-    @property
-    def host(self) -> str:
-        """URL of the API server."""
-        return self.connection.host
-
-    @property
-    def verifies_tls(self) -> bool:
-        """False when the server's certificate is not checked, and the connection is TLS."""
-        return self.connection.verifies_tls
-
-    # -- requests -----------------------------------------------------------------------------------------------------
-
-    def auth_headers(self) -> dict[str, str | list[str]]:
-        """The headers that authenticate a request, impersonation included. Renews a token when due."""
-        authorization = self.connection.authorization()
-        found: dict[str, str | list[str]] = {"User-Agent": USER_AGENT, **self.connection.impersonation}
-        return {**found, "Authorization": authorization} if authorization else found
-
-    def _send(self, method: str, path: str, query: dict[str, Any] | None, body: Any, headers: dict[str, str], **kwargs):
-        url = self.host + path + ("?" + urlencode(query) if query else "")
-        sent = urllib3.HTTPHeaderDict({"Accept": "application/json"})
-        for name, value in {**sent, **self.auth_headers(), **headers}.items():
-            sent.discard(name)
-            for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
-                sent.add(name, one)
-        data = json_for_yaml(body).encode() if body is not None else None
-        return self.connection.pool.request(method, url, body=data, headers=sent, retries=False, **kwargs)
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, Any] | None = None,
-        body: Any = None,
-        headers: dict[str, str] | None = None,
-        retry_for: float = 15.0,
-    ) -> Any:
-        """Send one request; try again on 429, 5xx and dropped connections.
-
-        Every request that is made here may be repeated: reads, server-side applies, deletes, and creates of objects
-        whose second creation is a conflict.
-
-        :arg float retry_for: seconds after which a fault that may pass is final
-        :returns: the decoded JSON of the answer
-        :raises ApiError: the server's answer is not a success
-        :raises Unreachable: there was no answer
-        """
-        deadline = time.monotonic() + retry_for
-        pause, renewed = 0.2, False
-        while True:
-            try:
-                response = self._send(
-                    method, path, query, body, headers or {}, timeout=urllib3.Timeout(connect=10, read=self._timeout)
-                )
-            except urllib3.exceptions.SSLError as error:
-                raise self._unreachable(error) from error
-            except urllib3.exceptions.HTTPError as error:
-                if time.monotonic() + pause > deadline or _certainly_down(error):
-                    raise self._unreachable(error) from error
-            else:
-                if response.status < 300:
-                    return self._decoded(response)
-                fault = ApiError.from_body(response.status, response.data)
-                if fault.status == 401 and not renewed and self.connection.renew():
-                    renewed = True
-                    continue
-                if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
-                    raise fault
-                pause = max(pause, _retry_after(response))
-            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, not a secret
-            pause = min(pause * 2, 3.0)
-
-    def _decoded(self, response: Any) -> Any:
-        try:
-            return json.loads(response.data)
-        except ValueError as error:
-            raise Unreachable(
-                f"{self.host} answered {response.status}, but not as an API server does: {response.data[:80]!r}. Check "
-                "the address in the kubeconfig (or host); a proxy's login page looks like this."
-            ) from error
-
-    def _unreachable(self, error: Exception) -> Unreachable:
-        cause = getattr(error, "reason", None) or error
-        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
-            return Unreachable(
-                f"The certificate of the API server {self.host} is not trusted: {cause}. Give its CA by ca_cert or in "
-                "the kubeconfig."
-            )
-        return Unreachable(
-            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), "
-            "the network between this machine and the cluster, and proxy settings."
-        )
-
-    def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:
-        """One GET whose answer need not be the API server's own, as through its proxy. It is not repeated.
-
-        :returns: status, headers by their names in lower case, and body
-        :raises Unreachable: there was no answer
-        """
-        try:
-            response = self._send("GET", path, None, None, headers, timeout=urllib3.Timeout(connect=10, read=timeout))
-        except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(error) from error
-        return response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
+        self._written = NOTES.get()
 
     # -- kinds --------------------------------------------------------------------------------------------------------
 
@@ -408,7 +237,7 @@ class Cluster:
         try:
             answer = self.request(method, path, query, body, headers)
         except Unreachable as error:
-            if not _certainly_down(error.__cause__):
+            if not certainly_down(error.__cause__):
                 self._note(query, obj)
             raise
         self._note(query, obj)
@@ -510,48 +339,6 @@ class Cluster:
         return bool(
             self.request("POST", path, None, review, {"Content-Type": "application/json"})["status"].get("allowed")
         )
-
-
-def in_parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Call a function on every item, a few at a time; results in order. The first exception is raised."""
-    items = list(items)
-    if len(items) < 2:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(max_workers=min(THREADS, len(items))) as pool:
-        return list(pool.map(function, items))
-
-
-def reference(obj: dict[str, Any]) -> str:
-    """An object as people name it: ``Deployment istio-system/istiod``."""
-    meta = obj.get("metadata", {})
-    name = meta.get("name", "")
-    return "{} {}".format(obj.get("kind"), "{}/{}".format(meta["namespace"], name) if meta.get("namespace") else name)
-
-
-def group_resource(api_version: str, kind: str) -> tuple[str, str]:
-    """API group and plural of a kind in the table, as access reviews and ClusterRoles name them."""
-    resource = known_resource(api_version, kind)
-    if resource is None:
-        raise KeyError(f"{api_version} {kind}")
-    return group_of(api_version), resource.plural
-
-
-def _retry_after(response: Any) -> float:
-    try:
-        return min(float(response.headers.get("Retry-After", 0)), 10.0)
-    except ValueError:
-        return 0.0
-
-
-def _certainly_down(error: Exception) -> bool:
-    """Faults that no second try within seconds mends: a name that does not resolve, a port where nothing listens."""
-    cause = getattr(error, "reason", None) or error
-    return isinstance(cause, urllib3.exceptions.NewConnectionError)
-
-
-def _certainly_refused(fault: ApiError) -> bool:
-    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet may pass."""
-    return fault.status == 500 and "denied the request" in fault.message
 
 
 def served_groups(cluster: Cluster) -> dict[str, set[str]]:

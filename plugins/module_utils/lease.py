@@ -24,8 +24,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import process
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 
 NAME = "meshops-istio"
 DURATION = 30  # seconds without a change after which others may take the Lease

@@ -14,15 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import certain_secrets, hidden
-from ansible_collections.meshops.istio.plugins.module_utils.kube import (
-    FIELD_MANAGER,
-    ApiError,
-    Cluster,
-    in_parallel,
-    reference,
-)
+from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     Identity,
     brief,
@@ -30,8 +25,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     digest,
     identity,
     is_applied,
+    reference,
     same,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
 
 #: Kinds that others live in, are instances of, or refer to: applied before the rest, in this order.

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import endpoint, pending_address, routes
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import credentials
 from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState, Objects
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import service_ready
 from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import INJECT, injects

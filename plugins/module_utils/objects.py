@@ -305,3 +305,10 @@ def _changed(before: Any, after: Any, path: str) -> Iterator[str]:
             yield from _changed(*pair, f"{path}[{position}]")
     elif before != after:
         yield path
+
+
+def reference(obj: dict[str, Any]) -> str:
+    """An object as people name it: ``Deployment istio-system/istiod``."""
+    meta = obj.get("metadata", {})
+    name = meta.get("name", "")
+    return "{} {}".format(obj.get("kind"), "{}/{}".format(meta["namespace"], name) if meta.get("namespace") else name)

@@ -20,7 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import (
     RELEASE_NAMESPACE,
     helm_release,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
+from ansible_collections.meshops.istio.plugins.module_utils.objects import reference
 
 HELM, ISTIOCTL, KUBECTL, OPERATOR, ARGO_CD, FLUX, UNKNOWN = (
     "helm",

@@ -13,8 +13,9 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     load_balancer,
     snapshot,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 
 #: Seconds after which a cluster that explains nothing is looked at again.

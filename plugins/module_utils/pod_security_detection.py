@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
 
 #: Whom the admission plugin names: the policy that a pod was admitted by.

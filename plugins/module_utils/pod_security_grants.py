@@ -15,8 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import owned
+from ansible_collections.meshops.istio.plugins.module_utils.objects import owned, reference
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY, PRIVILEGES
 
 #: Instead of a service account's name: all of the namespace.

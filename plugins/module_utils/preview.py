@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.client_side_merge import merge_patch, merged
 from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import allocated, controlled, visible
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -41,7 +42,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.field_managers impor
 )
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_of
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import (
     Change,
     Plan,
@@ -55,6 +56,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.objects import (
     comparable,
     is_applied,
     last_written,
+    reference,
     same,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored

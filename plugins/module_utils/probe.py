@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 
 try:
     import urllib3

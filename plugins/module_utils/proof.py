@@ -18,9 +18,10 @@ from ansible_collections.meshops.istio.plugins.module_utils import counters, end
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import STATUS_PATH, Gateway
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, REQUEST, Target
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import text_of
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 from ansible_collections.meshops.istio.plugins.module_utils.workloads import workload_of
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import gateways, providers
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
 
 #: Nodes that are looked at: all of a cluster are of one provider, and the first may be of none yet.
 SOME_NODES = 20

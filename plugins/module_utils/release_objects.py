@@ -20,10 +20,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ansible_collections.meshops.istio.plugins.module_utils import chart_cache, charts
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import owned_by_helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 
 _DEFINITION = "CustomResourceDefinition"

@@ -27,8 +27,9 @@ from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.objects import instant
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 
 #: Helm's words for a release that a running, or killed, helm left behind.
 PENDING = ("pending-install", "pending-upgrade", "pending-rollback", "uninstalling")

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, go_yaml, mesh, release_state
-from ansible_collections.meshops.istio.plugins.module_utils.kube import reference
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
-from ansible_collections.meshops.istio.plugins.module_utils.objects import changed_fields
+from ansible_collections.meshops.istio.plugins.module_utils.objects import changed_fields, reference
 
 
 @dataclass

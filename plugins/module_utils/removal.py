@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import belongings, manifests
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import NotServed
 from ansible_collections.meshops.istio.plugins.module_utils.belongings import App
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, NotServed, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 
 Objects = list[dict[str, Any]]
 

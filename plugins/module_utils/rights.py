@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any, NamedTuple
 
-from ansible_collections.meshops.istio.plugins.module_utils.kube import group_resource
+from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_resource
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY, PRIVILEGES
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security_grants import USED, use_rule
 from ansible_collections.meshops.istio.plugins.module_utils.service_accounts import POD_SPECS

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 
 #: Kinds that make pods, and where their pods' spec is. ReplicaSets and Jobs of others have an owner that is read too.
 POD_SPECS: dict[tuple[str, str], tuple[str, ...]] = {

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import existing, load_balancer
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.reading import FEW, Objects, joined, kept
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import REVISION, injects
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import readiness
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, reference
 
 #: Kinds that run pods: these are watched too, for the reasons why a workload is not ready.
 WORKLOADS = ("Deployment", "DaemonSet")

@@ -26,7 +26,7 @@ from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, releases
-from ansible_collections.meshops.istio.plugins.module_utils.kube import USER_AGENT
+from ansible_collections.meshops.istio.plugins.module_utils.transport import USER_AGENT
 
 #: A cluster may be kept for the next run.
 RUN = secrets.token_hex(3)

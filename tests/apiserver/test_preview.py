@@ -25,13 +25,15 @@ from harness.beds import BedCluster, bed_command
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, release_state
 from ansible_collections.meshops.istio.plugins.module_utils.adoption import adopt
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import visible
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, in_parallel, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, comparable
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, comparable, reference
 from ansible_collections.meshops.istio.plugins.module_utils.ownership import foreign
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.preview import Preview, Upgrade, drifted, preview
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import rendered_objects, stored_objects
 from ansible_collections.meshops.istio.plugins.module_utils.values import merged

@@ -26,9 +26,9 @@ from harness.takeover import WAYS, Object, Piece, dotted, pieces, take_over
 from ansible_collections.meshops.istio.plugins.module_utils import release_objects, release_state
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, liveness, pod_security, releases
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, reference
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Plan, apply, plan, read
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.objects import identity, reference
 from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
 from ansible_collections.meshops.istio.plugins.module_utils.release_steps import drift_words
 

@@ -71,7 +71,7 @@ def once(variables: Path) -> None:
 
 def measure(cluster: Any, variables: Path) -> Figures:
     """The median of some runs; counts are of the last."""
-    from ansible_collections.meshops.istio.plugins.module_utils.kube import USER_AGENT
+    from ansible_collections.meshops.istio.plugins.module_utils.transport import USER_AGENT
 
     runs, count = [], None
     for _round in range(ROUNDS):

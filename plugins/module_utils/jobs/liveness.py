@@ -26,8 +26,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import Gateway
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_reader import Found
 from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, REQUEST, Target, Wanted
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster, in_parallel, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.proof import Proof
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task, argument_spec, namespace_and_name

@@ -11,15 +11,11 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils import manifests, service_accounts
 from ansible_collections.meshops.istio.plugins.module_utils import pod_security_admission as admission
 from ansible_collections.meshops.istio.plugins.module_utils import pod_security_grants as grants
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import (
-    FIELD_MANAGER,
-    ApiError,
-    Cluster,
-    in_parallel,
-    reference,
-)
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import (
     ADMISSION,
     CONSTRAINTS,

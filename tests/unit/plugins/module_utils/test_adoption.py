@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.adoption import TRIES, adopt
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH, ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH
 
 FIELDS = {"f:metadata": {"f:labels": {"f:release": {}}}}
 CRD = "gateways.networking.istio.io"

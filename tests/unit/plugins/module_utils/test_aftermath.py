@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import aftermath
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.job import perform
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 

@@ -20,8 +20,9 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     provider_detection,
     snapshot,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.field_managers import (
     Conflict,
     by_installers,
@@ -22,7 +23,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.field_managers impor
     with_values_of,
     without,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 
 PORT = 'k:{"port":80,"protocol":"TCP"}'
 SERVICE: dict[str, Any] = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import gateway_reader, release_objects, release_state
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
 

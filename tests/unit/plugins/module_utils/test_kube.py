@@ -30,16 +30,13 @@ import urllib3
 from harness.recording import Authority, base64_of
 
 from ansible_collections.meshops.istio.plugins.module_utils import kube
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import (
-    ApiError,
-    Cluster,
-    Unreachable,
-    group_resource,
-    in_parallel,
-    noted,
-    reference,
-)
+from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_resource
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.objects import reference
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.writes import noted
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}}
 

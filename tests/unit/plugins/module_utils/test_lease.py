@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import lease, process
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
 
 MESH = "istio-system"
 RUN = "0" * 32

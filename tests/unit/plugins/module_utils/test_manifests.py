@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import manifests
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, Plan
 from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 

@@ -16,9 +16,9 @@ import pytest
 from harness.mesh_objects import INGRESS, ISTIO, Object, healthy, namespace, obj, pod, service
 
 from ansible_collections.meshops.istio.plugins.module_utils import mesh_reader
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader, out_of_sync
 from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope

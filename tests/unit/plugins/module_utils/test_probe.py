@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import probe
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.probe import (
     Answer,
     Evidence,

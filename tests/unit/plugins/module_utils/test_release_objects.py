@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.release_objects import (
     as_written,
     asked_api_versions,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import removal
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, NotServed, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.belongings import App
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Cluster, NotServed, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 
 US = "meshops.istio.liveness"
 APP = App("", "liveness", US)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import served_by
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.charts import documents
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.served_by import Istiod, at, expected, of_pod, of_pods
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import snapshot
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
 from ansible_collections.meshops.istio.plugins.module_utils.snapshot import Reader, Snapshot
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils import waiting
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
 from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security
-from ansible_collections.meshops.istio.plugins.module_utils.kube import ApiError, reference
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.objects import identity, reference
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
