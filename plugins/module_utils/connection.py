@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from ansible_collections.meshops.istio.plugins.module_utils.cluster_choice import chosen_kubeconfig
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kubeconfig import Chosen, choose, unusable
+from ansible_collections.meshops.istio.plugins.module_utils.kubeconfig import Chosen, unusable
 from ansible_collections.meshops.istio.plugins.module_utils.kubeconfig_user import EXTRA, User, basic, bearer_of
 
 try:
@@ -45,9 +46,6 @@ except ImportError as error:
 #: How the user of the task that asks is warned.
 WARN: ContextVar[Callable[[str], None]] = ContextVar("warn", default=lambda _text: None)
 
-_DEFAULT = "~/.kube/config"
-#: With one of these, kubernetes.core reads no kubeconfig.
-_DIRECT = (("username", "password", "host"), ("api_key", "host"), ("cert_file", "key_file", "host"))
 #: Schemes of proxies, by what kubeconfigs call them.
 _PROXY_SCHEMES = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5"}
 #: Variables by which helm and istioctl would find a proxy of their own, or another cluster.
@@ -67,7 +65,7 @@ class Connection:
 
     def __init__(self, params: dict[str, Any], size: int = 1) -> None:
         self._auth = _create_auth_spec(None, **params)
-        chosen = _chosen(params, self._auth)
+        chosen = chosen_kubeconfig(params, self._auth)
         self.configuration = _configuration(self._auth, chosen)
         self._user = User(chosen, self._auth) if chosen else None
         self._ca = self.configuration.ssl_ca_cert or (chosen.ca if chosen else None)
@@ -326,65 +324,6 @@ def program_environment(kubeconfig: Path) -> dict[str, str]:
         if name.upper() not in _FOREIGN and not name.startswith(("HELM_KUBE", "K8S_AUTH_"))
     }
     return {**kept, "KUBECONFIG": str(kubeconfig)}
-
-
-def _chosen(params: dict[str, Any], auth: dict[str, Any]) -> Chosen | None:
-    """The kubeconfig's part in it, by kubernetes.core's rules; None where it has none."""
-    direct = any(all(auth.get(name) for name in names) for names in _DIRECT)
-    for name in ("kubeconfig", "context"):
-        if auth.get(name) in ("", {}) and (not direct or params.get(name) is not None):
-            raise JobError(
-                f"{name} is empty, so that it names no cluster. Set it (variable istio_{name} of the roles, "
-                f"K8S_AUTH_{name.upper()} in the environment), or leave it out."
-            )
-    wanted = auth.get("kubeconfig"), auth.get("context")
-    named = [name for name in ("kubeconfig", "context") if params.get(name)]
-    if direct and named and not params.get("host"):
-        _refuse_two(named, choose(wanted[0] or _default(), wanted[1]), auth)
-    if direct:
-        return None
-    if any(wanted):
-        found = choose(wanted[0] or _default(), wanted[1])
-        if named and auth.get("host") and not params.get("host"):
-            _refuse_two(named, found, auth)
-        return found
-    if not _in_cluster():
-        return choose(_default(), None)
-    if os.environ.get("KUBECONFIG"):
-        raise JobError(
-            "KUBECONFIG names a cluster, and this task runs in a pod whose service account is for another: "
-            "kubernetes.core takes the service account. Name the kubeconfig by istio_kubeconfig of the roles, "
-            "kubeconfig of a module or K8S_AUTH_KUBECONFIG, or remove KUBECONFIG from the environment."
-        )
-    return None
-
-
-def _refuse_two(named: list[str], chosen: Chosen, auth: dict[str, Any]) -> None:
-    """An option that names one cluster, and an environment that names another and would win."""
-    server, host = str(chosen.cluster.get("server", "")).rstrip("/"), auth["host"].rstrip("/")
-    if server != host:
-        raise JobError(
-            f"{' and '.join(named)} of the task name the cluster {server}, and K8S_AUTH_HOST in its environment names "
-            f"{host}, which kubernetes.core would take. Remove one of them; an AWX credential for Kubernetes sets "
-            "K8S_AUTH_HOST."
-        )
-
-
-def _default() -> str:
-    """KUBECONFIG as it is now; the kubernetes client knows it as it was when it was imported."""
-    path = os.environ.get("KUBECONFIG", _DEFAULT)
-    if not path:
-        raise JobError("KUBECONFIG is empty, so that it names no cluster. Set it, or remove it from the environment.")
-    return path
-
-
-def _in_cluster() -> bool:
-    """Whether this is a pod with a service account."""
-    try:
-        kubernetes.config.load_incluster_config(client_configuration=kubernetes.client.Configuration())
-    except kubernetes.config.ConfigException:
-        return False
-    return True
 
 
 def _configuration(auth: dict[str, Any], chosen: Chosen | None) -> Any:
