@@ -685,7 +685,7 @@ def test_manifest_is_fetched_once_for_each_version(monkeypatch: pytest.MonkeyPat
         asked.append(url)
         return mock.Mock(read=lambda: b"kind: List\n")
 
-    monkeypatch.setattr(charts, "open_url", answer)
+    monkeypatch.setattr(addon_charts, "open_url", answer)
     for version in ("1.31.0", "1.31.0", "1.30.0"):
         addon_charts.manifest_chart(f"https://example.com/{version}/", "kiali", version)
     assert asked == ["https://example.com/1.31.0/kiali.yaml", "https://example.com/1.30.0/kiali.yaml"]
@@ -693,7 +693,7 @@ def test_manifest_is_fetched_once_for_each_version(monkeypatch: pytest.MonkeyPat
 
 def test_manifest_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     """The URL, the cause, and what helps without the internet; the next run tries again."""
-    monkeypatch.setattr(charts, "open_url", mock.Mock(side_effect=OSError("no route to host")))
+    monkeypatch.setattr(addon_charts, "open_url", mock.Mock(side_effect=OSError("no route to host")))
     for _attempt in range(2):
         with pytest.raises(JobError, match=r"no route to host.*istio_helm_addons_repository"):
             addon_charts.manifest_chart("https://example.com", "kiali", "1.31.0")

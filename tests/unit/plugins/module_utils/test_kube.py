@@ -29,7 +29,7 @@ import pytest
 import urllib3
 from harness.recording import Authority, base64_of
 
-from ansible_collections.meshops.istio.plugins.module_utils import kube
+from ansible_collections.meshops.istio.plugins.module_utils import connection, kube, transport
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_resource
@@ -189,8 +189,8 @@ def cluster(api: ApiServer) -> Cluster:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """No real pauses between tries; `random.uniform` gives its middle."""
     found = Clock()
-    monkeypatch.setattr(kube, "time", found)
-    monkeypatch.setattr(kube, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+    monkeypatch.setattr(transport, "time", found)
+    monkeypatch.setattr(transport, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
     return found
 
 
@@ -203,7 +203,7 @@ def test_private_names_of_kubernetes_core_are_there() -> None:
 
     for name in ("_create_auth_spec", "_create_configuration", "_create_headers"):
         assert callable(getattr(client, name))
-    assert kube.KUBERNETES_IMPORT_ERROR is None
+    assert connection.KUBERNETES_IMPORT_ERROR is None
 
 
 def test_request_carries_credentials(api: ApiServer, cluster: Cluster) -> None:
@@ -305,7 +305,7 @@ def test_token_that_is_accepted_no_more(api: ApiServer, tmp_path: Path) -> None:
 
 def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names it."""
-    monkeypatch.setattr(kube, "KUBERNETES_IMPORT_ERROR", ImportError("No module named 'kubernetes'"))
+    monkeypatch.setattr(transport, "KUBERNETES_IMPORT_ERROR", ImportError("No module named 'kubernetes'"))
     with pytest.raises(JobError, match=r"No module named 'kubernetes'\. Install the collection's requirements\.txt"):
         Cluster({})
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.meshops.istio.plugins.module_utils import checks
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, failure
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -167,8 +168,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCluster:
     """The cluster that preflight will look at."""
     found = FakeCluster()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(preflight, "Cluster", lambda _params: found)
-    monkeypatch.setattr(preflight, "Helm", FakeHelm)
+    monkeypatch.setattr(checks, "Cluster", lambda _params: found)
+    monkeypatch.setattr(checks, "Helm", FakeHelm)
     return found
 
 
@@ -467,7 +468,7 @@ def test_no_credentials(cluster: FakeCluster, options: dict[str, Any], monkeypat
     def refuse(_params: Any) -> None:
         raise JobError("No usable credentials for a cluster.")
 
-    monkeypatch.setattr(preflight, "Cluster", refuse)
+    monkeypatch.setattr(checks, "Cluster", refuse)
     assert found(options) == [("api-unauthorized", "kubeconfig", "No usable credentials for a cluster.")]
 
 

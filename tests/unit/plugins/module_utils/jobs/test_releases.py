@@ -446,12 +446,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(releases, "Cluster", lambda _params: found)
     calls = {"template": found.template, "upgrade": found.upgrade, "dry_run": found.dry_run}
     helm = SimpleNamespace(version="4.3.1", major=4, **calls)
-    monkeypatch.setattr(releases, "Helm", lambda _binary: helm)
+    monkeypatch.setattr(installation, "Helm", lambda _binary: helm)
     for where in (releases, releases.exposure):
         monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(releases.lease, "held", held)
     monkeypatch.setattr(releases.lease, "left_behind", lambda _cluster, _namespace, _timeout, _say: found.from_the_dead)
-    monkeypatch.setattr(releases, "Waiter", Waiter)
+    monkeypatch.setattr(installation, "Waiter", Waiter)
     return found
 
 
