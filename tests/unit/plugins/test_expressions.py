@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import hiding
+from ansible_collections.meshops.istio.plugins.module_utils import secret_names
 from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden
 from ansible_collections.meshops.istio.plugins.module_utils.secret_text import hidden_text
 
@@ -193,7 +193,7 @@ def test_expression_is_linear(where: str) -> None:
 def test_all_of_them_are_found() -> None:
     """In tables, by names, and where they are written into a call."""
     found = [where.split()[0].partition(":")[0] for where in EXPRESSIONS]
-    assert found.count("module_utils.hiding") >= 12
+    assert found.count("module_utils.secret_text") >= 12
     assert {"module_utils.chart_source", "module_utils.readiness", "module_utils.support", "module_utils.helm"} <= {
         *found
     }
@@ -218,4 +218,4 @@ def test_hiding_is_linear() -> None:
 
 def test_names_of_keys_are_read_in_linear_time() -> None:
     """A key may be as long as its text."""
-    assert_linear(lambda text: hiding._is_word(text) or hiding._is_deep.__wrapped__(text), list(PIECES))
+    assert_linear(lambda text: secret_names.is_word(text) or secret_names.is_deep.__wrapped__(text), list(PIECES))

@@ -522,13 +522,13 @@ def test_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A container's read-only home makes it slower, not broken; a stranger's directory is refused."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(charts.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(chart_cache.tempfile, "gettempdir", lambda: str(tmp_path))
     own = tmp_path / f"meshops-istio-cache-{os.getuid()}"
     assert chart_cache.cache_directory() == own
     assert stat.S_IMODE(own.stat().st_mode) == 0o700
     (tmp_path / f"meshops-istio-cache-{os.getuid() + 1}").mkdir()
     stranger = os.getuid() + 1
-    monkeypatch.setattr(charts.os, "getuid", lambda: stranger)
+    monkeypatch.setattr(chart_cache.os, "getuid", lambda: stranger)
     with pytest.raises(JobError, match=r"belongs to somebody else\. Set XDG_CACHE_HOME"):
         chart_cache.cache_directory()
 

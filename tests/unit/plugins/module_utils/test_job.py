@@ -17,7 +17,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import job
+from ansible_collections.meshops.istio.plugins.module_utils import task
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -151,7 +151,7 @@ def test_fault_of_ours_is_not_hidden() -> None:
 def test_argument_spec() -> None:
     """kubernetes.core's options, by its names, with ours beside them; Ansible can read them."""
     spec = argument_spec({"size": {"type": "int", "required": True}})
-    assert set(spec) == {"size", *job.AUTH_ARG_SPEC}
+    assert set(spec) == {"size", *task.AUTH_ARG_SPEC}
     assert {"kubeconfig", "context", "host", "api_key", "validate_certs"} <= set(spec)
     assert spec["api_key"]["no_log"] is True
     found = ArgumentSpecValidator(spec).validate({"size": "3", "verify_ssl": "no"})

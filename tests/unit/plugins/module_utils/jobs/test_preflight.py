@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import checks
+from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, checks
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, failure
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -366,9 +366,7 @@ def test_repository_that_istio_leaves(
     cluster: FakeCluster, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A chart that could be had: a warning, once."""
-    monkeypatch.setattr(
-        preflight.charts, "find", lambda _helm, wanted: preflight.charts.Chart(tmp_path / "charts" / wanted.name)
-    )
+    monkeypatch.setattr(chart_lookup, "find", lambda _helm, wanted: charts.Chart(tmp_path / "charts" / wanted.name))
     result, _task = run({**options, "chart_repository": GOOGLE})
     assert [(item["code"], item["severity"]) for item in result["findings"]] == [("chart-source-retiring", "warning")]
     assert "failed" not in result

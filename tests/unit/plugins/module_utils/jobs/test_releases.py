@@ -26,7 +26,10 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     existing,
     helm_owner,
     installation,
+    lease,
     mesh,
+    provider_detection,
+    release_state,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
@@ -447,10 +450,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     calls = {"template": found.template, "upgrade": found.upgrade, "dry_run": found.dry_run}
     helm = SimpleNamespace(version="4.3.1", major=4, **calls)
     monkeypatch.setattr(installation, "Helm", lambda _binary: helm)
-    for where in (releases, releases.exposure):
+    for where in (provider_detection, installation):
         monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
-    monkeypatch.setattr(releases.lease, "held", held)
-    monkeypatch.setattr(releases.lease, "left_behind", lambda _cluster, _namespace, _timeout, _say: found.from_the_dead)
+    monkeypatch.setattr(lease, "held", held)
+    monkeypatch.setattr(lease, "left_behind", lambda _cluster, _namespace, _timeout, _say: found.from_the_dead)
     monkeypatch.setattr(installation, "Waiter", Waiter)
     return found
 
@@ -695,7 +698,7 @@ def test_pending_release_in_other_storage(
     """Its record cannot be deleted here: the message says what can be done."""
     monkeypatch.setenv("HELM_DRIVER", "sql")
     pending = Stored("istiod", MESH, 2, "pending-upgrade")
-    monkeypatch.setattr(releases.release_state, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
+    monkeypatch.setattr(release_state, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
     for check_mode in (True, False):
         with pytest.raises(JobError, match=r"and is not kept in secrets \(HELM_DRIVER\)\. Make sure"):
             run(options, check_mode)
@@ -724,7 +727,7 @@ def test_unknown_format_of_storage(installed: World, options: dict[str, Any], mo
     """Helm itself is asked, and the user is told."""
     installed.objects["v1", "Secret", MESH, "sh.helm.release.v1.istiod.v1"]["data"]["release"] = "new form"
     asked: list[Any] = []
-    monkeypatch.setattr(releases.release_state, "ask", lambda _helm, _environment, keys: asked.append(keys) or {})
+    monkeypatch.setattr(release_state, "ask", lambda _helm, _environment, keys: asked.append(keys) or {})
     said: list[str] = []
     task = task_of(options, check_mode=True)
     task.say = said.append
@@ -738,7 +741,7 @@ def test_another_run_did_the_work_meanwhile(
     world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is looked at again once the lease is ours: nothing is written twice."""
-    taken = releases.lease.held
+    taken = lease.held
 
     @contextlib.contextmanager
     def held(*arguments: Any) -> Iterator[bool]:
@@ -747,7 +750,7 @@ def test_another_run_did_the_work_meanwhile(
         with taken(*arguments) as dead:
             yield dead
 
-    monkeypatch.setattr(releases.lease, "held", held)
+    monkeypatch.setattr(lease, "held", held)
     world.objects["v1", "Namespace", "", MESH] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MESH}}
     result = run(options)
     assert set(actions(result).values()) == {"none"}
@@ -884,7 +887,7 @@ def test_taken_node_port_stops_the_run_before_the_first_write_10795(
 ) -> None:
     """istio#10795, istio#45113: also where role istio_helm runs alone, and while other releases could be written."""
     monkeypatch.setattr(world, "list", lambda *_arguments, **_options: [node_port_service("shop", "web", 30010)])
-    monkeypatch.setattr(releases.release_state, "read", lambda *_arguments: {})
+    monkeypatch.setattr(release_state, "read", lambda *_arguments: {})
     gateway = {"name": "istio-ingressgateway", "type": "NodePort", "node_ports": {"http2": 30010}}
     with pytest.raises(JobError, match="node port 30010 is held by Service shop/web"):
         run({**options, "gateways": [gateway]}, check_mode)
