@@ -16,8 +16,6 @@ with contextlib.suppress(ImportError):  # connection says so
     import kubernetes
 
 _DEFAULT = "~/.kube/config"
-
-
 #: With one of these, kubernetes.core reads no kubeconfig.
 _DIRECT = (("username", "password", "host"), ("api_key", "host"), ("cert_file", "key_file", "host"))
 

@@ -19,14 +19,8 @@ def helm_release(obj: dict[str, Any]) -> Release | None:
 
 #: The manager under which Helm applies since 4, and under whose name Helm 3 updates.
 HELM_MANAGER = "helm"
-
-
 MANAGED_BY = ("app.kubernetes.io/managed-by", "Helm")
-
-
 RELEASE_NAME = "meta.helm.sh/release-name"
-
-
 RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 
 

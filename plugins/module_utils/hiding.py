@@ -50,8 +50,6 @@ except ImportError:  # kube.Cluster says so, and nothing is read that would have
 RANDOM = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/=_~!@#$%^&*-]{16,}")
 #: Characters that such a value must have; a shorter one would be found inside of words.
 LEAST = 8
-
-
 #: Of a map with one of the first, the second is its value: a container's environment, headers, conditions.
 _NAME_KEYS, _VALUE_KEYS = ("name", "key", "header"), ("value", "values", "default")
 #: A definition's schema is full of names of secrets, and holds none.

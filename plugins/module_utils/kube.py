@@ -36,8 +36,6 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
-
-
 #: Kinds that a run makes for its own sake: nobody's cluster is another by them.
 _BOOKKEEPING = ("Lease",)
 

@@ -28,8 +28,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 #: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
 #: which have nothing of their own to be known by.
 PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
-
-
 #: Platforms whose settings have istiod leave the redirection of traffic to Istio CNI.
 PLATFORMS_WITH_CNI = frozenset(("openshift",))
 

@@ -18,8 +18,6 @@ CHART_ARGUMENT_SPEC: dict[str, Any] = {
     "chart_keyring": {"type": "path"},
     "chart_digests": {"type": "dict", "default": {}},
 }
-
-
 #: Options that describe a mesh; the modules that need them share this; doc fragment meshops.istio.mesh describes it.
 MESH_ARGUMENT_SPEC: dict[str, Any] = {
     "namespace": {"type": "str", "default": "istio-system"},

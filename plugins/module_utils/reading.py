@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 Objects = list[dict[str, Any]]
-
-
 #: Namespaces up to which a list for each is made; a list of all is made for more.
 FEW = 3
 

@@ -17,21 +17,13 @@ ENDINGS = (
     *("clientkeydata", "clientcertificatedata", "certificateauthoritydata", "dockerconfigjson", "dockercfg"),
     "connectionstring",
 )
-
-
 #: The same; but these may also hold the name of one, so that such a value is not looked for elsewhere.
 _VAGUE_ENDINGS = ("secret", "secrets", "credential", "credentials", "authorization", "kubeconfig")
-
-
 #: What it ends with as a word of its own: ``bypass`` is no ``pass``. Only strings right below are hidden: ``auth:`` is
 #: a map of settings in many a chart.
 _WORDS = frozenset(("pass", "pwd", "auth", "pin", "psk", "otp", "creds", "cookie", "dsn", "sas"))
-
-
 #: Names that end so and say where a secret is, not what it is.
 _REFERRING = ("pullsecret", "pullsecrets", "existingsecret", "existingsecrets")
-
-
 #: Keys below a secret's name that say where it is, or what is wanted of it.
 SETTINGS = frozenset(
     (
@@ -41,15 +33,9 @@ SETTINGS = frozenset(
         *("create", "enabled"),
     )
 )
-
-
 #: Names that end so hold a number of secrets more often than a secret that is one, so only text is hidden.
 PLURAL = ("passwords", "secrets", "tokens", "keys", "credentials")
-
-
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
-
-
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 

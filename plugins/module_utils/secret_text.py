@@ -17,16 +17,10 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.secret_names import names_secret
 
 Mark = Callable[[Any], str]
-
-
 #: Values that are no secret, whatever their key is called.
 _HARMLESS = frozenset(("", "true", "false"))
-
-
 #: Of this process and of those that it forks, as Ansible does its workers.
 _RUN = os.urandom(32)
-
-
 MARK = re.compile(r"<hidden: [0-9a-f]{8}>$|<hidden:$|\(hidden\)$")
 
 
@@ -39,60 +33,30 @@ def mark(secret: Any) -> str:
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
 )
-
-
 #: Of which a web token, JWT, is a part.
 _RUN_OF_TOKEN = re.compile(r"[\w.-]{14,}")
-
-
 _AUTHORIZATION = re.compile(
     r"(\bauthorization\\{0,3}[\"']?\s{0,8}[=:]\s{0,8}\\{0,3}[\"']?\w{1,40}\s{1,8})([^\s\"',;\\]+)", re.IGNORECASE
 )
-
-
 _SCHEME = re.compile(r"(\b(?:Bearer|Basic)\s{1,8})([\w.~+/=-]{8,})", re.IGNORECASE)
-
-
 _LOGIN = re.compile(r"(?<=://)([^/\s@\"']{1,2000})@")
-
-
 _PROVIDERS = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_\w{20,}|\bglpat-[\w-]{20,}|\bxox[abpr]-[\w-]{10,}")
-
-
 #: A name and what comes between it and its value: ``name=``, ``"name": "``, and so in JSON within JSON.
 _PAIR = re.compile(r"(?<![\w.-])([\w.-]+)(\\{0,3}[\"']?[ \t]{0,8}[=:][ \t]{0,8})")
-
-
 _QUOTED = re.compile(r"(\\{0,3}\")([^\"\n]{1,4096}?)(?=\\{0,3}\")|(\\{0,3}')([^'\n]{1,4096})(?=')")
-
-
 _BARE = re.compile(r"(\\{0,3}[\"']?)(?![\s\"'{\[])([^\s\"',;&}\]\\]{4,})")
-
-
 _FLAG = re.compile(r"(?<![\w-])(--?[\w-]+)(\s{1,8})(?!-)(\S+)")
-
-
 _BLOB = re.compile(r"(?<![\w+/])[A-Za-z0-9+/]{100,}={0,2}")
-
-
 #: How a certificate begins in base64 of its PEM form and of its bytes; both are public.
 _CERTIFICATE = ("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS", "MII")
-
-
 #: How a PEM form begins in base64, which may be in lines.
 _PEM_IN_BASE64 = re.compile(
     r"(?<![\w+/])LS0tLS1CRUdJTi[A-Za-z0-9+/]+={0,2}"
     r"(?:(?:[ \t\r]{0,8}\n[ \t]{0,40}|\\n)[A-Za-z0-9+/]{4,}={0,2}(?![\w:.+/-]))*"
 )
-
-
 #: A file's path is no secret; base64 may begin as one.
 _PATH = re.compile(r"(?:~|\.{1,2})(?:/[\w.@-]{1,64}){1,32}/?|(?:/[\w.@-]{1,64}){2,32}/?")
-
-
 _MIXED = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])\w{8,}")
-
-
 #: What begins a header, and is no secret itself.
 _SCHEMES = frozenset(("bearer", "basic", "digest", "negotiate"))
 

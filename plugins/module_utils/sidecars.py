@@ -8,14 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 INJECT = "sidecar.istio.io/inject"
-
-
 INJECTION = "istio-injection"
-
-
 REVISION = "istio.io/rev"
-
-
 _SIDECAR = "istio-proxy"
 
 

@@ -24,8 +24,6 @@ RECOMMENDED: dict[str, tuple[str, ...]] = {
     "app": ("app", "app.kubernetes.io/name", "service.istio.io/canonical-name"),
     "version": ("version", "app.kubernetes.io/version", "service.istio.io/canonical-revision"),
 }
-
-
 #: Workloads named in a message.
 _NAMED = 3
 

@@ -53,8 +53,6 @@ ARGUMENT_SPEC = argument_spec(
         "force": {"type": "bool", "default": False},
     }
 )
-
-
 #: What runs in a namespace -> the service accounts of its pods; None: found from its workloads. Istio's own namespace
 #: may be empty yet, and what it gets is no capability; on a node's privileges others of kube-system have no claim.
 _ACCOUNTS: dict[str, tuple[str, ...] | None] = {

@@ -762,15 +762,15 @@ def test_another_run_has_made_the_namespace_meanwhile(
     world: World, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only what this one makes is named."""
-    monkeypatch.setattr(installation.Run, "missing_namespaces", _missing_until_somebody_makes_them(world))
+    monkeypatch.setattr(installation.Installation, "missing_namespaces", _missing_until_somebody_makes_them(world))
     result = run(options)
     assert (result["namespaces"], result["changed"]) == ([], True)
 
 
 def _missing_until_somebody_makes_them(world: World) -> Any:
-    looked = installation.Run.missing_namespaces
+    looked = installation.Installation.missing_namespaces
 
-    def missing(job: installation.Run) -> list[Change]:
+    def missing(job: installation.Installation) -> list[Change]:
         found = looked(job)
         assert found
         for change in found:
@@ -867,7 +867,7 @@ def test_platform(
 ) -> None:
     """OpenShift is found by what it serves, unless another platform or none is named."""
     world.groups = groups
-    found = installation.Run(task_of({**options, **given}), world, {}).wanted
+    found = installation.Installation(task_of({**options, **given}), world, {}).wanted
     assert {release.values.get("global", {}).get("platform") for release in found} == {expected}
 
 
