@@ -14,29 +14,20 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import Release, helm_release
+from ansible_collections.meshops.istio.plugins.module_utils.revisions import revision_of
 
 #: Label of istiod's Deployments and, before 1.5, of istio-pilot's.
 ISTIOD_SELECTOR = "istio=pilot"
-REVISION = "istio.io/rev"
 BASE_RELEASE = "istio-base"
 #: Operators' own resources: the definition that serves them, and how they are read.
 ISTIO_OPERATOR = ("istiooperators.install.istio.io", "install.istio.io/v1alpha1", "IstioOperator")
 SAIL = ("istios.sailoperator.io", "sailoperator.io/v1", "Istio")
-#: Annotation of a gateway's pods, by the gateway chart: which of the injector's templates they are filled in from.
-_TEMPLATES = ("inject.istio.io/templates", "gateway")
-#: Label that istiod and gateways have, and few others, to ask for.
-GATEWAY_SELECTOR = "istio"
 #: Label of the pod of Istio's own operator, without which its resources are only records.
 _OPERATOR_POD = {"name": "istio-operator"}
 _KUBECTL = {
     "MutatingWebhookConfiguration": "mutatingwebhookconfiguration",
     "ValidatingWebhookConfiguration": "validatingwebhookconfiguration",
 }
-
-
-def revision_of(obj: dict[str, Any]) -> str:
-    """The revision that an object of Istio is of; ``default`` without one."""
-    return (obj["metadata"].get("labels") or {}).get(REVISION) or "default"
 
 
 def _maker(obj: dict[str, Any]) -> tuple[str, str]:
@@ -91,31 +82,6 @@ def istiods(found: Iterable[dict[str, Any]], ours: set[Release], revision: str) 
             message = f"is an istiod of revision {revision} too, installed {by}."
             findings.append(Finding(code, where, message, _FIXES[code]))
     return findings
-
-
-def unlisted_gateways(workloads: Iterable[dict[str, Any]], ours: set[Release], revision: str) -> list[Finding]:
-    """Findings about Helm releases of gateways that this run does not list, and that would be taken for its own.
-
-    :arg workloads: Deployments and DaemonSets of the run's namespaces, with what is in their pods' template
-    :arg ours: the releases of this run
-    :arg revision: of its gateways, ``default`` for none
-    """
-    found = {}
-    for obj in workloads:
-        template = ((obj.get("spec") or {}).get("template") or {}).get("metadata") or {}
-        release = helm_release(obj)
-        is_gateway = (template.get("annotations") or {}).get(_TEMPLATES[0]) == _TEMPLATES[1]
-        if is_gateway and release and release not in ours and revision_of({"metadata": template}) == revision:
-            found[release] = f"{obj['kind']} {obj['metadata']['name']}"
-    return [
-        Finding(
-            "gateway-not-listed",
-            f"Release {namespace}/{name}",
-            f"is a gateway ({workload}) that this run does not list; it goes on answering.",
-            f"List it in istio_helm_gateways, or remove it: helm uninstall {name} --namespace {namespace}",
-        )
-        for (namespace, name), workload in sorted(found.items())
-    ]
 
 
 def operators(

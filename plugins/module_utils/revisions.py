@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import REVISION
 
 #: What Istio calls the one without a name.
 DEFAULT = "default"
@@ -83,3 +84,8 @@ def _suggested(value: str) -> str:
 def suffix(revision: str) -> str:
     """What names of a revision's objects end with: ``istiod-canary`` beside ``istiod``."""
     return f"-{revision}" if revision not in ("", DEFAULT) else ""
+
+
+def revision_of(obj: dict[str, Any]) -> str:
+    """The revision that an object of Istio is of; ``default`` without one."""
+    return (obj["metadata"].get("labels") or {}).get(REVISION) or "default"

@@ -16,9 +16,9 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import charts, injection, revisions
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.existing import REVISION
 from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import helm_release
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.sidecars import REVISION
 
 #: Istio's own, which the injector leaves out (https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1).
 DEFAULT_ADDRESS = "istiod.istio-system.svc:15012"
