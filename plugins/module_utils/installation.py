@@ -13,6 +13,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     chart_lookup,
     chart_source,
     charts,
+    earlier_gateways,
     gateway_objects,
     lease,
     manifests,
@@ -21,7 +22,6 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     release_objects,
     release_state,
 )
-from ansible_collections.meshops.istio.plugins.module_utils import unlisted_gateways as unlisted_gateways_module
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.dry_run import is_unchanged
@@ -226,14 +226,12 @@ class Installation:
         found = in_parallel(lambda each: self._seen(*each), asked)
         ours = {(release.namespace, release.name) for release in self.wanted}
         revision = str(wanted[0].values.get("revision") or "default")
-        return unlisted_gateways_module.unlisted_gateways((obj for objects in found for obj in objects), ours, revision)
+        return earlier_gateways.findings((obj for objects in found for obj in objects), ours, revision)
 
     def _seen(self, kind: str, namespace: str) -> list[dict[str, Any]]:
         """What runs pods of Istio there; nothing without the right, as few accounts have one on DaemonSets."""
         try:
-            return self.cluster.list(
-                "apps/v1", kind, namespace, label_selector=unlisted_gateways_module.GATEWAY_SELECTOR
-            )
+            return self.cluster.list("apps/v1", kind, namespace, label_selector=earlier_gateways.GATEWAY_SELECTOR)
         except ApiError as error:
             if error.status != 403:
                 raise

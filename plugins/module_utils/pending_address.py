@@ -11,12 +11,13 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils import (
     load_balancer,
-    snapshot,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
+from ansible_collections.meshops.istio.plugins.module_utils.reading import UNFINISHED, Objects, joined, listed
 
 #: Seconds after which a cluster that explains nothing is looked at again.
 LOOK_EVERY = 60.0
@@ -51,11 +52,32 @@ def _events(cluster: Cluster, meta: dict[str, Any]) -> list[dict[str, Any]]:
 
 def evidence(cluster: Cluster) -> load_balancer.Evidence | None:
     """Who gives addresses to Services; None where the cluster may not be looked at."""
+    lists: list[Callable[[], Objects | None]] = [
+        lambda: listed(cluster, "v1", "Service"),
+        lambda: listed(cluster, "v1", "Node"),
+        lambda: listed(cluster, "v1", "Pod", field_selector=UNFINISHED),
+        lambda: listed(cluster, "apiextensions.k8s.io/v1", "CustomResourceDefinition", metadata_only=True),
+    ]
     try:
-        seen, now = snapshot.Reader(cluster, [], []).addresses(), cluster.now()
+        services, nodes, pods, definitions = in_parallel(lambda read: read(), lists)
+        if services is None or nodes is None or pods is None or definitions is None:
+            return None
+        names = [definition["metadata"]["name"] for definition in definitions]
+        return load_balancer.evidence(services, nodes, pods, names, pools(cluster, set(names)), cluster.now())
     except (ApiError, JobError):
         return None
-    if seen.services is None or seen.nodes is None or seen.pods is None or seen.crds is None:
-        return None
-    names = [crd["metadata"]["name"] for crd in seen.crds]
-    return load_balancer.evidence(seen.services, seen.nodes, seen.pods, names, seen.pools, now)
+
+
+def pools(cluster: Cluster, served: set[str]) -> dict[str, int]:
+    """Number of address pools by provider; a provider whose pools may not be read is left out.
+
+    :arg served: names of the cluster's definitions
+    """
+    counted = {}
+    for provider in load_balancer.POOLED:
+        if provider.crd not in served:
+            continue
+        found = joined(listed(cluster, version, provider.kind) for version in provider.api_versions)
+        if found is not None:
+            counted[provider.name] = len(found)
+    return counted

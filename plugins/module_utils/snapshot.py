@@ -12,66 +12,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import existing, load_balancer
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils import existing
 from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.reading import FEW, Objects, joined, kept
+from ansible_collections.meshops.istio.plugins.module_utils.pending_address import pools
+from ansible_collections.meshops.istio.plugins.module_utils.reading import (
+    FEW,
+    UNFINISHED,
+    Objects,
+    joined,
+    listed,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.sidecars import REVISION, injects
 
-_CONTAINER = dict.fromkeys(("name", "image", "ports", "resources", "restartPolicy", "command", "args"), True)
-_POD_SPEC = {
-    "nodeName": True,
-    "hostNetwork": True,
-    "overhead": True,
-    "containers": _CONTAINER,
-    "initContainers": _CONTAINER,
-}
-_WEBHOOK = {"name": True, "failurePolicy": True, "clientConfig": {"service": True}}
-_OWNED = {"name": True, "namespace": True, "labels": True, "annotations": True, "ownerReferences": True}
-#: Kind -> the fields that are kept of its objects, lists looked through; True keeps what is below.
-KEPT: dict[str, dict[str, Any]] = {
-    "ConfigMap": {"metadata": {"name": True, "namespace": True}, "data": {"values": True}},
-    "CustomResourceDefinition": {
-        "metadata": {
-            "name": True,
-            "annotations": {"meta.helm.sh/release-name": True, "meta.helm.sh/release-namespace": True},
-        }
-    },
-    "Deployment": {
-        "metadata": {"name": True, "namespace": True, "generation": True},
-        "spec": {"template": {"metadata": {"labels": True}, "spec": _POD_SPEC}},
-        "status": {"conditions": True, "observedGeneration": True},
-    },
-    "MutatingWebhookConfiguration": {"metadata": _OWNED, "webhooks": _WEBHOOK},
-    "Namespace": {
-        "metadata": {"name": True, "labels": True, "deletionTimestamp": True},
-        "status": {"phase": True, "conditions": True},
-    },
-    "Node": {
-        "metadata": {"name": True},
-        "spec": {"providerID": True, "taints": True, "unschedulable": True},
-        "status": {"allocatable": True, "conditions": {"type": True, "status": True}},
-    },
-    "Pod": {
-        "metadata": {
-            "name": True,
-            "namespace": True,
-            "labels": True,
-            "annotations": {"sidecar.istio.io/inject": True},
-            "ownerReferences": {"kind": True, "name": True, "controller": True},
-        },
-        "spec": _POD_SPEC,
-        "status": {"phase": True},
-    },
-    "Service": {
-        "metadata": {"name": True, "namespace": True, "creationTimestamp": True},
-        "spec": {"type": True, "ports": True, "selector": True, "healthCheckNodePort": True},
-        "status": {"loadBalancer": True},
-    },
-    "ValidatingWebhookConfiguration": {"metadata": _OWNED, "webhooks": _WEBHOOK},
-}
-_UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 _ADMISSION = "admissionregistration.k8s.io/v1"
 
 
@@ -122,7 +75,7 @@ class Reader:
         """Everything, in two rounds: what is worth reading in the second depends on the first."""
         installed_into = sorted({*self._control_plane, *self._applications})
         first: dict[str, Callable[[], Any]] = {
-            "pods": lambda: self._list("v1", "Pod", field_selector=_UNFINISHED),
+            "pods": lambda: self._list("v1", "Pod", field_selector=UNFINISHED),
             "services": lambda: self._list("v1", "Service"),
             "namespaces": lambda: self._list("v1", "Namespace"),
             "nodes": lambda: self._list("v1", "Node"),
@@ -140,33 +93,15 @@ class Reader:
             lambda: setattr(snapshot, "istio_operators", self._if_served(served, *existing.ISTIO_OPERATOR)),
             lambda: setattr(snapshot, "sail", self._if_served(served, *existing.SAIL)),
             lambda: setattr(snapshot, "injectors", self._injectors(snapshot.istiods or [])),
-            lambda: snapshot.pools.update(self._pools(served)),
+            lambda: snapshot.pools.update(pools(self._cluster, served)),
         ]
         in_parallel(lambda read: read(), second)
-        return snapshot
-
-    def addresses(self) -> Snapshot:
-        """Only what tells whether load balancers get addresses."""
-        wanted: dict[str, Callable[[], Any]] = {
-            "pods": lambda: self._list("v1", "Pod", field_selector=_UNFINISHED),
-            "services": lambda: self._list("v1", "Service"),
-            "nodes": lambda: self._list("v1", "Node"),
-            "crds": lambda: self._list("apiextensions.k8s.io/v1", "CustomResourceDefinition", metadata_only=True),
-        }
-        snapshot = Snapshot(**dict(zip(wanted, in_parallel(lambda read: read(), wanted.values()), strict=True)))
-        snapshot.pools.update(self._pools({crd["metadata"]["name"] for crd in snapshot.crds or []}))
         return snapshot
 
     def _list(
         self, api_version: str, kind: str, namespace: str | None = None, whole: bool = False, **query: Any
     ) -> Objects | None:
-        fields = True if whole else KEPT.get(kind, True)
-        try:
-            return self._cluster.list(api_version, kind, namespace, keep=lambda obj: kept(obj, fields), **query)
-        except ApiError as error:
-            if error.status == 403:
-                return None
-            raise
+        return listed(self._cluster, api_version, kind, namespace, whole, **query)
 
     def _in_namespaces(self, api_version: str, kind: str, namespaces: list[str]) -> Objects | None:
         """Objects of some namespaces: a list for each while they are few, one of all cut down when they are many.
@@ -206,14 +141,3 @@ class Reader:
 
     def _if_served(self, served: set[str], crd: str, api_version: str, kind: str) -> Objects:
         return (self._list(api_version, kind) or []) if crd in served else []
-
-    def _pools(self, served: set[str]) -> dict[str, int]:
-        """Number of pools by provider; a provider whose pools may not be read is left out."""
-        counted = {}
-        for provider in load_balancer.POOLED:
-            if provider.crd not in served:
-                continue
-            pools = joined(self._list(version, provider.kind) for version in provider.api_versions)
-            if pools is not None:
-                counted[provider.name] = len(pools)
-        return counted

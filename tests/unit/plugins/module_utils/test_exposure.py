@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from datetime import datetime, timezone
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -18,7 +19,6 @@ from ansible_collections.meshops.istio.plugins.module_utils import (
     pending_address,
     port_conflicts,
     provider_detection,
-    snapshot,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
@@ -285,13 +285,19 @@ class Pending(FakeCluster):
         )
         self.events = list(events)
         self.selectors: list[str | None] = []
+        self.definitions: list[str] = []
 
     def list(self, _api_version: str, kind: str, *_where: Any, **options: Any) -> list[dict[str, Any]]:
         """Events, and the rest."""
         self._note(kind)
         if kind == "Event":
             self.selectors.append(options["field_selector"])
-        named = {"Event": self.events, "Service": self.services, "Node": [{"metadata": {"name": "a"}, **self.nodes[0]}]}
+        named = {
+            "Event": self.events,
+            "Service": self.services,
+            "Node": [{"metadata": {"name": "a"}, **self.nodes[0]}],
+            "CustomResourceDefinition": [{"metadata": {"name": name}} for name in self.definitions],
+        }
         keep = options.get("keep") or (lambda obj: obj)
         return [keep(obj) for obj in named.get(kind, [])]
 
@@ -332,5 +338,16 @@ def test_explanation_is_worth_no_failure(forbidden: str) -> None:
 
 def test_server_that_is_down_is_worth_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come again."""
-    monkeypatch.setattr(snapshot.Reader, "addresses", lambda _self: (_ for _ in ()).throw(JobError("down")))
+    monkeypatch.setattr(pending_address, "listed", mock.Mock(side_effect=JobError("down")))
     assert "why is not known" in pending_address.why_pending(Pending())(PENDING).message
+
+
+def test_only_what_tells_of_addresses_is_read() -> None:
+    """Pools too, of a provider that is there; nothing else."""
+    cluster = Pending()
+    cluster.definitions = ["ipaddresspools.metallb.io"]
+    found = pending_address.evidence(cluster)
+    kinds = ["CustomResourceDefinition", "IPAddressPool", "Node", "Pod", "Service"]
+    assert sorted(cluster.asked) == kinds
+    assert found is not None
+    assert len(found.poolless) == 1

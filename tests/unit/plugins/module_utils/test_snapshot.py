@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import snapshot
+from ansible_collections.meshops.istio.plugins.module_utils import reading
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
 from ansible_collections.meshops.istio.plugins.module_utils.snapshot import Reader, Snapshot
@@ -179,15 +179,4 @@ def test_every_kind_that_is_trimmed_is_read() -> None:
     """A kind that nobody reads any more has no business in the table."""
     cluster = FakeCluster(Deployment=[named("istiod", "istio-system")])
     read(cluster)
-    assert set(snapshot.KEPT) <= {kind for kind, _namespace in cluster.asked}
-
-
-def test_only_what_tells_of_addresses() -> None:
-    """A run that waits for one needs nothing else."""
-    cluster = FakeCluster(
-        CustomResourceDefinition=[named("ipaddresspools.metallb.io")], IPAddressPool=[named("a", "b")]
-    )
-    found = Reader(cluster, [], []).addresses()  # type: ignore[arg-type]
-    kinds = ["CustomResourceDefinition", "IPAddressPool", "Node", "Pod", "Service"]
-    assert sorted(kind for kind, _namespace in cluster.asked) == kinds
-    assert (found.pools, found.services) == ({"MetalLB": 1}, [])
+    assert set(reading.KEPT) <= {kind for kind, _namespace in cluster.asked}

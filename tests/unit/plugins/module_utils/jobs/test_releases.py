@@ -23,13 +23,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.meshops.istio.plugins.module_utils import (
     chart_source,
     charts,
+    earlier_gateways,
     helm_owner,
     installation,
     lease,
     mesh,
     provider_detection,
     release_state,
-    unlisted_gateways,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
@@ -278,8 +278,8 @@ class World:
     def list(self, api_version: str, kind: str, namespace: str | None = None, **options: Any) -> list[dict[str, Any]]:
         """All of a kind."""
         found = [obj for key, obj in self.objects.items() if key[:3] == (api_version, kind, namespace or "")]
-        if options.get("label_selector") == unlisted_gateways.GATEWAY_SELECTOR:
-            return [obj for obj in found if unlisted_gateways.GATEWAY_SELECTOR in obj["metadata"].get("labels", {})]
+        if options.get("label_selector") == earlier_gateways.GATEWAY_SELECTOR:
+            return [obj for obj in found if earlier_gateways.GATEWAY_SELECTOR in obj["metadata"].get("labels", {})]
         selector = dict(each.split("=") for each in filter(None, (options.get("label_selector") or "").split(",")))
         found = [obj for obj in found if selector.items() <= obj["metadata"].get("labels", {}).items()]
         if options.get("metadata_only"):

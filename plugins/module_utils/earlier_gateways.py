@@ -20,7 +20,7 @@ _TEMPLATES = ("inject.istio.io/templates", "gateway")
 GATEWAY_SELECTOR = "istio"
 
 
-def unlisted_gateways(workloads: Iterable[dict[str, Any]], ours: set[Release], revision: str) -> list[Finding]:
+def findings(workloads: Iterable[dict[str, Any]], ours: set[Release], revision: str) -> list[Finding]:
     """Findings about Helm releases of gateways that this run does not list, and that would be taken for its own.
 
     :arg workloads: Deployments and DaemonSets of the run's namespaces, with what is in their pods' template
