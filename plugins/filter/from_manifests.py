@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
 
 DOCUMENTATION = r"""
 name: from_manifests

@@ -365,7 +365,7 @@ timing:
 """
 
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
-from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.as_module import run_module
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshops.istio.plugins.module_utils.connection import KUBERNETES_IMPORT_ERROR
-from ansible_collections.meshops.istio.plugins.module_utils.job import known_secrets, perform
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import KUBERNETES_IMPORT_ERROR
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import known_secrets, perform
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 COLLECTION = "meshops.istio"

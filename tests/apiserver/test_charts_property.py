@@ -26,17 +26,13 @@ from harness.beds import BedCluster
 from harness.chart_samples import EDITS, Sample, sample
 from harness.yaml_samples import seeded
 
-from ansible_collections.meshops.istio.plugins.module_utils import (
-    chart_source,
-    dry_run,
-    mesh,
-    release_state,
-    release_steps,
-)
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
-from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, HelmError, credentials
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.helm import dry_run, sources, storage
+from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm, HelmError, credentials
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.releases import steps
 
 EDITS_OF_ONE = 8
 WORKERS = 4
@@ -105,27 +101,25 @@ class Bench:
         path, ours = made.written(home / "before"), random.random() < 0.5
         edits = random.sample(sorted(EDITS), EDITS_OF_ONE)
         with credentials(self.cluster) as environment:
-            description = release_state.description(Chart(path), is_first=True) if ours else ""
+            description = storage.description(Chart(path), is_first=True) if ours else ""
             try:
                 Helm(self.binary).upgrade(
                     name, self.namespace, path, made.values, environment, 60, description=description
                 )
             except HelmError as error:
                 return [Case(f"install: {error.words}", seed, made, ours, "", [], [], 0)]
-            stored = release_state.read(self.cluster, [(self.namespace, name)])[self.namespace, name]
+            stored = storage.read(self.cluster, [(self.namespace, name)])[self.namespace, name]
             found = []
             for edit in edits:
                 after = EDITS[edit](random, made)
                 found.append(self._case(edit, after, after.written(home / edit), stored, environment))
         return found
 
-    def _case(
-        self, edit: str, made: Sample, path: Path, stored: release_state.Stored, environment: dict[str, str]
-    ) -> Case:
+    def _case(self, edit: str, made: Sample, path: Path, stored: storage.Stored, environment: dict[str, str]) -> Case:
         chart, helm = Chart(path), Asked(self.binary)
-        reference = chart_source.ChartReference(Source(str(path)), "made", "1.0.0")
-        release = mesh.Release(stored.name, self.namespace, "istiod", reference, values=made.values)
-        step = release_steps.judge(release, chart, stored)
+        reference = sources.ChartReference(Source(str(path)), "made", "1.0.0")
+        release = composition.Release(stored.name, self.namespace, "istiod", reference, values=made.values)
+        step = steps.judge(release, chart, stored)
         if step.is_doubtful and dry_run.is_unchanged(helm, release, chart, stored, environment, self.kube_version):
             step.action, step.reasons = "none", []
         calls = helm.calls
@@ -137,7 +131,7 @@ class Bench:
         return Case(edit, int(stored.name[1:]), made, ours, step.action, step.reasons, words, calls)
 
 
-def differences(stored: release_state.Stored, answer: dict[str, Any]) -> list[str]:
+def differences(stored: storage.Stored, answer: dict[str, Any]) -> list[str]:
     """What helm would store otherwise, compared without any code of ours."""
 
     def floats(data: Any) -> Any:

@@ -28,11 +28,11 @@ from harness.playbooks import Playbook, environment
 from harness.recording import Authority, Recorder, RecordingProxy, RecordingServer, base64_of, kubeconfig, running
 from testbed.bed import bin_directory
 
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
-from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm, credentials
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import diagnosis
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.istioctl import Istioctl
 
 VERSION = "client.authentication.k8s.io/v1"
 BATCH = 10

@@ -20,8 +20,9 @@ from harness.guard import sitecustomize as guard
 from harness.in_process import options_of, run_job, run_preflight
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import probe, waiting
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import waiting
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness, releases
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import probe
 
 NAME = "istio-ingressgateway"
 #: Gateways alone: no istiod is needed where no pod really runs.

@@ -23,9 +23,13 @@ from cluster import rbac
 from harness.beds import BedCluster
 from harness.playbooks import ROOT, Run
 
-from ansible_collections.meshops.istio.plugins.module_utils import readiness
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_grants import GUIDE_SPEC, OURS
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import readiness
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.grants import GUIDE_SPEC, OURS
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
+    ADMISSION,
+    CONSTRAINTS,
+    POLICY,
+)
 
 LEVEL = "pod-security.kubernetes.io/"
 SELECTOR = ",".join(f"{key}={value}" for key, value in OURS.items())

@@ -24,9 +24,9 @@ from harness.beds import LOCAL, BedCluster
 from harness.in_process import options_of, run_job, run_preflight
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.transport import USER_AGENT
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import load_balancers
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, releases
-from ansible_collections.meshops.istio.plugins.module_utils.transport import USER_AGENT
 
 #: A cluster may be kept for the next run.
 RUN = secrets.token_hex(3)
@@ -704,7 +704,7 @@ def test_load_balancers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with bench.with_objects(cloud_node("aws:///eu-central-1a/i-0123456789")):
         assert not {"load-balancer-missing", "load-balancer-pending"} & bench.codes(**BALANCED)
         # Services of type LoadBalancer wait on this bed for as long as it lives.
-        monkeypatch.setattr(load_balancer, "PATIENCE", load_balancer.timedelta(0))
+        monkeypatch.setattr(load_balancers, "PATIENCE", load_balancers.timedelta(0))
         assert "the nodes are of AWS" in bench.found(**BALANCED)["load-balancer-pending", gateway]
 
 

@@ -23,20 +23,20 @@ import pytest
 from apiserver.conftest import TODAY, bed
 from harness.beds import BedCluster, bed_command
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts, release_state
-from ansible_collections.meshops.istio.plugins.module_utils.adoption import adopt
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import visible
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import Change
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, comparable, reference
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm, credentials
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, comparable, reference
-from ansible_collections.meshops.istio.plugins.module_utils.ownership import foreign
-from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.preview import Preview, Upgrade, drifted, preview
-from ansible_collections.meshops.istio.plugins.module_utils.release_objects import rendered_objects, stored_objects
-from ansible_collections.meshops.istio.plugins.module_utils.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.helm import charts, storage
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm, credentials
+from ansible_collections.meshops.istio.plugins.module_utils.helm.release_objects import rendered_objects, stored_objects
+from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.releases.adoption import adopt
+from ansible_collections.meshops.istio.plugins.module_utils.releases.controller_fields import visible
+from ansible_collections.meshops.istio.plugins.module_utils.releases.ownership import foreign
+from ansible_collections.meshops.istio.plugins.module_utils.releases.preview import Preview, Upgrade, drifted, preview
 
 #: What comes and goes by itself, or is Helm's own record.
 PASSING = {
@@ -94,9 +94,9 @@ class Releases:
         (target / "Chart.yaml").write_text(metadata.replace("version: 1.31.0", "version: 1.31.9"))
         return charts.Chart(target)
 
-    def stored(self, name: str) -> release_state.Stored | None:
+    def stored(self, name: str) -> storage.Stored | None:
         """A release's newest revision."""
-        return release_state.read(self.cluster, [(self.namespace, name)]).get((self.namespace, name))
+        return storage.read(self.cluster, [(self.namespace, name)]).get((self.namespace, name))
 
     def objects(self, name: str, chart: charts.Chart, values: dict[str, Any]) -> list[dict[str, Any]]:
         """What helm would write."""

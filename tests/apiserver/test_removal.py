@@ -18,9 +18,9 @@ from harness.beds import BedCluster
 from harness.in_process import options_of, run_job
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils.belongings import LABEL, LIST
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness, pod_security
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.belongings import LABEL, LIST
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 CHART = ROOT / "roles/liveness_verify/files/liveness"

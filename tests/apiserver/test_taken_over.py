@@ -23,14 +23,14 @@ from harness.in_process import Mesh, actions, options_of, run_job
 from harness.playbooks import ROOT
 from harness.takeover import WAYS, Object, Piece, dotted, pieces, take_over
 
-from ansible_collections.meshops.istio.plugins.module_utils import release_objects, release_state
-from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import Plan, apply, plan, read
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.helm import release_objects, storage
+from ansible_collections.meshops.istio.plugins.module_utils.helm.owner import HELM_MANAGER
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, liveness, pod_security, releases
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.manifests import Plan, apply, plan, read
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity, reference
-from ansible_collections.meshops.istio.plugins.module_utils.preview import drifted
-from ansible_collections.meshops.istio.plugins.module_utils.release_steps import drift_words
+from ansible_collections.meshops.istio.plugins.module_utils.releases.preview import drifted
+from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import drift_words
 
 NAMESPACE = "istio-system"
 RELEASES = ("istio-base", "istiod", "istio-cni", "istio-ingressgateway")
@@ -275,7 +275,7 @@ def test_a_release_that_helm_merges(mesh: Mesh) -> None:
     chart = f"{mesh.options['chart_repository']}/gateway"
     mesh.cluster.tool("helm", "install", name, chart, where, "--server-side=false")
     mesh.run()
-    stored = release_state.read(cluster_of(mesh.cluster), [(NAMESPACE, name)])[NAMESPACE, name]
+    stored = storage.read(cluster_of(mesh.cluster), [(NAMESPACE, name)])[NAMESPACE, name]
     assert stored.apply_method == "csa"
     assert mesh.written(repair_drift=True) == []
     patch = json.dumps({"spec": {"selector": {"example.com/by-another": "x"}}})
@@ -293,7 +293,7 @@ def test_a_release_that_helm_merges(mesh: Mesh) -> None:
 def test_fields_of_releases(mesh: Mesh) -> None:
     """All of them. It comes last: what it restores under helm's name, helm has recorded nowhere."""
     cluster = cluster_of(mesh.cluster)
-    stored = release_state.read(cluster, [(NAMESPACE, name) for name in RELEASES])
+    stored = storage.read(cluster, [(NAMESPACE, name) for name in RELEASES])
     assert len(stored) == len(RELEASES)
     objects = [
         obj

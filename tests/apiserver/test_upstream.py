@@ -18,8 +18,9 @@ import yaml
 from harness.beds import BedCluster
 from harness.in_process import options_of, run_job, run_preflight
 
-from ansible_collections.meshops.istio.plugins.module_utils import components, upstream
+from ansible_collections.meshops.istio.plugins.module_utils import upstream
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, releases
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import components
 
 GOOGLE = "https://istio-release.storage.googleapis.com/charts"
 #: A run with the variables' defaults: what the test bed says of charts is left out.

@@ -17,8 +17,8 @@ import pytest
 from harness.beds import BedCluster
 from harness.yaml_samples import document, seeded, styled
 
-from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 
 COUNT = int(os.environ.get("MESHOPS_TEST_YAML", "10000"))
 ERROR = {"Error"}

@@ -71,7 +71,7 @@ def once(variables: Path) -> None:
 
 def measure(cluster: Any, variables: Path) -> Figures:
     """The median of some runs; counts are of the last."""
-    from ansible_collections.meshops.istio.plugins.module_utils.transport import USER_AGENT
+    from ansible_collections.meshops.istio.plugins.module_utils.cluster.transport import USER_AGENT
 
     runs, count = [], None
     for _round in range(ROUNDS):
@@ -124,7 +124,7 @@ def objects() -> list[list[dict[str, Any]]]:
 
 def fill(cluster: Any) -> float:
     """Create all of it by parallel requests. :returns: the seconds that it took"""
-    from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+    from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 
     client = Cluster({"kubeconfig": str(cluster.kubeconfig), "context": cluster.variables["istio_context"]})
     began = time.monotonic()

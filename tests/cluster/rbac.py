@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, mesh, rights
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import PROBED_NAMESPACE
+from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import PROBED_NAMESPACE
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import CONSTRAINTS, POLICY
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import rights
 
 VERBS = ("*", "get", "list", "watch", "create", "update", "patch", "delete")
 GROUP = "rbac.authorization.k8s.io"
@@ -144,7 +146,7 @@ def _handed_on(
         "charts": [{"component": "cert-manager", "repository": repository}],
     }
     found: list[dict[str, Any]] = []
-    for release in mesh.releases(params):
+    for release in composition.releases(params):
         if release.component not in (*components, *(["gateway"] if "istiod" in components else [])):
             continue
         chart = chart_lookup.find(lambda: helm, release.chart)
@@ -204,7 +206,7 @@ def component_text(name: str, variables: dict[str, Any]) -> str:
     """
     what, components = COMPONENTS[name]
     own, handed_on = f"meshops-istio-{name}", f"meshops-istio-{name}-handed-on"
-    (of_its_own,) = {mesh.COMPONENTS[component].namespace for component in components}
+    (of_its_own,) = {composition.COMPONENTS[component].namespace for component in components}
     namespace = of_its_own or PLACES["control-plane"][2][0]
     rules = [right.rule for component in components for right in rights.OF_COMPONENTS.get(component, ())]
     rules += _handed_on(variables, "Role", components)

@@ -12,7 +12,7 @@ import pytest
 from cluster.testcluster import TestCluster
 from harness.playbooks import Run
 
-from ansible_collections.meshops.istio.plugins.module_utils.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 
 NAMESPACES = ("proof", "istio-ingress")
 #: What the test bed's Envoy counts by.

@@ -15,7 +15,7 @@ from cluster import rbac
 from cluster.testcluster import TestCluster
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import rights
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import rights
 
 USER = "system:serviceaccount:{namespace}:{name}".format_map(rbac.ACCOUNT)
 #: Role of docs/rbac.yml, what is taken away there, and how preflight names it.

@@ -21,9 +21,9 @@ from harness.beds import BedCluster
 from harness.playbooks import ROOT
 from testbed.process import GUARD
 
-from ansible_collections.meshops.istio.plugins.module_utils import lease
-from ansible_collections.meshops.istio.plugins.module_utils.job import perform
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import lease
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import crds, preflight, releases
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import perform
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 

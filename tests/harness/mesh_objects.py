@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState
 
 Object = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.field_managers import FieldPath, paths, value_at
-from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH, Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.objects import owned, reference, same
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import JSON_PATCH, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import FieldPath, paths, value_at
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import owned, reference, same
 
 Object = dict[str, Any]
 OTHER = "example.com/by-another"

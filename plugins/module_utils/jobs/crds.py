@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, manifests, mesh_options
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, pinned
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import manifests
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.waiting import Waiter
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.helm_owner import HELM_MANAGER, owned_by_helm
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm.owner import HELM_MANAGER, owned_by_helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source, pinned
+from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import options
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.values import merged
-from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 KIND = "CustomResourceDefinition"
 RELEASE = "istio-base"
@@ -29,10 +31,10 @@ RELEASE = "istio-base"
 ARGUMENT_SPEC = argument_spec(
     {
         **{
-            key: mesh_options.MESH_ARGUMENT_SPEC[key]
+            key: options.MESH_ARGUMENT_SPEC[key]
             for key in ("namespace", "chart_repository", "chart_version", "helm_binary")
         },
-        **mesh_options.CHART_ARGUMENT_SPEC,
+        **options.CHART_ARGUMENT_SPEC,
         "values": {"type": "dict", "default": {}},
         "wait_timeout": {"type": "int", "default": 120},
     }

@@ -7,39 +7,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import manifests
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import FIELD_MANAGER, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.waiting import Waiter
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import gateway_objects, pending_address
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.gateway_objects import Gateway
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import (
     application,
     belongings,
-    components,
-    gateway_objects,
     gateway_reader,
     gateway_targets,
-    gateways,
-    manifests,
-    mesh_options,
-    pending_address,
-    places,
     removal,
+    vantage_points,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.belongings import App
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import Gateway
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_reader import Found
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, REQUEST, Target, Wanted
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity, reference
-from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.proof import Proof
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.belongings import App
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.gateway_reader import Found
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.gateway_targets import (
+    NONE,
+    REQUEST,
+    Target,
+    Wanted,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.proof import Proof
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, gateways
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import MESH_ARGUMENT_SPEC
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task, argument_spec, namespace_and_name
-from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 ARGUMENT_SPEC = argument_spec(
     {
         **application.ARGUMENT_SPEC,
         "gateway": {"type": "str"},
         "gateway_namespace": {"type": "str"},
-        "gateways": mesh_options.MESH_ARGUMENT_SPEC["gateways"],
+        "gateways": MESH_ARGUMENT_SPEC["gateways"],
         "preset": {"type": "str", "choices": list(components.PRESETS)},
         "exposure": {"type": "str", "choices": ["LoadBalancer", "NodePort"]},
         "planned_gateways": {"type": "list", "elements": "dict", "default": []},
@@ -47,7 +50,11 @@ ARGUMENT_SPEC = argument_spec(
         "deployments": {"type": "list", "elements": "str", "default": []},
         "port": {"type": "str"},
         "address": {"type": "str"},
-        "scheme": {"type": "str", "choices": [places.HTTP, places.HTTPS], "default": places.HTTP},
+        "scheme": {
+            "type": "str",
+            "choices": [vantage_points.HTTP, vantage_points.HTTPS],
+            "default": vantage_points.HTTP,
+        },
         "ca_file": {"type": "path"},
         "path": {"type": "str", "default": "/healthz"},
         "host_header": {"type": "str"},
@@ -70,7 +77,7 @@ def run(task: Task) -> dict[str, Any]:
         become ready, has no address, does not answer; or the answer did not come through a sidecar over mutual TLS
     """
     cluster = Cluster(task.params)
-    places.check(task.params)
+    vantage_points.check(task.params)
     owner = App(task.params["namespace"] or "", task.params["chart_release"], MANAGER)
     if task.params["state"] == "absent":
         return _absent(task, cluster, owner, application.prepare(task, cluster).objects)
@@ -84,7 +91,7 @@ def run(task: Task) -> dict[str, Any]:
     if not task.params["gateways_value"]:
         leads = gateway_targets.selected_by(app.objects)
         targets = gateway_targets.targets(task.params, [(each, found[each.key].gateway) for each in wanted], leads)
-    places.check_way(task.params, targets[0])
+    vantage_points.check_way(task.params, targets[0])
     objects = manifests.placed(cluster, app.objects)
     live = manifests.read(cluster, objects)
     removed = application.left_over(owner, cluster, objects, live)
@@ -203,7 +210,12 @@ def _wait(
     services = {target.gateway.key: found[target.gateway.key].service for target in targets if target.proof != NONE}
     for target in targets:
         service = services.get(target.gateway.key)
-        if target.proof == REQUEST and service and not places.given_address(params, target) and not is_ready(service):
+        if (
+            target.proof == REQUEST
+            and service
+            and not vantage_points.given_address(params, target)
+            and not is_ready(service)
+        ):
             pending.append(identity(service))
     waiter = Waiter(cluster, params["wait_timeout"], task.say, pending_address.why_pending(cluster))
     created = [identity(change.wanted) for change in plan.changes if change.verb == "created"]

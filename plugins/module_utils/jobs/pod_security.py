@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import manifests, service_accounts
-from ansible_collections.meshops.istio.plugins.module_utils import pod_security_admission as admission
-from ansible_collections.meshops.istio.plugins.module_utils import pod_security_grants as grants
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import manifests
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import FIELD_MANAGER, Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER, Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity, reference
-from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import (
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import admission, grants, service_accounts
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import detect
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
     ADMISSION,
     CONSTRAINTS,
     POLICY,
@@ -26,7 +26,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.pod_security import 
     most,
     privilege,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 #: A manager of its own: other jobs label the same namespaces, and an apply drops what its manager applied before.

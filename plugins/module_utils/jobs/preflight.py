@@ -11,22 +11,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import (
-    mesh_options,
-    pod_security,
-)
-from ansible_collections.meshops.istio.plugins.module_utils.checks import Checks, in_order
 from ansible_collections.meshops.istio.plugins.module_utils.findings import errors, shown
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import options
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security import privileges
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.checks import Checks, in_order
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 ARGUMENT_SPEC = argument_spec(
     {
-        **mesh_options.MESH_ARGUMENT_SPEC,
+        **options.MESH_ARGUMENT_SPEC,
         "application_namespaces": {"type": "list", "elements": "str", "default": []},
         "istioctl_binary": {"type": "path"},
         "pod_security_mechanism": {
             "type": "str",
-            "choices": ["auto", pod_security.POLICY, pod_security.CONSTRAINTS, pod_security.ADMISSION],
+            "choices": ["auto", privileges.POLICY, privileges.CONSTRAINTS, privileges.ADMISSION],
             "default": "auto",
         },
         "verify_from": {"type": "str", "choices": ["controller", "cluster"], "default": "controller"},

@@ -7,25 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import (
-    lease,
-    manifests,
-    mesh,
-    mesh_options,
-)
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import lease, manifests
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
-from ansible_collections.meshops.istio.plugins.module_utils.helm import credentials
-from ansible_collections.meshops.istio.plugins.module_utils.installation import DRIFT_FIX, Installation
-from ansible_collections.meshops.istio.plugins.module_utils.kube import (
-    Cluster,
-)
-from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import credentials
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, options
+from ansible_collections.meshops.istio.plugins.module_utils.releases.installation import DRIFT_FIX, Installation
+from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 ARGUMENT_SPEC = argument_spec(
     {
-        **mesh_options.MESH_ARGUMENT_SPEC,
+        **options.MESH_ARGUMENT_SPEC,
         "repair_drift": {"type": "bool", "default": False},
         "planned": {"type": "dict", "default": {}},
         "wait_for": {"type": "str", "choices": ["gateways", "control-plane", "nothing"], "default": "gateways"},
@@ -40,8 +34,8 @@ def run(task: Task) -> dict[str, Any]:
     :raises JobError: bad options, no helm, no chart, what stands in the way, helm's own failure, or objects that do not
         become ready
     """
-    mesh.releases(task.params)  # names options that contradict each other before anything is read
-    task.warnings += shown(mesh.advice(task.params))
+    composition.releases(task.params)  # names options that contradict each other before anything is read
+    task.warnings += shown(composition.advice(task.params))
     cluster = Cluster(task.params)
     with credentials(cluster) as environment:
         job = Installation(task, cluster, environment)

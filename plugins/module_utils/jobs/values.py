@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, go_yaml, mesh, mesh_options
-from ansible_collections.meshops.istio.plugins.module_utils.helm import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden_throughout
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, options
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
-from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
-ARGUMENT_SPEC = argument_spec(mesh_options.MESH_ARGUMENT_SPEC)
+ARGUMENT_SPEC = argument_spec(options.MESH_ARGUMENT_SPEC)
 
 #: Where Istio's charts keep their defaults, so that profiles can come between them and the user's values; users write
 #: the same keys without it.
@@ -34,11 +36,11 @@ def run(task: Task) -> dict[str, Any]:
     :raises JobError: options that contradict each other, or a chart that is missing
     """
     params = task.params
-    mesh.releases(params)  # names options that contradict each other before anything is read
+    composition.releases(params)  # names options that contradict each other before anything is read
     if params["platform"] == "auto":
-        params = {**params, "platform": mesh.platform("auto", served_groups(Cluster(params)))}
+        params = {**params, "platform": composition.platform("auto", served_groups(Cluster(params)))}
     found = []
-    for release in mesh.releases(params):
+    for release in composition.releases(params):
         chart = chart_lookup.find(lambda: Helm(params["helm_binary"]), release.chart)
         values = release.fitted(chart.accepted_values).values
         defaults = defaults_of(chart)

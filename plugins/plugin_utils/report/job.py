@@ -20,11 +20,11 @@ from typing import Any
 
 from ansible.release import __version__
 
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import secrets_of
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import secrets_of
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.plugin_utils.report import junit, page
 from ansible_collections.meshops.istio.plugins.plugin_utils.report.model import build, summary

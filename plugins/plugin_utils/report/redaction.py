@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import hidden
 
 HIDDEN = "(hidden)"
 #: Characters that a known secret must have: a shorter one would be found inside of words.

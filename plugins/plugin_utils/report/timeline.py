@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import conditions, pod_state
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import conditions, pod_state
 
 #: The steps on a pod's way, in their order: the condition that ends a step, and what the pod does until then.
 STEPS = (

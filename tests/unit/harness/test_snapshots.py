@@ -13,7 +13,7 @@ import pytest
 from harness.announcements import announced, broken_promises
 from harness.snapshots import Snapshot, key_of
 
-from ansible_collections.meshops.istio.plugins.module_utils.secret_text import mark
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.text import mark
 
 
 def held_by(manager: str, *names: str, operation: str = "Update") -> dict[str, Any]:

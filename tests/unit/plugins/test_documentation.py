@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import mesh_options
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import MESH_ARGUMENT_SPEC
 
 PLUGINS = "ansible_collections.meshops.istio.plugins"
 #: Module -> its job.
@@ -73,8 +73,8 @@ def test_mesh_fragment_is_the_mesh_argument_spec() -> None:
     """Names, types, elements, defaults, choices, required, recursively."""
     parts = ("meshops.istio.mesh", "meshops.istio.mesh.charts", "meshops.istio.mesh.gateways")
     documented = {name: option for part in parts for name, option in fragment(part)["options"].items()}
-    assert normal(documented, "suboptions") == normal(mesh_options.MESH_ARGUMENT_SPEC, "options")
-    ordered = [name for name in mesh_options.MESH_ARGUMENT_SPEC if name in fragment(parts[0])["options"]]
+    assert normal(documented, "suboptions") == normal(MESH_ARGUMENT_SPEC, "options")
+    ordered = [name for name in MESH_ARGUMENT_SPEC if name in fragment(parts[0])["options"]]
     assert list(fragment(parts[0])["options"]) == ordered
 
 

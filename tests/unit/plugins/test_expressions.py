@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import secret_names
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import hidden
-from ansible_collections.meshops.istio.plugins.module_utils.secret_text import hidden_text
+from ansible_collections.meshops.istio.plugins.module_utils.secrets import names
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import hidden
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.text import hidden_text
 
 pytestmark = pytest.mark.once
 
@@ -218,4 +218,4 @@ def test_hiding_is_linear() -> None:
 
 def test_names_of_keys_are_read_in_linear_time() -> None:
     """A key may be as long as its text."""
-    assert_linear(lambda text: secret_names.is_word(text) or secret_names.is_deep.__wrapped__(text), list(PIECES))
+    assert_linear(lambda text: names.is_word(text) or names.is_deep.__wrapped__(text), list(PIECES))

@@ -11,9 +11,14 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import as_the_chart_has_it
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import DEFAULT, REQUEST, Target, bindings
-from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.gateway_objects import as_the_chart_has_it
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.gateway_targets import (
+    DEFAULT,
+    REQUEST,
+    Target,
+    bindings,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import PORTS
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/liveness_verify"
 CHART = ROLE / "files/liveness"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.adoption import TRIES, adopt
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import JSON_PATCH
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import JSON_PATCH
+from ansible_collections.meshops.istio.plugins.module_utils.releases.adoption import TRIES, adopt
 
 FIELDS = {"f:metadata": {"f:labels": {"f:release": {}}}}
 CRD = "gateways.networking.istio.io"

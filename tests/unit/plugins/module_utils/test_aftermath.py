@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import aftermath
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import after_failure
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import Diagnosis
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import Symptom
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import perform
-from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import perform
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 
 WORDS = 'pods "web-x" is forbidden: exceeded quota: team, requested: requests.cpu=1'
@@ -27,14 +27,16 @@ CAUSE = Symptom("quota-exceeded", "Deployment shop/web", f"its pods are refused:
 def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return what a diagnosis of the cluster does: ``does`` is called for it."""
     given: dict[str, Any] = {"does": lambda: Diagnosis([CAUSE], ["a check"])}
-    monkeypatch.setattr(aftermath, "_Hasty", lambda params, timeout: SimpleNamespace(params=params, timeout=timeout))
-    monkeypatch.setattr(aftermath, "read_and_diagnose", lambda cluster, scope: given["does"]())
+    monkeypatch.setattr(
+        after_failure, "_Hasty", lambda params, timeout: SimpleNamespace(params=params, timeout=timeout)
+    )
+    monkeypatch.setattr(after_failure, "read_and_diagnose", lambda cluster, scope: given["does"]())
     return given
 
 
 def test_cause_is_added(found: dict[str, Any]) -> None:
     """Behind the message, with the whole diagnosis beside it."""
-    result = aftermath.explained("No 200.", {}, Scope())
+    result = after_failure.explained("No 200.", {}, Scope())
     assert result["msg"] == f"No 200. Cause: {CAUSE}"
     assert result["diagnosis"]["main"]["code"] == "quota-exceeded"
     assert result["diagnosis"]["skipped"] == ["a check"]
@@ -43,7 +45,7 @@ def test_cause_is_added(found: dict[str, Any]) -> None:
 def test_cause_that_is_told_already(found: dict[str, Any]) -> None:
     """Is not told again; line breaks make no difference."""
     message = f"Deployment shop/web cannot start its pods: {WORDS[:40]}\n{WORDS[40:]}. Fix: raise it."
-    result = aftermath.explained(message, {}, Scope())
+    result = after_failure.explained(message, {}, Scope())
     assert result["msg"] == message
     assert result["diagnosis"]["main"]
 
@@ -51,13 +53,16 @@ def test_cause_that_is_told_already(found: dict[str, Any]) -> None:
 def test_short_evidence_is_no_quote() -> None:
     """A word that both have proves nothing."""
     short = Symptom("istiod-not-ready", "Deployment x", "no.", "Mend.", ("0/1 available",))
-    assert not aftermath.says("Not ready: Deployment y (0/1 available)", short)
+    assert not after_failure.says("Not ready: Deployment y (0/1 available)", short)
 
 
 def test_nothing_found(found: dict[str, Any]) -> None:
     """The message stays as it is, and that nothing was found is in the result."""
     found["does"] = lambda: Diagnosis([], [])
-    assert aftermath.explained("No 200.", {}, Scope()) == {"msg": "No 200.", "diagnosis": Diagnosis([], []).as_dict()}
+    assert after_failure.explained("No 200.", {}, Scope()) == {
+        "msg": "No 200.",
+        "diagnosis": Diagnosis([], []).as_dict(),
+    }
 
 
 @pytest.mark.parametrize("error", [Unreachable("gone"), JobError("no credentials"), KeyError("metadata")])
@@ -68,7 +73,7 @@ def test_failure_of_the_diagnosis(error: Exception, found: dict[str, Any]) -> No
         raise error
 
     found["does"] = fail
-    assert aftermath.explained("No 200.", {}, Scope()) == {"msg": "No 200."}
+    assert after_failure.explained("No 200.", {}, Scope()) == {"msg": "No 200."}
 
 
 def test_time(found: dict[str, Any]) -> None:
@@ -80,7 +85,7 @@ def test_time(found: dict[str, Any]) -> None:
 
     found["does"] = sleep
     started = time.monotonic()
-    assert aftermath.explained("No 200.", {}, Scope(), seconds=0.2) == {"msg": "No 200."}
+    assert after_failure.explained("No 200.", {}, Scope(), seconds=0.2) == {"msg": "No 200."}
     assert time.monotonic() - started < 1
 
 

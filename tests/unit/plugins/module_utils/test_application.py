@@ -13,9 +13,9 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import application, injection
-from ansible_collections.meshops.istio.plugins.module_utils.application import Application, flat, placed
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import application, injection
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.application import Application, flat, placed
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 APP: dict[str, Any] = {

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import belongings
-from ansible_collections.meshops.istio.plugins.module_utils.belongings import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import belongings
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.belongings import (
     LABEL,
     App,
     left_home,
@@ -18,7 +19,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.belongings import (
     marked,
     why_kept,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 
 US = "meshops.istio.liveness"
 APP = App("shop", "liveness", US)

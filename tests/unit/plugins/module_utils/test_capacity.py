@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import capacity
-from ansible_collections.meshops.istio.plugins.module_utils.capacity import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.quantities import MIB
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import capacity
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.capacity import (
     Room,
     free_by_node,
     pod_requests,
@@ -19,8 +21,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.capacity import (
     schedulable,
     unplaceable,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.quantities import MIB
 
 
 def asked(cpu: str | None = None, memory: str | None = None, **more: Any) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import (
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import (
     ChartError,
     Source,
     failure,
     is_absent,
     pinned,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 DIGEST = "0123456789abcdef" * 4
 

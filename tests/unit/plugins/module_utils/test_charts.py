@@ -16,10 +16,10 @@ from unittest import mock
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import addon_charts, chart_cache, chart_lookup, charts
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import addon_charts, chart_cache, chart_lookup, charts
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import HelmError
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartError, ChartReference, Source
 
 FILES = {
     "Chart.yaml": "apiVersion: v2\nname: base\nversion: 1.31.0\n",

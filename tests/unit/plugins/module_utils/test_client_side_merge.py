@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.client_side_merge import (
+from ansible_collections.meshops.istio.plugins.module_utils.helm.three_way_merge import (
     merge_patch,
     merged,
     merges_with_live,

@@ -16,8 +16,8 @@ import pytest
 from harness.recording import Authority, base64_of
 from kubernetes.config import incluster_config
 
-from ansible_collections.meshops.istio.plugins.module_utils import connection
-from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
+from ansible_collections.meshops.istio.plugins.module_utils.connection import connection
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 HOST = "https://192.0.2.1:6443"

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.controller_fields import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import named
+from ansible_collections.meshops.istio.plugins.module_utils.releases.controller_fields import (
     allocated,
     controlled,
     controller_of,
     visible,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.field_managers import named
 
 KEY = 'k:{"name":"a.istio.io"}'
 CHARTS = {"matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]}

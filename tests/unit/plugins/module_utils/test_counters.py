@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.counters import GATEWAY, SIDECAR, Counted, counted, read
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.counters import (
+    GATEWAY,
+    SIDECAR,
+    Counted,
+    counted,
+    read,
+)
 
 #: As proxies of Istio 1.31 print them, telemetry on and off.
 ISTIOS = """\

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import demand
-from ansible_collections.meshops.istio.plugins.module_utils.demand import Demand
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import demand
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.demand import Demand
 
 SPEC = {"containers": [{"name": "discovery", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]}
 

@@ -20,8 +20,8 @@ from harness.mesh_objects import (
 )
 
 from ansible_collections.meshops.istio.plugins.module_utils.codes import CODES
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import LAYERS, diagnose, in_order
-from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import LAYERS, diagnose, in_order
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import Symptom
 
 
 def symptom(code: str, name: str = "x", breaks: str = "", needs: str = "") -> Symptom:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import dry_run
-from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
-from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.helm import dry_run
+from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import HelmError
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
 
 HOOKS = [{"path": "a/templates/b.yaml", "manifest": "kind: Job", "last_run": {"phase": "Succeeded"}},
          {"path": "a/templates/a.yaml", "manifest": "kind: Pod"}]  # fmt: skip

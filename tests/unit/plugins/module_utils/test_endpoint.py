@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.endpoint import (
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.endpoints import (
     Endpoint,
     Proxied,
     endpoints,

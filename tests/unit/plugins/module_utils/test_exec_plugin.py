@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import exec_plugin
+from ansible_collections.meshops.istio.plugins.module_utils.connection import exec_plugin
+from ansible_collections.meshops.istio.plugins.module_utils.connection.exec_plugin import ExecPlugin
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.exec_plugin import ExecPlugin
 
 ONE, TWO, PRINTED = "token-1", "token-2", "printed-token"  # made up
 VERSION = "client.authentication.k8s.io/v1"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import existing
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import existing_istio
 
 OURS = {("istio-system", "istiod"), ("istio-system", "istio-base")}
 
@@ -50,14 +50,14 @@ def istiod(labels: dict[str, str] | None = None, annotations: dict[str, str] | N
 )
 def test_control_planes(obj: dict[str, Any], code: str | None, says: str) -> None:
     """Ours are silent, those of another revision a warning, and all others in the way."""
-    found = existing.istiods([obj], OURS, "default")
+    found = existing_istio.istiods([obj], OURS, "default")
     assert [finding.code for finding in found] == ([code] if code else [])
     assert all(says in finding.message and finding.object == "Deployment istio-system/istiod" for finding in found)
 
 
 def test_revision_of_our_own() -> None:
     """A default istiod is the other revision for who installs a canary."""
-    (finding,) = existing.istiods([istiod()], OURS, "canary")
+    (finding,) = existing_istio.istiods([istiod()], OURS, "canary")
     assert (finding.code, finding.severity) == ("istio-other-revision", "warning")
 
 
@@ -70,10 +70,10 @@ def test_istios_own_operator() -> None:
     """Its resource is only a record of istioctl's unless the operator runs."""
     pod = {"metadata": {"name": "x", "labels": {"name": "istio-operator"}}}
     record = operator_resource("installed-state")
-    assert existing.operators([record], [], [], "istio-system", "default") == []
-    (finding,) = existing.operators([record], [], [pod], "istio-system", "default")
+    assert existing_istio.operators([record], [], [], "istio-system", "default") == []
+    (finding,) = existing_istio.operators([record], [], [pod], "istio-system", "default")
     assert (finding.code, finding.object) == ("istio-by-operator", "IstioOperator istio-system/installed-state")
-    assert existing.operators([], [], [pod], "istio-system", "default") == []
+    assert existing_istio.operators([], [], [pod], "istio-system", "default") == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_istios_own_operator() -> None:
 def test_sail_operator(name: str, namespace: str, fires: bool) -> None:
     """The same revision or the same namespace; another Istio of it is its own."""
     resource = operator_resource(name, namespace=namespace, version="v1.30.0")
-    assert bool(existing.operators([], [resource], [], "istio-system", "default")) is fires
+    assert bool(existing_istio.operators([], [resource], [], "istio-system", "default")) is fires
 
 
 def configuration(policy: str | None = "Fail", name: str = "rev.validation.istio.io", **meta: Any) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def configuration(policy: str | None = "Fail", name: str = "rev.validation.istio
 )
 def test_webhooks_36905_38880_41607(found: dict[str, Any], services: set[tuple[str, str]], code: str | None) -> None:
     """istio#36905, #38880, #41607: those of an Istio that is gone, by what they do; ours will be served again."""
-    findings = existing.webhooks([found], services, OURS)
+    findings = existing_istio.webhooks([found], services, OURS)
     assert [finding.code for finding in findings] == ([code] if code else [])
     assert all(finding.fix == "kubectl delete validatingwebhookconfiguration left" for finding in findings)
 
@@ -117,7 +117,7 @@ def test_webhook_that_calls_an_address() -> None:
     """An istiod outside of the cluster has no Service that could be missing."""
     found = configuration()
     found["webhooks"][0]["clientConfig"] = {"url": "https://istiod.example.com/inject"}
-    assert existing.webhooks([found], set(), OURS) == []
+    assert existing_istio.webhooks([found], set(), OURS) == []
 
 
 def crd(name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def crd(name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
 )
 def test_definitions(names: list[str], annotations: dict[str, str] | None, about: str | None) -> None:
     """One finding for each owner that is not our base release; an operator's definition is not Istio's."""
-    found = existing.definitions([crd(name, annotations) for name in names], "istio-system", [istiod()], OURS)
+    found = existing_istio.definitions([crd(name, annotations) for name in names], "istio-system", [istiod()], OURS)
     assert [finding.object for finding in found] == ([about] if about else [])
 
 
@@ -149,12 +149,12 @@ def test_definitions_of_older_charts() -> None:
     """Helm owns none of those; beside an istiod of ours they are ours. Another release's are not."""
     installed = [istiod(annotations=helm("istiod"))]
     names = ["sidecars.networking.istio.io", "gateways.networking.istio.io"]
-    assert existing.definitions([crd(name) for name in names], "istio-system", installed, OURS) == []
-    (finding,) = existing.definitions([crd(names[0], helm("other"))], "istio-system", installed, OURS)
+    assert existing_istio.definitions([crd(name) for name in names], "istio-system", installed, OURS) == []
+    (finding,) = existing_istio.definitions([crd(names[0], helm("other"))], "istio-system", installed, OURS)
     assert finding.code == "crds-foreign"
 
 
 def test_definitions_that_nobody_uses() -> None:
     """Are told to be left over."""
-    (finding,) = existing.definitions([crd("sidecars.networking.istio.io")], "istio-system", [], OURS)
+    (finding,) = existing_istio.definitions([crd("sidecars.networking.istio.io")], "istio-system", [], OURS)
     assert finding.message == "belongs to no Helm release, and no istiod is there that uses them."

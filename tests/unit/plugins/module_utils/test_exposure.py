@@ -13,16 +13,16 @@ from unittest import mock
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import (
-    mesh,
-    mesh_options,
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import (
     pending_address,
     port_conflicts,
     provider_detection,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import MESH_ARGUMENT_SPEC
 
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"
@@ -91,7 +91,7 @@ def settings(*gateways: dict[str, Any], **given: Any) -> dict[str, Any]:
     """Validated options."""
     named = [{"name": f"in{number or ''}", **gateway} for number, gateway in enumerate(gateways)]
     options = {"chart_version": "1.31.0", "gateways": named, **given}
-    result = ArgumentSpecValidator(copy.deepcopy(mesh_options.MESH_ARGUMENT_SPEC)).validate(options)
+    result = ArgumentSpecValidator(copy.deepcopy(MESH_ARGUMENT_SPEC)).validate(options)
     assert not result.error_messages
     return result.validated_parameters
 
@@ -171,13 +171,13 @@ def test_load_balancer_that_is_there_on_aws(there: list[Any], expected: str, giv
 def test_found_provider_reaches_the_values() -> None:
     """And an internal load balancer never becomes a public one for want of knowledge."""
     params = provider_detection.resolved(FakeCluster("azure:///a"), settings({"internal": True}, preset="none"))
-    (release,) = mesh.releases(params)
+    (release,) = composition.releases(params)
     assert release.values["service"]["annotations"] == {
         "service.beta.kubernetes.io/azure-load-balancer-internal": "true"
     }
     params = provider_detection.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
     with pytest.raises(JobError, match=r"^gateways: in: internal: how this cluster's provider makes"):
-        mesh.releases(params)
+        composition.releases(params)
 
 
 # -- node ports --------------------------------------------------------------------------------------------------------
@@ -185,9 +185,9 @@ def test_found_provider_reaches_the_values() -> None:
 NODE_PORT = {"type": "NodePort", "node_ports": {"http2": 30010, "https": 30011}}
 
 
-def releases(*gateways: dict[str, Any], **given: Any) -> list[mesh.Release]:
+def releases(*gateways: dict[str, Any], **given: Any) -> list[composition.Release]:
     """Releases that are about to be written."""
-    return mesh.releases(settings(*gateways, **given))
+    return composition.releases(settings(*gateways, **given))
 
 
 def node_port(name: str, *ports: int, namespace: str = "default") -> dict[str, Any]:

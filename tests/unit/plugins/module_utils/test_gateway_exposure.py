@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import mesh, mesh_options
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import MESH_ARGUMENT_SPEC
 
 NLB = "service.beta.kubernetes.io/aws-load-balancer-type"
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
@@ -21,9 +22,9 @@ SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 def values_of(gateway: dict[str, Any], **given: Any) -> dict[str, Any]:
     """The values of a gateway called edge."""
     options = {"chart_version": "1.31.0", "gateways": [{"name": "edge", **gateway}], **given}
-    result = ArgumentSpecValidator(copy.deepcopy(mesh_options.MESH_ARGUMENT_SPEC)).validate(options)
+    result = ArgumentSpecValidator(copy.deepcopy(MESH_ARGUMENT_SPEC)).validate(options)
     assert not result.error_messages
-    (found,) = [release for release in mesh.releases(result.validated_parameters) if release.name == "edge"]
+    (found,) = [release for release in composition.releases(result.validated_parameters) if release.name == "edge"]
     return found.values
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import (
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.gateway_objects import (
     Gateway,
     as_the_chart_has_it,
     called,
@@ -18,7 +18,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects impo
     port_for,
     status_port,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import PORTS
 
 LABELS = {"app": "istio-ingress", "istio": "ingress"}
 

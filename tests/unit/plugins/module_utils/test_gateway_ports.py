@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_ports import ports_kept
-from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release, Source
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.composition import Release, Source
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import PORTS
+from ansible_collections.meshops.istio.plugins.module_utils.releases.adopted_ports import ports_kept
 
 
 def targets(service: dict[str, Any] | None, *ports: dict[str, Any]) -> list[int]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import gateway_reader, release_objects, release_state
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.helm import release_objects, storage
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import gateway_reader
 
 KEY = ("edge", "public")
 
@@ -75,8 +76,8 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A cluster without anything."""
     world = World()
-    monkeypatch.setattr(release_state, "read", world.read)
-    monkeypatch.setattr(release_state, "in_secrets", lambda: True)
+    monkeypatch.setattr(storage, "read", world.read)
+    monkeypatch.setattr(storage, "in_secrets", lambda: True)
     monkeypatch.setattr(
         release_objects, "stored_objects", lambda _cluster, stored: world.stored[stored.namespace, stored.name]
     )
@@ -107,7 +108,7 @@ def test_release_of_which_something_is_gone(kind: str, world: World) -> None:
         world.found()
 
 
-@pytest.mark.parametrize("fault", [None, ApiError(403, "Forbidden", "no"), release_state.UnknownFormat("odd")], ids=str)
+@pytest.mark.parametrize("fault", [None, ApiError(403, "Forbidden", "no"), storage.UnknownFormat("odd")], ids=str)
 def test_without_a_release_that_can_be_read(fault: Exception | None, world: World) -> None:
     """As of istioctl: the Service of its name, and what makes the pods that it selects, whatever that is called."""
     world.fails = fault

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import gateway_targets
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_objects import Gateway, as_the_chart_has_it
-from ansible_collections.meshops.istio.plugins.module_utils.gateway_targets import NONE, READINESS, REQUEST, Target
-from ansible_collections.meshops.istio.plugins.module_utils.gateways import PORTS
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.gateway_objects import Gateway, as_the_chart_has_it
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import gateway_targets
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.gateway_targets import (
+    NONE,
+    READINESS,
+    REQUEST,
+    Target,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import PORTS
 
 
 def options(**over: Any) -> dict[str, Any]:

@@ -12,8 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.go_yaml import Unreadable, canonical, dump, load, load_all
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.go_yaml import (
+    Unreadable,
+    canonical,
+    dump,
+    load,
+    load_all,
+)
 
 #: Scalars without quotes, and the JSON that Go makes of them.
 SCALARS: dict[str, str] = {

@@ -20,16 +20,16 @@ import pytest
 import yaml
 from harness.playbooks import ROOT
 
-from ansible_collections.meshops.istio.plugins.module_utils import helm as helm_module
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartError, Source
-from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import (
+from ansible_collections.meshops.istio.plugins.module_utils.helm import cli as helm_module
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import (
     Helm,
     HelmError,
     credentials,
     private_directory,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartError, Source
 
 #: Notes what it was given, and says what a test has written down.
 PROGRAM = """#!/bin/sh

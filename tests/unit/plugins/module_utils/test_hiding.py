@@ -20,14 +20,14 @@ import yaml
 from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import codes
-from ansible_collections.meshops.istio.plugins.module_utils.hiding import (
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import (
     certain_secrets,
     hidden,
     hidden_throughout,
     secrets_in,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.secret_names import names_secret
-from ansible_collections.meshops.istio.plugins.module_utils.secret_text import hidden_text, mark
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.names import names_secret
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.text import hidden_text, mark
 
 MARK = re.compile(r"<hidden: [0-9a-f]{8}>")
 SECRET = "hunter2-Xy7"  # noqa: S105 -- a made-up one

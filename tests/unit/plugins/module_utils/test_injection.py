@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import injection
-from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.injection import Settings
-from ansible_collections.meshops.istio.plugins.module_utils.istioctl import Istioctl
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import privilege
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import injection
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.injection import Settings
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.istioctl import Istioctl
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import privilege
 
 #: Notes what it was given, and answers as kube-inject does: a sidecar in each template, and Go's zero values.
 PROGRAM = """#!{python}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.istioctl import version_of
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.istioctl import version_of
 
 
 def program(folder: Path, text: str) -> str:

@@ -18,15 +18,15 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from harness.playbooks import ROOT
 
 from ansible_collections.meshops.istio.plugins.module_utils import task
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference, Source
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import Change, removal_diff
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import perform, secrets_of
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, removal_diff
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
-from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference, Source
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import perform, secrets_of
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.composition import Release
+from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 KUBECONFIG = {

@@ -9,9 +9,16 @@ import re
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import installation, kinds, readiness, rights
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import kinds, readiness
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.kinds import (
+    Resource,
+    group_of,
+    known_resource,
+    path_of,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
-from ansible_collections.meshops.istio.plugins.module_utils.kinds import Resource, group_of, known_resource, path_of
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import rights
+from ansible_collections.meshops.istio.plugins.module_utils.releases import installation
 
 
 @pytest.mark.parametrize(("api_version", "expected"), [("v1", ""), ("apps/v1", "apps"), ("a.b.io/v1alpha1", "a.b.io")])

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import known_secrets as module
-from ansible_collections.meshops.istio.plugins.module_utils.known_secrets import PART, WHOLE, KnownSecrets
+from ansible_collections.meshops.istio.plugins.module_utils.secrets import known as module
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.known import PART, WHOLE, KnownSecrets
 
 SECRET = 'p4ss "w/ö/d" 1'  # noqa: S105 -- a made-up one
 PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n"

@@ -29,14 +29,16 @@ import pytest
 import urllib3
 from harness.recording import Authority, base64_of
 
-from ansible_collections.meshops.istio.plugins.module_utils import connection, kube, transport
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import client as kube
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import transport
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.kinds import group_resource
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import reference
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.writes import noted
+from ansible_collections.meshops.istio.plugins.module_utils.connection import connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kinds import group_resource
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.objects import reference
-from ansible_collections.meshops.istio.plugins.module_utils.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.writes import noted
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.label_selectors import contains, selects
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.selectors import contains, selects
 
 
 @pytest.mark.parametrize(

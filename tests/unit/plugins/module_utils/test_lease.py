@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import lease, process
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import lease, process
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
 MESH = "istio-system"

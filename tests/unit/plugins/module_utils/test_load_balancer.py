@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import load_balancer
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import ChartReference, Source
-from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import (
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import load_balancers
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.load_balancers import (
     CLOUDS,
     Evidence,
     evidence,
@@ -20,7 +19,8 @@ from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import
     guessed,
     told,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import Release
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference, Source
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.composition import Release
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 GATEWAY = ["istio-system/in"]
@@ -75,7 +75,7 @@ def gateway(**service: Any) -> Release:
 )
 def test_gateways_that_ask_for_an_address(release: Release, expected: list[str]) -> None:
     """By their type; a class of its own is somebody's who must know."""
-    assert load_balancer.gateways_asking([release]) == expected
+    assert load_balancers.gateways_asking([release]) == expected
 
 
 def test_nobody_asks() -> None:
@@ -157,7 +157,7 @@ def test_cloud_whose_services_all_wait() -> None:
 
 def test_clouds_and_local_clusters_are_apart() -> None:
     """A scheme in both tables would be decided by chance."""
-    assert not set(CLOUDS) & load_balancer.LOCAL_CLUSTERS
+    assert not set(CLOUDS) & load_balancers.LOCAL_CLUSTERS
 
 
 # -- why a Service has none yet ----------------------------------------------------------------------------------------
@@ -262,4 +262,4 @@ def test_guess_1494(seen: Evidence | None, words: str) -> None:
 
 def test_every_final_warning_has_a_fix() -> None:
     """A run that ends early must say what to do."""
-    assert set(load_balancer.WARNINGS) >= load_balancer.FINAL_WARNINGS
+    assert set(load_balancers.WARNINGS) >= load_balancers.FINAL_WARNINGS

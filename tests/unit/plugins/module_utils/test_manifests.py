@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import manifests
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import manifests
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import FIELD_MANAGER
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import Change, Plan
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import FIELD_MANAGER
-from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change, Plan
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
 
 
 def obj(kind: str, name: str, namespace: str | None = "web", api_version: str = "v1", **more: Any) -> dict[str, Any]:

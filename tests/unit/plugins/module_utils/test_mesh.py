@@ -12,41 +12,42 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_source, gateways, mesh, mesh_options
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.helm import sources
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source
+from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, gateways, options
 
 
 def settings(**given: Any) -> dict[str, Any]:
     """What a job gets: options as Ansible validates them, with the defaults of those that are not given."""
-    result = ArgumentSpecValidator(copy.deepcopy(mesh_options.MESH_ARGUMENT_SPEC)).validate(
+    result = ArgumentSpecValidator(copy.deepcopy(options.MESH_ARGUMENT_SPEC)).validate(
         {"chart_version": "1.31.0", **given}
     )
     assert not result.error_messages
     return result.validated_parameters
 
 
-def release(name: str, **given: Any) -> mesh.Release:
+def release(name: str, **given: Any) -> composition.Release:
     """One of the releases of a mesh."""
-    return next(found for found in mesh.releases(settings(**given)) if found.name == name)
+    return next(found for found in composition.releases(settings(**given)) if found.name == name)
 
 
 def refused(**given: Any) -> str:
     """The message with which a mesh is refused."""
     with pytest.raises(JobError) as caught:
-        mesh.releases(settings(**given))
+        composition.releases(settings(**given))
     return caught.value.message
 
 
-def ports_of(found: mesh.Release) -> dict[str, int | None]:
+def ports_of(found: composition.Release) -> dict[str, int | None]:
     """Node ports by the name of the port."""
     return {port["name"]: port.get("nodePort") for port in found.values["service"]["ports"]}
 
 
 def test_default_mesh() -> None:
     """Base and istiod together, then the guide's ingress gateway behind a LoadBalancer."""
-    found = mesh.releases(settings())
+    found = composition.releases(settings())
     assert [(item.name, item.namespace, item.chart.name, item.stage, item.runs_pods) for item in found] == [
         ("istio-base", "istio-system", "base", 0, False),
         ("istiod", "istio-system", "istiod", 0, True),
@@ -60,7 +61,7 @@ def test_default_mesh() -> None:
 
 def test_gateways_come_after_istiod_46307() -> None:
     """istio#46307: a gateway's image is `auto` until istiod's injector replaces it, whatever order is asked for."""
-    found = mesh.releases(settings(components=["istiod", "base"], gateways=[{"name": "b"}, {"name": "a"}]))
+    found = composition.releases(settings(components=["istiod", "base"], gateways=[{"name": "b"}, {"name": "a"}]))
     assert [item.name for item in found] == ["istiod", "istio-base", "b", "a"]
     assert [item.stage for item in found] == [0, 0, 1, 1]
 
@@ -68,15 +69,17 @@ def test_gateways_come_after_istiod_46307() -> None:
 def test_only_some_components() -> None:
     """Who brings a control plane of their own gets gateways alone."""
     gateways = [{"name": "istio-ingressgateway"}]
-    assert [item.name for item in mesh.releases(settings(preset="none", gateways=gateways))] == ["istio-ingressgateway"]
-    assert [item.name for item in mesh.releases(settings(preset="none", components=["base"]))] == ["istio-base"]
+    assert [item.name for item in composition.releases(settings(preset="none", gateways=gateways))] == [
+        "istio-ingressgateway"
+    ]
+    assert [item.name for item in composition.releases(settings(preset="none", components=["base"]))] == ["istio-base"]
 
 
 def test_namespace_of_the_mesh() -> None:
     """Istio's namespace is the releases' and is what charts are told; a gateway may have its own."""
     found = {
         item.name: item
-        for item in mesh.releases(
+        for item in composition.releases(
             settings(namespace="mesh", gateways=[{"name": "in"}, {"name": "out", "namespace": "edge"}])
         )
     }
@@ -248,7 +251,7 @@ def test_name_that_is_used_twice(gateways: list[dict[str, Any]]) -> None:
 def test_same_name_in_two_namespaces() -> None:
     """Helm keeps releases by namespace."""
     gateways = [{"name": "a"}, {"name": "a", "namespace": "edge"}]
-    found = mesh.releases(settings(preset="none", gateways=gateways))
+    found = composition.releases(settings(preset="none", gateways=gateways))
     assert [item.namespace for item in found] == ["istio-system", "edge"]
 
 
@@ -281,7 +284,7 @@ def test_gateways_are_no_components(name: str) -> None:
 
 def names(**given: Any) -> list[str]:
     """The releases of a mesh, in order."""
-    return [item.name for item in mesh.releases(settings(**given))]
+    return [item.name for item in composition.releases(settings(**given))]
 
 
 def test_preset_guide() -> None:
@@ -314,7 +317,7 @@ def test_what_is_listed_counts_more_than_the_preset() -> None:
 
 def test_ambient() -> None:
     """Istio CNI beside istiod, then ztunnel, which needs both; each chart is told."""
-    found = {item.component: item for item in mesh.releases(settings(profile="ambient"))}
+    found = {item.component: item for item in composition.releases(settings(profile="ambient"))}
     assert {name: item.stage for name, item in found.items()} == {
         "base": 0, "istiod": 0, "cni": 0, "ztunnel": 1, "gateway": 1,
     }  # fmt: skip
@@ -341,7 +344,7 @@ def test_istiod_knows_of_istio_cni_54968(version: str, expected: dict[str, Any])
 def test_istio_csr() -> None:
     """It signs instead of istiod, so it is ready before istiod, and cert-manager before both."""
     given = {"components": ["istiod", "base", "istio-csr", "cert-manager", "ztunnel"], "gateways": [{"name": "in"}]}
-    found = {item.component: item for item in mesh.releases(settings(**given))}
+    found = {item.component: item for item in composition.releases(settings(**given))}
     assert [found[name].stage for name in ("cert-manager", "istio-csr", "istiod", "gateway", "ztunnel")] == [
         0,
         1,
@@ -381,14 +384,14 @@ def test_images_of_every_component() -> None:
 
 def test_istios_charts_come_from_its_repository() -> None:
     """In Istio's version."""
-    assert release("istiod", chart_repository="/charts").chart == chart_source.ChartReference(
+    assert release("istiod", chart_repository="/charts").chart == sources.ChartReference(
         Source("/charts"), "istiod", "1.31.0"
     )
 
 
 def test_manifests_come_from_istio_too() -> None:
     """Of the same version."""
-    expected = chart_source.ChartReference(Source("https://x/1.31.0/addons"), "kiali", "1.31.0", manifest=True)
+    expected = sources.ChartReference(Source("https://x/1.31.0/addons"), "kiali", "1.31.0", manifest=True)
     assert release("kiali", preset="guide", addons_repository="https://x/{version}/addons").chart == expected
 
 
@@ -396,7 +399,7 @@ def test_chart_of_ones_own() -> None:
     """Then the component takes values."""
     entry = {"component": "prometheus", "repository": "https://x", "version": "28.13.0"}
     found = release("prometheus", preset="guide", charts=[entry], values={"prometheus": {"a": 1}})
-    assert found.chart == chart_source.ChartReference(Source("https://x"), "prometheus", "28.13.0")
+    assert found.chart == sources.ChartReference(Source("https://x"), "prometheus", "28.13.0")
     assert found.values == {"a": 1}
 
 
@@ -432,9 +435,9 @@ def test_charts_and_values_that_reach_nothing(given: dict[str, Any], says: str) 
 def test_names_of_the_guide_are_understood() -> None:
     """What they became is installed, once, and said; with base, which was a part of the chart of then."""
     given = settings(components=["pilot", "galley", "mixer", "certmanager"])
-    assert [item.name for item in mesh.releases(given)][:3] == ["istio-base", "istiod", "cert-manager"]
-    assert {finding.code for finding in mesh.advice(given)} == {"component-renamed"}
-    assert [f"{finding.object} {finding.message}" for finding in mesh.advice(given)] == [
+    assert [item.name for item in composition.releases(given)][:3] == ["istio-base", "istiod", "cert-manager"]
+    assert {finding.code for finding in composition.advice(given)} == {"component-renamed"}
+    assert [f"{finding.object} {finding.message}" for finding in composition.advice(given)] == [
         "component pilot is part of istiod since Istio 1.5; istiod is installed for it.",
         "component galley is part of istiod since Istio 1.5; istiod is installed for it.",
         "component mixer is gone: proxies report by themselves (Telemetry), AuthorizationPolicy and WasmPlugin do the "
@@ -446,9 +449,9 @@ def test_names_of_the_guide_are_understood() -> None:
 def test_what_is_not_for_production_is_said() -> None:
     """As long as it comes from Istio's manifest."""
     chart = {"component": "kiali", "repository": "https://x", "version": "2.27.0"}
-    found = mesh.advice(settings(components=["istiod", "kiali", "jaeger"], charts=[chart]))
+    found = composition.advice(settings(components=["istiod", "kiali", "jaeger"], charts=[chart]))
     assert [(finding.code, finding.object) for finding in found] == [("addon-quick-start", "component jaeger")]
-    assert mesh.advice(settings()) == []
+    assert composition.advice(settings()) == []
 
 
 def test_values_that_are_no_map() -> None:
@@ -527,14 +530,14 @@ def test_merged_shares_nothing() -> None:
 )
 def test_platform(wanted: str, served: list[str], expected: str) -> None:
     """Only OpenShift can be known by the API groups that it serves."""
-    assert mesh.platform(wanted, served) == expected
+    assert composition.platform(wanted, served) == expected
 
 
 def test_platform_reaches_every_chart() -> None:
     """Each of them adds settings of its own; the user's values win."""
-    found = mesh.releases(settings(platform="openshift", values={"istiod": {"global": {"platform": "gke"}}}))
+    found = composition.releases(settings(platform="openshift", values={"istiod": {"global": {"platform": "gke"}}}))
     assert [item.values["global"]["platform"] for item in found] == ["openshift", "gke", "openshift"]
-    assert not any("platform" in item.values.get("global", {}) for item in mesh.releases(settings()))
+    assert not any("platform" in item.values.get("global", {}) for item in composition.releases(settings()))
 
 
 @pytest.mark.parametrize(
@@ -569,4 +572,4 @@ def test_what_nobody_asked_for_is_left_out_of_older_charts(
 )
 def test_platform_that_expects_istio_cni(given: dict[str, Any], expected: list[str]) -> None:
     """OpenShift's settings do; without it, pods with a sidecar never start."""
-    assert [finding.code for finding in mesh.platform_advice(settings(**given))] == expected
+    assert [finding.code for finding in composition.platform_advice(settings(**given))] == expected

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from harness.mesh_objects import INGRESS, ISTIO, Object, healthy, namespace, obj, pod, service
 
-from ansible_collections.meshops.istio.plugins.module_utils import mesh_reader
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_reader import MeshReader, out_of_sync
-from ansible_collections.meshops.istio.plugins.module_utils.mesh_state import MeshState
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import Connection
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import reader as mesh_reader
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.reader import MeshReader, out_of_sync
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope
 
 SCOPE = {"gateways": [(ISTIO, INGRESS)], "connect": False}

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.mutual_tls import PERMISSIVE, STRICT, Mode, asked
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.peer_authentication import (
+    PERMISSIVE,
+    STRICT,
+    Mode,
+    asked,
+)
 
 ROOT, SHOP = "istio-system", "shop"
 

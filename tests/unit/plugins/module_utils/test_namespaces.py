@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.namespaces import terminating
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.namespaces import terminating
 
 
 def namespace(phase: str = "Terminating", **conditions: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import node_ports
-from ansible_collections.meshops.istio.plugins.module_utils.gateways import NodePort
-from ansible_collections.meshops.istio.plugins.module_utils.node_ports import Holder
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import node_ports
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.node_ports import Holder
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import NodePort
 
 OTHER: dict[str, Any] = {"metadata": {}, "spec": {"containers": []}}
 PINNED = NodePort("istio-system", "in", "http2", 30010)

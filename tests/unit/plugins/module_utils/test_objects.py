@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils.objects import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import (
     abandoned,
     comparable,
     contains,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.ownership import foreign
+from ansible_collections.meshops.istio.plugins.module_utils.releases.ownership import foreign
 
 OURS = {"meta.helm.sh/release-name": "istiod", "meta.helm.sh/release-namespace": "istio-system"}
 MANAGED = {"app.kubernetes.io/managed-by": "Helm"}

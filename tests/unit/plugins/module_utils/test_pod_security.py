@@ -8,14 +8,14 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import (
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.admission import LEVELS
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
     PRIVILEGES,
     RUNS,
     check_level,
     most,
     privilege,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_admission import LEVELS
 
 
 @pytest.mark.parametrize(

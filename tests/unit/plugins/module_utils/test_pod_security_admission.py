@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_admission import (
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.admission import (
     admits,
     foreign_labels,
     labels,

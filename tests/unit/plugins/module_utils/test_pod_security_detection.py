@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_detection import detect
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import detect
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
+    ADMISSION,
+    CONSTRAINTS,
+    POLICY,
+)
 
 MODERN = {"policy": ["v1"], "apps": ["v1"]}
 OLD = {"policy": ["v1", "v1beta1"], "apps": ["v1"]}

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import CONSTRAINTS, POLICY, PRIVILEGES
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security_grants import (
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.grants import (
     OURS,
     Grant,
     is_ours,
@@ -18,6 +17,11 @@ from ansible_collections.meshops.istio.plugins.module_utils.pod_security_grants 
     policy_name,
     removable,
     use_rule,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
+    CONSTRAINTS,
+    POLICY,
+    PRIVILEGES,
 )
 
 SHOP = Grant("shop", "net-admin", ("cart", "default"))

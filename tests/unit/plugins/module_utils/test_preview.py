@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import Conflict
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.field_managers import Conflict
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity
-from ansible_collections.meshops.istio.plugins.module_utils.preview import Upgrade, drifted, preview, set_back
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.releases.preview import Upgrade, drifted, preview, set_back
 
 WEBHOOK = 'k:{"name":"a.istio.io"}'
 

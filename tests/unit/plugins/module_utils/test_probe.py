@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import probe
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Proxied
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.probe import (
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.endpoints import Endpoint, Proxied
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import probe
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.probe import (
     Answer,
     Evidence,
     as_dict,

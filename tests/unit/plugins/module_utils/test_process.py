@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import process
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import process
 
 BLANK = "9 (sleep) S" + " 0" * 18 + " 77 0 0\n"
 

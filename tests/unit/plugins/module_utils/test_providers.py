@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import providers
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import CLOUDS
-from ansible_collections.meshops.istio.plugins.module_utils.providers import CHOICES, PRESETS, of_class, of_cluster
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.load_balancers import CLOUDS
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import providers
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.providers import CHOICES, PRESETS, of_class, of_cluster
 
 BETA = "service.beta.kubernetes.io/"
 

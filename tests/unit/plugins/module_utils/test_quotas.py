@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import quotas
-from ansible_collections.meshops.istio.plugins.module_utils.demand import Demand, Pods
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import quotas
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.demand import Demand, Pods
 
 
 def pods(missing: int = 1, **resources: Any) -> Pods:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import (
     HOPELESS_RESTARTS,
     current_pods,
     is_ready,

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import charts
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.release_objects import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.helm import charts
+from ansible_collections.meshops.istio.plugins.module_utils.helm.release_objects import (
     as_written,
     asked_api_versions,
     rendered_objects,
     served,
     stored_objects,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
 
 MARKS = {
     "labels": {"app.kubernetes.io/managed-by": "Helm"},

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import release_state
-from ansible_collections.meshops.istio.plugins.module_utils.charts import Chart
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import (
+from ansible_collections.meshops.istio.plugins.module_utils.helm import storage
+from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import (
     Stored,
     UnknownFormat,
     chart_differs,
@@ -185,7 +185,7 @@ def test_in_secrets(driver: str | None, expected: bool, monkeypatch: pytest.Monk
     monkeypatch.delenv("HELM_DRIVER", raising=False)
     if driver is not None:
         monkeypatch.setenv("HELM_DRIVER", driver)
-    assert release_state.in_secrets() is expected
+    assert storage.in_secrets() is expected
 
 
 def test_ask_helm() -> None:
@@ -200,7 +200,7 @@ def test_ask_helm() -> None:
             return {**DOCUMENT, "version": "3"} if (name, namespace) == ("istiod", "istio-system") else None
 
     wanted = [("istio-system", "istiod"), ("edge", "istiod")]
-    found = release_state.ask(FakeHelm(), {"HELM_DRIVER": "sql"}, wanted)  # type: ignore[arg-type]
+    found = storage.ask(FakeHelm(), {"HELM_DRIVER": "sql"}, wanted)  # type: ignore[arg-type]
     assert list(found) == [("istio-system", "istiod")]
     assert found["istio-system", "istiod"].revision == 3
     assert found["istio-system", "istiod"].chart_version == "1.31.0"
@@ -236,7 +236,7 @@ def test_what_helm_upgrades_from(statuses: list[str], expected: int | None, monk
         for number, status in enumerate(statuses, start=1)
     ]
     newest_one = Stored("istiod", "istio-system", len(statuses), statuses[-1])
-    found = release_state.upgraded_from(Labelled(*secrets), newest_one)  # type: ignore[arg-type]
+    found = storage.upgraded_from(Labelled(*secrets), newest_one)  # type: ignore[arg-type]
     assert (found and found.revision) == expected
 
 
@@ -272,8 +272,8 @@ def test_age_of_what_helm_told() -> None:
     """Where the form is not known here, the secret itself is looked at for that."""
     told = Stored("istiod", "istio-system", 1, "pending-upgrade")
     assert told.age(NOW) == float("inf")
-    assert release_state.dated(Secrets(), told).age(NOW) == float("inf")  # type: ignore[arg-type]
-    found = release_state.dated(Secrets(secret("istiod", 1)), told)  # type: ignore[arg-type]
+    assert storage.dated(Secrets(), told).age(NOW) == float("inf")  # type: ignore[arg-type]
+    found = storage.dated(Secrets(secret("istiod", 1)), told)  # type: ignore[arg-type]
     assert (found.age(NOW), found.resource_version) == (90.0, "7")
 
 
@@ -421,18 +421,18 @@ def test_chart_that_a_run_of_ours_installed(tmp_path: Path) -> None:
     """Where the revision says what it was made from nothing is compared, subcharts and ignored files included."""
     ours = chart(tmp_path, **{"charts/sub/Chart.yaml": "name: sub\nversion: 1.0.0\n", ".helmignore": "x", "x": "y"})
     for is_first in (True, False):
-        assert differs(stored(release_state.description(ours, is_first)), ours) is None
-    other = stored(release_state.description(ours, is_first=True).replace("sha256:", "sha256:0")[:-1])
+        assert differs(stored(storage.description(ours, is_first)), ours) is None
+    other = stored(storage.description(ours, is_first=True).replace("sha256:", "sha256:0")[:-1])
     assert differs(other, ours) == ("chart content: .helmignore", False)
     assert stored("Rollback to 2").chart_digest is None
-    assert stored(f"{release_state.description(ours, is_first=True)}, and more").chart_digest is None
+    assert stored(f"{storage.description(ours, is_first=True)}, and more").chart_digest is None
 
 
 def test_chart_as_helm_tells_it(tmp_path: Path) -> None:
     """Without its content only the version can be compared, and what the revision says it was made from."""
     told = Stored("istiod", "istio-system", 1, "deployed", {"metadata": {"version": "1.31.0"}})
     assert differs(told, chart(tmp_path)) == ("chart content", False)
-    told.description = release_state.description(chart(tmp_path), is_first=False)
+    told.description = storage.description(chart(tmp_path), is_first=False)
     assert differs(told, chart(tmp_path)) is None
     told.chart = {"metadata": {"version": "1.30.0"}}
     assert differs(told, chart(tmp_path)) == ("chart version 1.30.0 -> 1.31.0", True)

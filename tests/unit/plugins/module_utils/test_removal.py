@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import removal
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, NotServed, Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.belongings import App
-from ansible_collections.meshops.istio.plugins.module_utils.kube import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, NotServed, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import removal
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.belongings import App
 
 US = "meshops.istio.liveness"
 APP = App("", "liveness", US)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import retirement
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import retirement
 
 GOOGLE = "https://istio-release.storage.googleapis.com/charts"
 BEFORE, ON_THE_DAY = date(2026, 11, 30), date(2026, 12, 1)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import mesh
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.revisions import effective, suffix
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.revisions import effective, suffix
 
 PUBLIC: dict[str, Any] = {"name": "public"}
 
@@ -76,7 +76,7 @@ def test_names() -> None:
     assert [f"istiod{suffix(name)}" for name in ("", "default", "canary")] == ["istiod", "istiod", "istiod-canary"]
 
 
-def releases(**params: Any) -> dict[str, mesh.Release]:
+def releases(**params: Any) -> dict[str, composition.Release]:
     """By component."""
     defaults = {
         "namespace": "istio-system",
@@ -88,7 +88,7 @@ def releases(**params: Any) -> dict[str, mesh.Release]:
         "exposure": "NodePort",
         "values": {},
     }
-    return {release.component: release for release in mesh.releases({**defaults, **params})}
+    return {release.component: release for release in composition.releases({**defaults, **params})}
 
 
 @pytest.mark.parametrize("given", [{"revision": "canary"}, {"values": {"istiod": {"revision": "canary"}}}], ids=str)

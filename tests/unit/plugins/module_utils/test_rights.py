@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import rights
-from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
-from ansible_collections.meshops.istio.plugins.module_utils.rights import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
+    ADMISSION,
+    CONSTRAINTS,
+    POLICY,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import rights
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.rights import (
     ANY_ROLE,
     RIGHTS,
     Right,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from harness.mesh_objects import gateway, state, virtual_service
 
-from ansible_collections.meshops.istio.plugins.module_utils import routes
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import routes
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.schema import Schemas
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.schemas import Schemas
 
 #: As an API server of 1.37 publishes them, cut down.
 APPS = {

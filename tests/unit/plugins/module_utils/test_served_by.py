@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import served_by
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.charts import documents
-from ansible_collections.meshops.istio.plugins.module_utils.served_by import Istiod, at, expected, of_pod, of_pods
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import documents
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import served_by
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.served_by import (
+    Istiod,
+    at,
+    expected,
+    of_pod,
+    of_pods,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
-from ansible_collections.meshops.istio.plugins.module_utils.service_accounts import POD_SPECS, in_namespace, used_by
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.service_accounts import (
+    POD_SPECS,
+    in_namespace,
+    used_by,
+)
 
 
 def workload(api_version: str, kind: str, account: str | None, **meta: Any) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.service_ports import (
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.workloads import Workload
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.service_ports import (
     conflict_findings,
     name_findings,
     protocol,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import Workload
 
 
 def service(name: str, *ports: dict[str, Any], namespace: str = "shop", **spec: Any) -> dict[str, Any]:

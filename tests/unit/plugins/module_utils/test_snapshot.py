@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import reading
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.reading import kept
-from ansible_collections.meshops.istio.plugins.module_utils.snapshot import Reader, Snapshot
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import reading
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.reading import kept
+from ansible_collections.meshops.istio.plugins.module_utils.preflight.snapshot import Reader, Snapshot
 
 
 class FakeCluster:

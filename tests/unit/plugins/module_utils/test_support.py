@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import support
-from ansible_collections.meshops.istio.plugins.module_utils.support import (
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import versions
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.versions import (
     HELM_NEWEST_MAJOR,
     HELM_OLDEST,
     KUBERNETES_FOR_ISTIO,
@@ -151,7 +151,7 @@ def test_helm_supported(version: str, expected: bool) -> None:
 )
 def test_findings_about_kubernetes(istio: str, minor: str, code: str | None) -> None:
     """By the table, at both of its ends."""
-    found = support.kubernetes_findings(istio, {"minor": minor, "gitVersion": f"v1.{minor}.0"}, "https://192.0.2.1")
+    found = versions.kubernetes_findings(istio, {"minor": minor, "gitVersion": f"v1.{minor}.0"}, "https://192.0.2.1")
     assert [finding.code for finding in found] == ([code] if code else [])
 
 
@@ -168,7 +168,7 @@ def test_findings_about_kubernetes(istio: str, minor: str, code: str | None) -> 
 )
 def test_findings_about_helm(version: str, istio: str, charts: set[str], code: str | None) -> None:
     """The gateway chart of 1.27 and Helm 4 do not go together; the chart's other versions and Helm 3 do."""
-    found = support.helm_findings("/usr/bin/helm", version, istio, charts)
+    found = versions.helm_findings("/usr/bin/helm", version, istio, charts)
     assert [finding.code for finding in found] == ([code] if code else [])
 
 
@@ -177,9 +177,9 @@ def test_findings_about_helm(version: str, istio: str, charts: set[str], code: s
 )
 def test_findings_about_istioctl(version: str, fires: bool) -> None:
     """One minor apart is what Istio itself allows."""
-    assert bool(support.istioctl_findings("istioctl", version, "1.31.0")) is fires
+    assert bool(versions.istioctl_findings("istioctl", version, "1.31.0")) is fires
 
 
 def test_refusals_are_of_known_versions() -> None:
     """A row for a version that is not known would never be found."""
-    assert {istio for istio, _major in support.HELM_REFUSES} <= set(KUBERNETES_FOR_ISTIO)
+    assert {istio for istio, _major in versions.HELM_REFUSES} <= set(KUBERNETES_FOR_ISTIO)

@@ -26,7 +26,7 @@ from harness.mesh_objects import (
     webhooks,
 )
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
 
 ISTIOD = {"labels": {"istio": "pilot"}}
 NO_ISTIOD = ("Deployment/istiod", "Pod/istiod-1-x", "Service/istiod")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from harness.mesh_objects import INGRESS, ISTIO, JUST_NOW, Object, codes, deployment, obj, pod, service, state
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
-from ansible_collections.meshops.istio.plugins.module_utils.load_balancer import Evidence
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.load_balancers import Evidence
 
 BALANCED = service(INGRESS, ISTIO, type="LoadBalancer")
 ADDRESS: Object = {**BALANCED, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}

@@ -19,7 +19,7 @@ from harness.mesh_objects import (
     webhooks,
 )
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
 
 ENABLED = namespace(istio_injection="enabled")
 BARE = pod("web", SHOP, "app")

@@ -24,7 +24,7 @@ from harness.mesh_objects import (
     state,
 )
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
 
 GUIDE = (
     'pods "app-v1-" is forbidden: unable to validate against any pod security policy: '

@@ -23,7 +23,7 @@ from harness.mesh_objects import (
     virtual_service,
 )
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
 
 ENABLED = namespace("other", istio_injection="enabled")
 TWO = [{"name": "http-a", "port": 8081, "targetPort": 8080}, {"name": "http-b", "port": 9090, "targetPort": 8080}]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from harness.mesh_objects import ISTIO, SHOP, Object, codes, namespace, obj, pod, service, state, virtual_service
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import diagnose
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import diagnose
 
 
 def policy(mode: str, where: str = SHOP, **spec: Object) -> Object:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.meshops.istio.plugins.module_utils import components, mesh_options, upstream
+from ansible_collections.meshops.istio.plugins.module_utils import upstream
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, options
 from ansible_collections.meshops.istio.plugins.module_utils.upstream import PLACES, Place, image_place, place_of
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -110,7 +111,7 @@ def test_every_address_that_a_run_may_fetch_from_is_in_the_table(path: str, addr
 
 def test_defaults_of_the_module_are_in_the_table() -> None:
     """They are made of constants, which no walk over strings can see."""
-    spec = mesh_options.MESH_ARGUMENT_SPEC
+    spec = options.MESH_ARGUMENT_SPEC
     assert place_of(spec["chart_repository"]["default"]).serves == upstream.CHARTS
     assert place_of(spec["addons_repository"]["default"]).serves == upstream.ADDONS
     sources = {row.source for row in components.COMPONENTS.values()} - {components.ISTIO, components.MANIFESTS}

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import waiting
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import waiting
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import Cause
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.waiting import Waiter
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
-from ansible_collections.meshops.istio.plugins.module_utils.readiness import Cause
-from ansible_collections.meshops.istio.plugins.module_utils.waiting import Waiter
 
 SOON = 0.2  # seconds: a deadline that is to pass
 LATE = 10.0  # seconds: a deadline that is not

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils import sidecars, workload_labels, workloads
-from ansible_collections.meshops.istio.plugins.module_utils.workloads import Workload
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import workloads
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.workloads import Workload
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import sidecars
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import workload_labels
 
 GOOD = {"app": "web", "version": "v1"}
 SIDECAR = ("app", "istio-proxy")

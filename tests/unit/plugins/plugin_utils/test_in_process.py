@@ -20,7 +20,7 @@ from ansible import constants as C
 from ansible.module_utils import basic
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.module import run_module
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.as_module import run_module
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 from ansible_collections.meshops.istio.plugins.plugin_utils import in_process
 from ansible_collections.meshops.istio.plugins.plugin_utils.in_process import GROUP

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import Diagnosis
-from ansible_collections.meshops.istio.plugins.module_utils.job import perform
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import Diagnosis
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import Symptom
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import diagnosis
-from ansible_collections.meshops.istio.plugins.module_utils.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import perform
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 
 CAUSE = Symptom("gateway-unknown", "VirtualService shop/web", "names Gateway shop/wbe.", "Name another.", ("wbe",))

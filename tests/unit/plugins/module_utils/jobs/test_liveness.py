@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import proof
-from ansible_collections.meshops.istio.plugins.module_utils.application import PARTS
-from ansible_collections.meshops.istio.plugins.module_utils.endpoint import Endpoint, Place, Proxied
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.endpoints import Endpoint, Place, Proxied
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import liveness
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, identity
-from ansible_collections.meshops.istio.plugins.module_utils.probe import Answer, Evidence
+from ansible_collections.meshops.istio.plugins.module_utils.liveness import proof
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.application import PARTS
+from ansible_collections.meshops.istio.plugins.module_utils.liveness.probe import Answer, Evidence
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 APP: dict[str, Any] = {

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity, reference
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import pod_security
-from ansible_collections.meshops.istio.plugins.module_utils.objects import identity, reference
-from ansible_collections.meshops.istio.plugins.module_utils.pod_security import ADMISSION, CONSTRAINTS, POLICY
+from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
+    ADMISSION,
+    CONSTRAINTS,
+    POLICY,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 PREFIX = "pod-security.kubernetes.io/"

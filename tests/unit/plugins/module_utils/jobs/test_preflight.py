@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import chart_lookup, charts, checks
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError, Unreachable
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source, failure
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.job import perform
+from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source, failure
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import preflight
+from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import perform
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import checks
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 VERSION = "1.31.0"

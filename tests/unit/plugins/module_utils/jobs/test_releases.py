@@ -20,30 +20,25 @@ from typing import Any
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import (
-    chart_source,
-    charts,
-    earlier_gateways,
-    helm_owner,
-    installation,
-    lease,
-    mesh,
-    provider_detection,
-    release_state,
-)
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.chart_source import Source
-from ansible_collections.meshops.istio.plugins.module_utils.connection import Connection
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import lease
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.kinds import known_resource
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import Change
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, digest, identity
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import Connection
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import HelmError
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import provider_detection
+from ansible_collections.meshops.istio.plugins.module_utils.helm import charts, sources, storage
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import HelmError
+from ansible_collections.meshops.istio.plugins.module_utils.helm.owner import owned_by_helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source
+from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
+from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
-from ansible_collections.meshops.istio.plugins.module_utils.kinds import known_resource
-from ansible_collections.meshops.istio.plugins.module_utils.manifests import Change
-from ansible_collections.meshops.istio.plugins.module_utils.objects import Identity, digest, identity
-from ansible_collections.meshops.istio.plugins.module_utils.release_state import Stored
-from ansible_collections.meshops.istio.plugins.module_utils.release_steps import Step, drift_words, judge
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.releases import earlier_gateways, installation
+from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step, drift_words, judge
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
-from ansible_collections.meshops.istio.plugins.module_utils.values import merged
 
 VERSION = "1.31.0"
 MESH = "istio-system"
@@ -79,8 +74,8 @@ def as_stored(name: str, version: str = VERSION) -> dict[str, Any]:
 
 def judged(repository: Path, stored: Stored | None, values: dict[str, Any] | None = None) -> Step:
     """The verdict on istiod."""
-    chart = chart_source.ChartReference(Source(str(repository)), "istiod", VERSION)
-    release = mesh.Release("istiod", MESH, "istiod", chart, values={} if values is None else values)
+    chart = sources.ChartReference(Source(str(repository)), "istiod", VERSION)
+    release = composition.Release("istiod", MESH, "istiod", chart, values={} if values is None else values)
     return judge(release, charts.Chart(repository / "istiod"), stored)
 
 
@@ -409,7 +404,7 @@ class World:
             else:
                 obj["metadata"].pop("namespace", None)
             obj["metadata"]["generation"] = 1
-            obj = helm_owner.owned_by_helm(obj, name, namespace)
+            obj = owned_by_helm(obj, name, namespace)
             found.append({**obj, **copy.deepcopy(READY.get(obj["kind"], {}))})
         self.objects.update((identity(obj), obj) for obj in found)
 
@@ -489,7 +484,7 @@ def installed(world: World, options: dict[str, Any]) -> World:
         "kind": "Namespace",
         "metadata": {"name": MESH},
     }
-    for release in mesh.releases(task_of(options).params):
+    for release in composition.releases(task_of(options).params):
         world.deploy(release.name, release.chart.name, json.loads(json.dumps(release.values)), release.namespace)
     world.log.clear()
     return world
@@ -698,7 +693,7 @@ def test_pending_release_in_other_storage(
     """Its record cannot be deleted here: the message says what can be done."""
     monkeypatch.setenv("HELM_DRIVER", "sql")
     pending = Stored("istiod", MESH, 2, "pending-upgrade")
-    monkeypatch.setattr(release_state, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
+    monkeypatch.setattr(storage, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
     for check_mode in (True, False):
         with pytest.raises(JobError, match=r"and is not kept in secrets \(HELM_DRIVER\)\. Make sure"):
             run(options, check_mode)
@@ -727,7 +722,7 @@ def test_unknown_format_of_storage(installed: World, options: dict[str, Any], mo
     """Helm itself is asked, and the user is told."""
     installed.objects["v1", "Secret", MESH, "sh.helm.release.v1.istiod.v1"]["data"]["release"] = "new form"
     asked: list[Any] = []
-    monkeypatch.setattr(release_state, "ask", lambda _helm, _environment, keys: asked.append(keys) or {})
+    monkeypatch.setattr(storage, "ask", lambda _helm, _environment, keys: asked.append(keys) or {})
     said: list[str] = []
     task = task_of(options, check_mode=True)
     task.say = said.append
@@ -745,7 +740,7 @@ def test_another_run_did_the_work_meanwhile(
 
     @contextlib.contextmanager
     def held(*arguments: Any) -> Iterator[bool]:
-        for release in mesh.releases(task_of(options).params):
+        for release in composition.releases(task_of(options).params):
             world.deploy(release.name, release.chart.name, json.loads(json.dumps(release.values)))
         with taken(*arguments) as dead:
             yield dead
@@ -887,7 +882,7 @@ def test_taken_node_port_stops_the_run_before_the_first_write_10795(
 ) -> None:
     """istio#10795, istio#45113: also where role istio_helm runs alone, and while other releases could be written."""
     monkeypatch.setattr(world, "list", lambda *_arguments, **_options: [node_port_service("shop", "web", 30010)])
-    monkeypatch.setattr(release_state, "read", lambda *_arguments: {})
+    monkeypatch.setattr(storage, "read", lambda *_arguments: {})
     gateway = {"name": "istio-ingressgateway", "type": "NodePort", "node_ports": {"http2": 30010}}
     with pytest.raises(JobError, match="node port 30010 is held by Service shop/web"):
         run({**options, "gateways": [gateway]}, check_mode)

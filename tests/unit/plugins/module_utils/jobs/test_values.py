@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.meshops.istio.plugins.module_utils import go_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import values
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task

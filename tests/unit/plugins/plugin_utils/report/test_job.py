@@ -17,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from harness import report_samples as samples
 
 from ansible_collections.meshops.istio.plugins.action.istio_report import ActionModule
-from ansible_collections.meshops.istio.plugins.module_utils.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 from ansible_collections.meshops.istio.plugins.plugin_utils.report import job, page, timeline

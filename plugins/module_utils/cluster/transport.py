@@ -1,0 +1,167 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests to one API server: who asks, how long, and which faults are tried again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import json_for_yaml
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import THREADS
+from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import (
+    KUBERNETES_IMPORT_ERROR,
+    Connection,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
+with contextlib.suppress(ImportError):  # connection says so
+    import urllib3
+
+USER_AGENT = "meshops.istio"
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+
+
+class Transport:
+    """Sends requests straight to known URLs through the kubernetes client's connection pool.
+
+    :arg dict params: kubernetes.core's authentication options, by their names there
+    :arg float timeout: seconds that one request may take
+    :raises JobError: no usable credentials, or a Python library that is missing
+    """
+
+    def __init__(self, params: dict[str, Any], timeout: float = 30.0) -> None:
+        if KUBERNETES_IMPORT_ERROR is not None:
+            raise JobError(
+                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt "
+                "(kubernetes) for the Python that runs this task, and the collection kubernetes.core."
+            )
+        self.connection = Connection(params, THREADS * 2)
+        self._timeout = timeout
+
+    @property
+    def host(self) -> str:
+        """URL of the API server."""
+        return self.connection.host
+
+    @property
+    def verifies_tls(self) -> bool:
+        """False when the server's certificate is not checked, and the connection is TLS."""
+        return self.connection.verifies_tls
+
+    def auth_headers(self) -> dict[str, str | list[str]]:
+        """The headers that authenticate a request, impersonation included. Renews a token when due."""
+        authorization = self.connection.authorization()
+        found: dict[str, str | list[str]] = {"User-Agent": USER_AGENT, **self.connection.impersonation}
+        return {**found, "Authorization": authorization} if authorization else found
+
+    def _send(self, method: str, path: str, query: dict[str, Any] | None, body: Any, headers: dict[str, str], **kwargs):
+        url = self.host + path + ("?" + urlencode(query) if query else "")
+        sent = urllib3.HTTPHeaderDict({"Accept": "application/json"})
+        for name, value in {**sent, **self.auth_headers(), **headers}.items():
+            sent.discard(name)
+            for one in value if isinstance(value, list) else [value]:  # Impersonate-Group stands there once a group
+                sent.add(name, one)
+        data = json_for_yaml(body).encode() if body is not None else None
+        return self.connection.pool.request(method, url, body=data, headers=sent, retries=False, **kwargs)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any] | None = None,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        retry_for: float = 15.0,
+    ) -> Any:
+        """Send one request; try again on 429, 5xx and dropped connections.
+
+        Every request that is made here may be repeated: reads, server-side applies, deletes, and creates of objects
+        whose second creation is a conflict.
+
+        :arg float retry_for: seconds after which a fault that may pass is final
+        :returns: the decoded JSON of the answer
+        :raises ApiError: the server's answer is not a success
+        :raises Unreachable: there was no answer
+        """
+        deadline = time.monotonic() + retry_for
+        pause, renewed = 0.2, False
+        while True:
+            try:
+                response = self._send(
+                    method, path, query, body, headers or {}, timeout=urllib3.Timeout(connect=10, read=self._timeout)
+                )
+            except urllib3.exceptions.SSLError as error:
+                raise self._unreachable(error) from error
+            except urllib3.exceptions.HTTPError as error:
+                if time.monotonic() + pause > deadline or certainly_down(error):
+                    raise self._unreachable(error) from error
+            else:
+                if response.status < 300:
+                    return self._decoded(response)
+                fault = ApiError.from_body(response.status, response.data)
+                if fault.status == 401 and not renewed and self.connection.renew():
+                    renewed = True
+                    continue
+                if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
+                    raise fault
+                pause = max(pause, _retry_after(response))
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, not a secret
+            pause = min(pause * 2, 3.0)
+
+    def _decoded(self, response: Any) -> Any:
+        try:
+            return json.loads(response.data)
+        except ValueError as error:
+            raise Unreachable(
+                f"{self.host} answered {response.status}, but not as an API server does: {response.data[:80]!r}. Check "
+                "the address in the kubeconfig (or host); a proxy's login page looks like this."
+            ) from error
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        cause = getattr(error, "reason", None) or error
+        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return Unreachable(
+                f"The certificate of the API server {self.host} is not trusted: {cause}. Give its CA by ca_cert or in "
+                "the kubeconfig."
+            )
+        return Unreachable(
+            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), "
+            "the network between this machine and the cluster, and proxy settings."
+        )
+
+    def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:
+        """One GET whose answer need not be the API server's own, as through its proxy. It is not repeated.
+
+        :returns: status, headers by their names in lower case, and body
+        :raises Unreachable: there was no answer
+        """
+        try:
+            response = self._send("GET", path, None, None, headers, timeout=urllib3.Timeout(connect=10, read=timeout))
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
+
+
+def _retry_after(response: Any) -> float:
+    try:
+        return min(float(response.headers.get("Retry-After", 0)), 10.0)
+    except ValueError:
+        return 0.0
+
+
+def certainly_down(error: Exception) -> bool:
+    """Faults that no second try within seconds mends: a name that does not resolve, a port where nothing listens."""
+    cause = getattr(error, "reason", None) or error
+    return isinstance(cause, urllib3.exceptions.NewConnectionError)
+
+
+def _certainly_refused(fault: ApiError) -> bool:
+    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet may pass."""
+    return fault.status == 500 and "denied the request" in fault.message

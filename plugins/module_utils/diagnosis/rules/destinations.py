@@ -1,0 +1,217 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why requests that have a route do not reach the pods behind it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import routes
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.routes import looked_at
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import (
+    INJECTOR,
+    ISTIOD,
+    Symptom,
+    Thing,
+    described,
+    thing,
+)
+
+
+def _listeners(state: MeshState, virtual_service: dict[str, Any]) -> set[int]:
+    return {server.number for server in routes.bound(state, virtual_service)}
+
+
+def destinations(state: MeshState) -> Iterator[Symptom]:
+    """Destinations that are not there, or not as they are named: requests end in 503, or 500 in older Istios."""
+    if "Service" not in state.objects:
+        return
+    for virtual_service in looked_at(state):
+        for destination in dict.fromkeys(routes.destinations(virtual_service)):
+            found = _destination(state, virtual_service, destination)
+            if found:
+                yield found
+                break
+
+
+def _destination(state: MeshState, virtual_service: dict[str, Any], wanted: routes.Destination) -> Symptom | None:
+    about, breaks = described(virtual_service), frozenset({thing(virtual_service)})
+    key = routes.service_of(wanted.host)
+    service = state.get("Service", *key) if key else None
+    if service is None:
+        return _unknown(state, virtual_service, wanted) if state.knows("Service", key[0] if key else "") else None
+    if service["spec"].get("type") == "ExternalName":
+        return None
+    name = "/".join(thing(service)[1:])
+    listed = service["spec"].get("ports") or []
+    numbers = sorted(port["port"] for port in listed)
+    shown = ", ".join(map(str, numbers))
+    if wanted.port and wanted.port not in numbers:
+        message = f"{wanted.where} sends requests to port {wanted.port} of Service {name}, which has {shown}."
+        fix = f"Name a port of the Service, not of its pods, in destination.port.number: {shown}"
+        evidence = (f"ports of Service {name}: {shown}",)
+        return Symptom("destination-port-unknown", about, message, fix, evidence, breaks)
+    listeners = _listeners(state, virtual_service)
+    if not wanted.port and len(numbers) > 1 and listeners and not listeners & set(numbers):
+        message = f"{wanted.where} names no port of Service {name}, which has several ({shown})."
+        fix = f"Name one in destination.port.number: {shown}"
+        evidence = (f"ports of Service {name}: {shown}", f"the gateway's own: {', '.join(map(str, sorted(listeners)))}")
+        return Symptom("destination-port-unknown", about, message, fix, evidence, breaks)
+    return None
+
+
+def _unknown(state: MeshState, virtual_service: dict[str, Any], wanted: routes.Destination) -> Symptom | None:
+    """A host that is no Service; one of a ServiceEntry may be anywhere."""
+    for entry in state.of("ServiceEntry"):
+        if any(routes.matches(host, wanted.host) for host in entry["spec"].get("hosts") or []):
+            return None
+    own, key = virtual_service["metadata"]["namespace"], routes.service_of(wanted.host)
+    parts = wanted.host.split(".")
+    short = state.get("Service", parts[1], parts[0]) if not key and len(parts) > 1 else None
+    if not key and not short:
+        if "ServiceEntry" not in state.objects or "ServiceEntry" in state.partly:
+            return None
+        message = f"{wanted.where} sends requests to host {wanted.host}, which no Service or ServiceEntry has."
+        fix = "Correct the host, or make a ServiceEntry for it."
+    elif short:
+        whole = f"{parts[0]}.{parts[1]}.svc.cluster.local"
+        message = f"{wanted.where} sends requests to host {wanted.host}, which Istio takes for no Service."
+        fix = f"Write it in full: {whole}"
+    else:
+        there = sorted(
+            each["metadata"]["name"] for each in state.of("Service") if each["metadata"]["namespace"] == key[0]
+        )
+        message = f"{wanted.where} sends requests to Service {'/'.join(key)}, which is not there."
+        listed = ", ".join(there[:5]) or "none"
+        fix = f"Name one that is there (in {key[0]}: {listed}); a short name is of namespace {own}."
+    breaks = frozenset({thing(virtual_service)})
+    evidence = (f"no Service for host {wanted.host}",)
+    return Symptom("destination-unknown", described(virtual_service), message, fix, evidence, breaks)
+
+
+def rules_for(state: MeshState, host: str) -> list[dict[str, Any]]:
+    """DestinationRules for a host in full."""
+    return [
+        rule
+        for rule in state.of("DestinationRule")
+        if routes.matches(routes.full(rule["spec"].get("host", ""), rule["metadata"]["namespace"]), host)
+    ]
+
+
+def subsets(state: MeshState) -> Iterator[Symptom]:
+    """Subsets that no DestinationRule has, or that no pod is of."""
+    if "DestinationRule" in state.partly:
+        return
+    for virtual_service in looked_at(state):
+        for wanted in dict.fromkeys(routes.destinations(virtual_service)):
+            key = routes.service_of(wanted.host)
+            service = state.get("Service", *key) if key and wanted.subset else None
+            found = _subset(state, virtual_service, wanted, service) if service else None
+            if found:
+                yield found
+                break
+
+
+def _subset(
+    state: MeshState, virtual_service: dict[str, Any], wanted: routes.Destination, service: dict[str, Any]
+) -> Symptom | None:
+    about, breaks, name = described(virtual_service), frozenset({thing(virtual_service)}), "/".join(thing(service)[1:])
+    known = {
+        subset["name"]: (rule, subset)
+        for rule in rules_for(state, wanted.host)
+        for subset in rule["spec"].get("subsets") or []
+    }
+    if wanted.subset not in known:
+        shown = ", ".join(sorted(known)) or "none"
+        message = (
+            f"{wanted.where} sends requests to subset {wanted.subset} of Service {name}, and no DestinationRule has it."
+        )
+        fix = f"Name one that is there ({shown}), or add it to a DestinationRule with host {wanted.host}."
+        evidence = (f"subsets of {wanted.host}: {shown}",)
+        return Symptom("destination-subset-unknown", about, message, fix, evidence, breaks)
+    rule, subset = known[wanted.subset]
+    labels, own = subset.get("labels") or {}, service["spec"].get("selector")
+    if not own or state.workloads(service["metadata"]["namespace"], {**own, **labels}):
+        return None
+    shown = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    message = f"its subset {wanted.subset} ({shown}) is of no pod behind Service {name}: requests to it end in 503."
+    fix = f"Correct the labels of the subset; the pods have: kubectl get pods -n {thing(service)[1]} --show-labels"
+    evidence = (f"no pod of Service {name} has {shown}", f"{about} {wanted.where} sends requests there")
+    needs = frozenset({thing(service)})
+    return Symptom("subset-selects-nothing", described(rule), message, fix, evidence, breaks, needs)
+
+
+def endpoints(state: MeshState) -> Iterator[Symptom]:
+    """Services that requests are sent to, or that the API server calls, without a pod that can answer."""
+    if "Pod" not in state.objects:
+        return
+    called = {
+        (where["namespace"], where["name"])
+        for _configuration, webhook in state.injectors
+        for where in [(webhook.get("clientConfig") or {}).get("service")]
+        if where
+    }
+    istiods = [service for key in sorted(called) for service in [state.get("Service", *key)] if service]
+    looked_at = state.control_plane | state.applications
+    routed = [each for each in routes.routed_services(state) if each["metadata"]["namespace"] in looked_at]
+    for service in [*istiods, *state.gateway_services, *routed]:
+        selector = service["spec"].get("selector")
+        pods = state.pods_behind(service)
+        if not selector or service["spec"].get("type") == "ExternalName":
+            continue
+        key, shown = thing(service), ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+        needs = frozenset(state.workloads_behind(service))
+        lost: list[Thing] = [ISTIOD, INJECTOR] if service in istiods else []
+        if needs:  # then it is istiod itself that is broken, and its Service that has no endpoint for it
+            needs, lost = needs | frozenset(lost), []
+        breaks: frozenset[Thing] = frozenset({key, *lost})
+        nowhere = _nameless_ports(service, pods)
+        if not needs:
+            message = f"its selector ({shown}) selects no pod, so that requests to it end in 503."
+            fix = f"Correct spec.selector, or the labels of the pods: kubectl get pods -n {key[1]} --show-labels"
+            evidence = (f"no pod in namespace {key[1]} has {shown}",)
+        elif not any(map(is_ready, pods)):
+            if not all(_lasting(state, pod) for pod in pods) or _starts(state, needs):
+                continue
+            message = f"none of its pods is ready ({len(pods)} with {shown}), so that requests to it end in 503."
+            fix = f"Find out why: kubectl describe pods -n {key[1]} -l {shown}"
+            evidence = (f"{len(pods)} pods with {shown}, none ready",)
+        elif nowhere:
+            message = f"its targetPort {', '.join(nowhere)} is no port of its pods, so that requests to it end in 503."
+            fix = "Name a port of the containers in targetPort, or its number."
+            evidence = tuple(f"no container port named {name}" for name in nowhere)
+        else:
+            continue
+        yield Symptom("service-without-endpoints", described(service), message, fix, evidence, breaks, needs)
+
+
+def _lasting(state: MeshState, pod: dict[str, Any]) -> bool:
+    return state.lasts(pod["metadata"].get("creationTimestamp"), 20)
+
+
+def _starts(state: MeshState, workloads: frozenset[Thing]) -> bool:
+    """Whether some workload's pods are just about to come."""
+    found = [state.get(*key) for key in workloads]
+    return any(
+        each["spec"].get("replicas", 1)
+        and not (each.get("status") or {}).get("replicas")
+        and not state.lasts(each["metadata"].get("creationTimestamp"), 20)
+        for each in found
+        if each and each["kind"] == "Deployment"
+    )
+
+
+def _nameless_ports(service: dict[str, Any], pods: list[dict[str, Any]]) -> list[str]:
+    """Target ports that are named, and that no container of the pods has."""
+    named = {
+        port.get("name")
+        for pod in pods
+        for container in [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or [])]
+        for port in container.get("ports") or []
+    }
+    targets = [port.get("targetPort") for port in service["spec"].get("ports") or []]
+    lost = [each for each in targets if isinstance(each, str) and each not in named]
+    return lost if lost and len(lost) == len(targets) else []

@@ -1,0 +1,246 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests to the gateway, from outside or through the API server: several successes in a row, and what they prove."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.exposure.endpoints import Endpoint, Place, Proxied
+
+try:
+    import urllib3
+except ImportError:  # kube.Cluster says so
+    urllib3 = None  # type: ignore[assignment]
+
+PAUSE = 0.2  # seconds between two tries
+REQUEST_TIMEOUT = 5.0  # seconds
+SPIFFE = re.compile(r"\b(By|URI)=(spiffe://[^;,\s\"]+)")
+
+
+@dataclass
+class Evidence:
+    """What came back.
+
+    :ivar list latencies_ms: of each success in the row, in milliseconds
+    :ivar int tries: requests sent until the row was complete
+    :ivar dict tls: of the last answer, where it came over TLS
+    """
+
+    url: str
+    status: int = 0
+    server: str = ""
+    latencies_ms: list[float] = field(default_factory=list)
+    tries: int = 0
+    tls: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer.
+
+    :ivar dict tls: what the server has shown, where it was asked over TLS
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: str
+    milliseconds: float
+    tls: dict[str, str] = field(default_factory=dict)
+
+
+def get(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
+    """One GET over plain HTTP, on a connection of its own, past proxies and redirects.
+
+    :raises OSError: no answer
+    """
+    started = time.monotonic()
+    with urllib3.PoolManager(num_pools=1) as pool:
+        try:
+            response = pool.request(
+                "GET",
+                endpoint.url(path),
+                headers={"User-Agent": "meshops.istio", **({"Host": host} if host else {})},
+                timeout=REQUEST_TIMEOUT,
+                retries=False,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(str(error)) from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        milliseconds = (time.monotonic() - started) * 1000
+        return Answer(response.status, headers, response.data.decode("utf-8", "replace"), round(milliseconds, 1))
+
+
+def over_tls(server_name: str, ca_file: str | None = None) -> Callable[[Endpoint, str, str | None], Answer]:
+    """As ``get``, over TLS: the certificate must be for a name and of an authority that is trusted.
+
+    :arg server_name: sent as SNI, for the gateway to choose a certificate by
+    :arg ca_file: PEM certificates of the authorities to trust; the system's if not given
+    :raises JobError: that file cannot be read
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise JobError(
+            f"{ca_file} holds no certificates to trust: {error}. It is named by liveness_verify_ca_file."
+        ) from error
+
+    def send(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
+        started = time.monotonic()
+        # urllib3 does not say which certificate it has accepted.
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), REQUEST_TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=server_name) as secured,
+        ):
+            shown = _shown(secured, server_name)
+            connection = http.client.HTTPConnection(server_name, timeout=REQUEST_TIMEOUT)
+            connection.sock = secured
+            try:
+                headers = {"Host": host or server_name, "User-Agent": "meshops.istio", "Connection": "close"}
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+                body = response.read().decode("utf-8", "replace")
+            except http.client.HTTPException as error:
+                raise OSError(f"no HTTP answer: {error!r}") from error
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            milliseconds = (time.monotonic() - started) * 1000
+            return Answer(response.status, headers, body, round(milliseconds, 1), shown)
+
+    return send
+
+
+def _shown(secured: ssl.SSLSocket, server_name: str) -> dict[str, str]:
+    """What a server has shown of itself."""
+    certificate = secured.getpeercert() or {}
+
+    def common_name(whose: str) -> str:
+        found = dict(pair for pairs in certificate.get(whose, ()) for pair in pairs)
+        return found.get("commonName") or found.get("organizationName", "")
+
+    return {
+        "server_name": server_name,
+        "version": secured.version() or "",
+        "subject": common_name("subject"),
+        "issuer": common_name("issuer"),
+        "not_after": str(certificate.get("notAfter", "")),
+    }
+
+
+def through(cluster: Cluster) -> Callable[[Proxied, str, str | None], Answer]:
+    """As ``get``, for a Service behind the API server's proxy.
+
+    The API server strips its own credentials, and passes the Host header on as it came.
+
+    :raises JobError: when called: the account may not use the proxy
+    """
+
+    def send(place: Proxied, path: str, host: str | None = None) -> Answer:
+        started = time.monotonic()
+        headers = {"Accept": "*/*", **({"Host": host} if host else {})}
+        try:
+            status, answered, body = cluster.fetch(place.path(path), headers, REQUEST_TIMEOUT)
+        except JobError as error:
+            raise OSError(error.message) from error
+        refusal = _refusal(status, body)
+        if refusal and refusal.status == 403:
+            raise JobError(
+                f"The API server does not pass requests on to Service {place.namespace}/{place.service}: "
+                f"{refusal.message}. Bind the role of docs/rbac-proxy.yml to this user, or ask from outside: "
+                "liveness_verify_from: controller."
+            )
+        if refusal:
+            raise OSError(f"the API server answers {status}: {refusal.message}")
+        milliseconds = (time.monotonic() - started) * 1000
+        return Answer(status, answered, body.decode("utf-8", "replace"), round(milliseconds, 1))
+
+    return send
+
+
+def _refusal(status: int, body: bytes) -> ApiError | None:
+    """What the API server itself says: it has no pod to pass a request to, cannot reach it, or does not want to."""
+    try:
+        own = status >= 400 and json.loads(body).get("kind") == "Status"
+    except (ValueError, AttributeError):
+        return None
+    return ApiError.from_body(status, body) if own else None
+
+
+def in_a_row(
+    endpoints: list[Place],
+    path: str,
+    host: str | None,
+    successes: int,
+    timeout: float,
+    say: Callable[[str], None],
+    send: Callable[..., Answer] = get,
+) -> tuple[Place, Evidence]:
+    """Ask until one of the endpoints has answered 200 a number of times in a row.
+
+    :arg list endpoints: tried in turn; the first that answers is kept
+    :arg float timeout: seconds for all of it
+    :returns: the endpoint that answers, and the evidence
+    :raises JobError: the deadline has passed; says what came back last from each
+    """
+    started = told = time.monotonic()
+    last: dict[Place, str] = {}
+    evidence: dict[Place, Evidence] = {endpoint: Evidence(endpoint.url(path)) for endpoint in endpoints}
+    while time.monotonic() - started < timeout:
+        for endpoint in endpoints:
+            found = evidence[endpoint]
+            while len(found.latencies_ms) < successes and time.monotonic() - started < timeout:
+                found.tries += 1
+                try:
+                    answer = send(endpoint, path, host)
+                except OSError as error:
+                    last[endpoint] = str(error)
+                    found.latencies_ms.clear()
+                    break
+                found.status, found.server = answer.status, answer.headers.get("server", "")
+                found.tls = answer.tls
+                if answer.status != 200:
+                    last[endpoint] = f"{answer.status} from {found.server or 'an unknown server'}"
+                    found.latencies_ms.clear()
+                    break
+                found.latencies_ms.append(answer.milliseconds)
+            else:
+                if len(found.latencies_ms) >= successes:
+                    return endpoint, found
+        if time.monotonic() - told > 15:
+            told = time.monotonic()
+            say(f"{told - started:.0f} s: no 200 yet: {_answers(evidence, last)}")
+        time.sleep(PAUSE)
+    raise JobError(f"No {successes} answers of 200 in a row within {timeout:.0f} s: {_answers(evidence, last)}.")
+
+
+def _answers(evidence: dict[Place, Evidence], last: dict[Place, str]) -> str:
+    return "; ".join(f"{found.url}: {last.get(endpoint, 'not tried')}" for endpoint, found in evidence.items())
+
+
+def client_certificate(body: str) -> dict[str, str]:
+    """The identities in an echoed X-Forwarded-Client-Cert header: ``by`` (the app's) and ``uri`` (the caller's)."""
+    return {key.lower(): value for key, value in SPIFFE.findall(body)}
+
+
+def as_dict(evidence: Evidence) -> dict[str, Any]:
+    """For a task's result."""
+    return {
+        "url": evidence.url,
+        "status": evidence.status,
+        "server": evidence.server,
+        "latencies_ms": evidence.latencies_ms,
+        "tries": evidence.tries,
+        **({"tls": evidence.tls} if evidence.tls else {}),
+    }

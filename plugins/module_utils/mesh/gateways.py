@@ -1,0 +1,211 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gateways: which there are, their ports, and how their Services meet the world. Pure.
+
+Each is a release of the gateway chart (``mesh``); here is what its own options become.
+"""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, providers
+
+#: The gateway chart's own ports; a list in Helm values replaces the chart's, so they are always given whole.
+PORTS: tuple[dict[str, Any], ...] = (
+    {"name": "status-port", "port": 15021, "protocol": "TCP", "targetPort": 15021},
+    {"name": "http2", "port": 80, "protocol": "TCP", "targetPort": 80},
+    {"name": "https", "port": 443, "protocol": "TCP", "targetPort": 443},
+)
+
+#: The injected probe looks every 15 s, first when the proxy cannot be ready yet, so that a gateway counts as unready
+#: for 15 s after it could serve. This one is the injector's own, asked more often.
+READINESS_PROBE: dict[str, Any] = {
+    "httpGet": {"path": "/healthz/ready", "port": 15021},
+    "initialDelaySeconds": 1,
+    "periodSeconds": 2,
+    "timeoutSeconds": 3,
+    "failureThreshold": 15,
+}
+
+
+@dataclass(frozen=True)
+class NodePort:
+    """One node port that a gateway's Service wants.
+
+    :ivar str where: how a user finds it in the variables
+    """
+
+    namespace: str
+    service: str
+    name: str
+    port: int
+    protocol: str = "TCP"
+
+    @property
+    def where(self) -> str:
+        return f"gateway {self.service}, port {self.name}"
+
+
+def listed(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """The gateways that are listed, else those of the preset."""
+    if params.get("gateways"):
+        return params["gateways"]
+    found: list[dict[str, Any]] = [{"name": name} for name in components.PRESETS[params["preset"]].gateways]
+    for gateway in found:
+        if gateway["name"] == components.EGRESS and params["exposure"] == "LoadBalancer":
+            gateway["type"] = "ClusterIP"
+    return found
+
+
+def service_type(gateway: dict[str, Any], params: dict[str, Any]) -> str:
+    """Service type of a gateway: its own, else the exposure of the mesh."""
+    return gateway.get("type") or params["exposure"]
+
+
+def namespace_of(gateway: dict[str, Any], params: dict[str, Any]) -> str:
+    """Namespace of a gateway: its own, else Istio's."""
+    return gateway.get("namespace") or params["namespace"]
+
+
+def ports_of(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ports of a gateway's Service as the chart takes them, with the node ports that are pinned.
+
+    :raises JobError: a node port is not a number, belongs to no port of the gateway, or is pinned on a type that has
+        none
+    """
+    ports = [
+        {
+            "name": port["name"],
+            "port": port["port"],
+            "protocol": port["protocol"],
+            "targetPort": port.get("target_port") or port["port"],
+        }
+        for port in gateway.get("ports") or []
+    ] or copy.deepcopy(list(PORTS))
+    names = [port["name"] for port in ports]
+    for name, number in (gateway.get("node_ports") or {}).items():
+        where = f"gateways: {gateway['name']}: node_ports: {name}"
+        if name not in names:
+            raise JobError(f"{where}: the gateway has no port of that name. Its ports are {', '.join(names)}.")
+        try:
+            number = int(str(number))  # neither true nor 30010.5
+        except ValueError:
+            raise JobError(f"{where}: {number!r} is not a port number.") from None
+        if service_type(gateway, params) == "ClusterIP":
+            raise JobError(
+                f"{where}: a Service of type ClusterIP has no node ports. Use type NodePort or LoadBalancer."
+            )
+        ports[names.index(name)]["nodePort"] = number
+    return ports
+
+
+def node_ports(params: dict[str, Any]) -> list[NodePort]:
+    """All node ports that the gateways of a mesh pin.
+
+    :raises JobError: as ``ports_of``, or two gateways pin the same number
+    """
+    found: dict[int, NodePort] = {}
+    for gateway in listed(params):
+        for port in ports_of(gateway, params):
+            if "nodePort" not in port:
+                continue
+            pinned = NodePort(
+                namespace_of(gateway, params), gateway["name"], port["name"], port["nodePort"], port["protocol"]
+            )
+            other = found.setdefault(pinned.port, pinned)
+            # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
+            shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
+            if other is not pinned and not (shared and other.protocol != pinned.protocol):
+                raise JobError(
+                    f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}. "
+                    "Give each port one of its own in istio_helm_gateways."
+                )
+    return list(found.values())
+
+
+def provider_of(gateway: dict[str, Any], params: dict[str, Any]) -> str:
+    """Who gives a gateway its address: as ``exposure.resolved`` found it, else what the options say or leave open."""
+    return gateway.get("provider") or params.get("provider") or providers.AUTO
+
+
+def _texts(given: dict[str, Any] | None) -> dict[str, str]:
+    """Labels and annotations are texts, and YAML's ``true`` or ``80`` is none."""
+    return {
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in (given or {}).items()
+        if value is not None
+    }
+
+
+def _is_range(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
+def _only_for(gateway: dict[str, Any], params: dict[str, Any]) -> None:
+    """Options that a Service of another type does not know: Kubernetes would refuse, or overlook them.
+
+    :raises JobError: names the option
+    """
+    kind = service_type(gateway, params)
+    balanced = ("load_balancer_class", "load_balancer_ip", "load_balancer_source_ranges", "internal")
+    known = {"external_traffic_policy": ("LoadBalancer", "NodePort"), **dict.fromkeys(balanced, ("LoadBalancer",))}
+    for option, kinds in known.items():
+        if gateway.get(option) and kind not in kinds:
+            raise JobError(
+                f"gateways: {gateway['name']}: {option} is for a Service of type {' or '.join(kinds)}, and this one is "
+                f"of type {kind}."
+            )
+
+
+def _exposure_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """How a gateway's Service meets the world: what is left out is the chart's and the provider's own default.
+
+    :raises JobError: an option that does not fit the type, or that the provider cannot fulfil
+    """
+    _only_for(gateway, params)
+    where = f"gateways: {gateway['name']}"
+    annotations, address = {}, ""
+    provider = provider_of(gateway, params)
+    if service_type(gateway, params) == "LoadBalancer" and provider != providers.AUTO:
+        internal, wanted = bool(gateway.get("internal")), gateway.get("load_balancer_ip") or ""
+        annotations, address = providers.settings(provider, internal, wanted, where)
+    ranges = list(gateway.get("load_balancer_source_ranges") or [])
+    for text in ranges:
+        if not _is_range(text):
+            raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.")
+    given = gateway.get("annotations") or {}
+    wanted_fields = {
+        "annotations": _texts({**annotations, **given}),
+        "externalTrafficPolicy": gateway.get("external_traffic_policy"),
+        "loadBalancerClass": gateway.get("load_balancer_class"),
+        "loadBalancerIP": address,
+        "loadBalancerSourceRanges": ranges,
+    }
+    return {key: value for key, value in wanted_fields.items() if value}
+
+
+def values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+    """What the gateway chart is told by a gateway's own options.
+
+    :raises JobError: options that contradict each other
+    """
+    service = {"type": service_type(gateway, params), "ports": ports_of(gateway, params)}
+    found: dict[str, Any] = {
+        "service": {**service, **_exposure_values(gateway, params)},
+        "readinessProbe": copy.deepcopy(READINESS_PROBE),
+    }
+    if gateway.get("replicas") is not None:
+        # The chart's autoscaler would set a number of its own.
+        found.update(replicaCount=gateway["replicas"], autoscaling={"enabled": False})
+    if gateway.get("labels"):
+        found["labels"] = _texts(gateway["labels"])
+    return found

@@ -1,0 +1,351 @@
+# Copyright: meshops.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A set of Helm releases brought where it is wanted."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.meshops.istio.plugins.module_utils.cluster import lease, manifests
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, digest, identity, reference
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.waiting import Waiter
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.exposure import gateway_objects, provider_detection
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, shown
+from ansible_collections.meshops.istio.plugins.module_utils.helm import (
+    chart_lookup,
+    charts,
+    release_objects,
+    sources,
+    storage,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
+from ansible_collections.meshops.istio.plugins.module_utils.helm.dry_run import is_unchanged
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import ADDON, CONTROL_PLANE, GATEWAY
+from ansible_collections.meshops.istio.plugins.module_utils.releases import adoption, earlier_gateways
+from ansible_collections.meshops.istio.plugins.module_utils.releases.adopted_ports import ports_kept
+from ansible_collections.meshops.istio.plugins.module_utils.releases.obstacles import Examination
+from ansible_collections.meshops.istio.plugins.module_utils.releases.preview import drifted, set_back
+from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step, drift_words, judge
+from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
+
+#: Kinds whose readiness is part of a release's success. A Service is not: an address may need a cloud minutes, and the
+#: role that needs the address waits for it.
+WAITED_FOR = ("Deployment", "DaemonSet", "MutatingWebhookConfiguration")
+DRIFT_FIX = "Left alone; istio_helm_repair_drift: true sets it back to what the release says."
+#: Role crds sees to these, by their content; here it only counts that they are there.
+_DEFINITION = "CustomResourceDefinition"
+
+
+class Installation:
+    """One run of the job: reads the cluster, plans, and carries the plan out.
+
+    :arg environment: gives helm the cluster and its credentials
+    """
+
+    def __init__(self, task: Task, cluster: Cluster, environment: dict[str, str]) -> None:
+        self.task = task
+        self.cluster = cluster
+        self.environment = environment
+        self.params = self._resolved(task.params)
+        task.warnings += shown(composition.platform_advice(self.params))
+        self.helm = Helm(task.params["helm_binary"])
+        self.wanted = composition.releases(self.params)
+        self.charts = self._locate_charts()
+        self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
+        self.wanted = in_parallel(self._ports_kept, self.wanted)
+        self.live: dict[Identity, dict[str, Any]] = {}
+        #: By which this run may write; none in check mode.
+        self.lease: lease.Held | None = None
+        #: Steps that helm has carried out, for a failure to tell.
+        self.written: list[Step] = []
+        #: What earlier tasks of this run do, with digests: check mode finds it undone.
+        self.planned: dict[str, str] = task.params["planned"] if task.check_mode else {}
+
+    def _resolved(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The options with what the cluster says about platform and load balancers."""
+        served = served_groups(self.cluster) if params["platform"] == "auto" else None
+        platform = composition.platform(params["platform"], served or ())
+        return provider_detection.resolved(self.cluster, {**params, "platform": platform}, served)
+
+    def _ports_kept(self, release: composition.Release) -> composition.Release:
+        """A gateway that istioctl has installed goes on listening where it does, unless its ports are listed."""
+        listed = {gateway["name"] for gateway in self.params["gateways"] if gateway.get("ports")}
+        if release.part != GATEWAY or release.name in listed:
+            return release
+        return ports_kept(release, self.cluster.get("v1", "Service", release.name, release.namespace))
+
+    def _locate_charts(self) -> dict[sources.ChartReference, charts.Chart]:
+        wanted = list(dict.fromkeys(release.chart for release in self.wanted))
+        return dict(
+            zip(wanted, in_parallel(lambda each: chart_lookup.find(lambda: self.helm, each), wanted), strict=True)
+        )
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[Step]:
+        """Look at releases and their objects. Writes nothing."""
+        stored = self._stored([(release.namespace, release.name) for release in self.wanted])
+        steps = [
+            judge(release, self.charts[release.chart], stored.get((release.namespace, release.name)))
+            for release in self.wanted
+        ]
+        in_parallel(self._settle, [step for step in steps if step.is_doubtful])
+        self._look_at_objects([step for step in steps if step.action == "none"])
+        return steps
+
+    def _settle(self, step: Step) -> None:
+        """Ask helm whether a chart that is another changes anything."""
+        kube_version = self.cluster.version()["gitVersion"]
+        if is_unchanged(self.helm, step.release, step.chart, step.stored, self.environment, kube_version):
+            step.action, step.reasons = "none", []
+
+    def _stored(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], storage.Stored]:
+        if storage.in_secrets():
+            try:
+                return storage.read(self.cluster, keys)
+            except storage.UnknownFormat as error:
+                self.task.say(f"asking helm, as its storage is in a form not known here: {error}")
+        return storage.ask(self.helm, self.environment, keys)
+
+    def _look_at_objects(self, intact: list[Step]) -> None:
+        """A release whose secret is intact but whose objects are not all there, or not as helm wrote them, differs."""
+        objects = [release_objects.stored_objects(self.cluster, step.stored) for step in intact]
+        self.live = self._live([obj for each in objects for obj in each])
+        for step, wanted in zip(intact, objects, strict=True):
+            missing = [identity(obj) for obj in wanted if identity(obj) not in self.live and not self.is_planned(obj)]
+            if missing:
+                step.action = "restore"
+                step.reasons = [f"missing: {key[1]} {'/'.join(filter(None, key[2:]))}" for key in missing]
+                continue
+            objects_of = [obj for obj in wanted if obj["kind"] != _DEFINITION]
+            changes = drifted(self.cluster, objects_of, self.live, step.stored.modified)
+            step.drift = drift_words(changes)
+            if changes and self.params["repair_drift"]:
+                step.action, step.reasons = "repair", [f"drifted: {words}" for words in step.drift]
+
+    def _live(self, wanted: list[dict[str, Any]]) -> dict[Identity, dict[str, Any]]:
+        """Which objects are there, in full; of definitions, which take a megabyte, only that they are."""
+        found = manifests.read(self.cluster, [obj for obj in wanted if obj["kind"] != _DEFINITION])
+        definitions = {identity(obj) for obj in wanted if obj["kind"] == _DEFINITION}
+        for api_version in {key[0] for key in definitions}:
+            there = self.cluster.list(api_version, _DEFINITION, metadata_only=True)
+            found.update((identity(obj), obj) for obj in there if identity(obj) in definitions)
+        return found
+
+    def is_planned(self, wanted: dict[str, Any]) -> bool:
+        """Whether another task makes of an object what is wanted of it, before this one's turn."""
+        return self.planned.get(reference(wanted)) == digest(wanted)
+
+    @property
+    def scope(self) -> Scope:
+        """What a failure may be explained by: the releases of this run, and nobody's applications."""
+        gateways = [(release.namespace, release.name) for release in self.wanted if release.part == GATEWAY]
+        return Scope(self.params["namespace"], gateways, named_only=True, exposed=False)
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for another run: it may wait for its pods as long as this one would."""
+        return max(self.params["wait_timeout"], lease.DURATION + 10)
+
+    def missing_namespaces(self) -> list[manifests.Change]:
+        """Namespaces of the releases and of the Lease that nobody has made yet, nor will in this very run.
+
+        Helm would make them too, but say so nowhere.
+        """
+        names = {release.namespace for release in self.wanted} | {self.params["namespace"]}
+        wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
+        live = manifests.read(self.cluster, wanted)
+        stays = {key for key, obj in live.items() if not obj["metadata"].get("deletionTimestamp")}
+        missing = [obj for obj in wanted if identity(obj) not in stays and reference(obj) not in self.planned]
+        shown = self.task.check_mode or self.task.diff
+        return manifests.plan(self.cluster, missing, preview=shown, live=live).changes
+
+    def examine(self, steps: list[Step]) -> None:
+        """Find what stands in the way, and what helm will do, before anything is written."""
+        Examination(self.task, self.cluster, self.helm, self.environment, self.is_planned).examine(steps)
+
+    def respect_the_living(self, steps: list[Step]) -> None:
+        """A release that is pending, and not by a run of ours that died, may be somebody's pipeline at work right now.
+
+        Without the Lease, in check mode, it is watched for as long as is needed to see whether its holder is dead.
+
+        :raises JobError: it is too young to be anything else, or its record cannot be deleted; names it
+        """
+        pending = [step for step in steps if step.action == "recover"]
+        if not pending:
+            return
+        if not storage.in_secrets():
+            release, status = pending[0].release, pending[0].stored.status
+            raise JobError(
+                f"Release {release.namespace}/{release.name} is {status}, and is not kept in secrets (HELM_DRIVER). "
+                "Make sure that no helm is at work on it, roll it back or uninstall it with helm, and run again."
+            )
+        if self.lease:
+            from_the_dead = self.lease.from_the_dead
+        else:
+            from_the_dead = lease.left_behind(self.cluster, self.params["namespace"], self.patience, self.task.say)
+        if from_the_dead:
+            return
+        now, limit = self.cluster.now(strict=True), self.params["wait_timeout"]
+        for step in pending:
+            age = storage.dated(self.cluster, step.stored).age(now)
+            if age < limit:
+                raise JobError(
+                    f"Release {step.release.namespace}/{step.release.name} is {step.stored.status} since {age:.0f} s: "
+                    f"another pipeline may be at work. Wait for it to end; a release that has been pending for "
+                    f"{limit} s counts as left behind, and is recovered."
+                )
+
+    def gateways(self, steps: list[Step]) -> list[dict[str, Any]]:
+        """What each gateway is made of, or will be: for whoever waits for it, selects its pods or asks it."""
+        found = []
+        for step in (step for step in steps if step.release.part == GATEWAY):
+            objects = step.rendered or release_objects.stored_objects(self.cluster, step.stored)
+            gateway = gateway_objects.of_objects(step.release.namespace, step.release.name, objects)
+            found += [gateway.as_dict()] if gateway else []
+        return found
+
+    def unlisted_gateways(self) -> list[Finding]:
+        """Gateways of earlier runs that are not wanted any more, in this run's namespaces, where they may be seen."""
+        wanted = [release for release in self.wanted if release.part == GATEWAY]
+        if not wanted:
+            return []  # whose gateways these are, other runs know
+        namespaces = sorted({release.namespace for release in self.wanted} | {self.params["namespace"]})
+        asked = [(kind, namespace) for kind in gateway_objects.WORKLOADS for namespace in namespaces]
+        found = in_parallel(lambda each: self._seen(*each), asked)
+        ours = {(release.namespace, release.name) for release in self.wanted}
+        revision = str(wanted[0].values.get("revision") or "default")
+        return earlier_gateways.findings((obj for objects in found for obj in objects), ours, revision)
+
+    def _seen(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        """What runs pods of Istio there; nothing without the right, as few accounts have one on DaemonSets."""
+        try:
+            return self.cluster.list("apps/v1", kind, namespace, label_selector=earlier_gateways.GATEWAY_SELECTOR)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return []
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, steps: list[Step]) -> None:
+        """Bring every release of every stage where it is wanted, a stage when the one before it is ready.
+
+        A release that runs nothing (base) is nobody's condition: helm writes it while the others' pods start.
+        """
+        stages = sorted({step.release.stage for step in steps})
+        todo = [step for step in steps if step.action != "none"]
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            written_beside: list[Future] = []
+            for stage in stages:
+                writes = [step for step in todo if step.release.stage == stage and step.release.runs_pods]
+                in_parallel(self._write, writes)
+                if stage == stages[0]:
+                    idle = [step for step in todo if not step.release.runs_pods]
+                    written_beside = [beside.submit(self._write, step) for step in idle]
+                self._wait(self._awaited(stage, steps))
+            for future in written_beside:
+                future.result()
+
+    def _awaited(self, stage: int, steps: list[Step]) -> list[Step]:
+        """The releases of a stage that are waited for: always when another stage follows, which needs them."""
+        followed = any(release.stage > stage for release in self.wanted)
+        parts = {"gateways": (CONTROL_PLANE, ADDON, GATEWAY), "control-plane": (CONTROL_PLANE, ADDON), "nothing": ()}
+        wanted = parts[self.params["wait_for"]]
+        return [
+            step
+            for step in steps
+            if step.release.stage == stage
+            and step.release.runs_pods
+            and (step.release.part in wanted or (followed and step.release.part == CONTROL_PLANE))
+        ]
+
+    def _write(self, step: Step) -> None:
+        release = step.release
+        if self.lease:
+            self.lease.still()
+        if step.action == "recover":
+            # The lease is ours and the run that left this behind is gone: without its record, helm starts over from
+            # the revision before it, and objects that it had created carry Helm's ownership already.
+            self.cluster.delete(step.stored.secret, as_read=True)
+        self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
+        if self.helm.major >= 4:  # older ones know no fields of others
+            for live in step.adopted:
+                adoption.adopt(self.cluster, live)
+        for wanted in step.set_back:
+            set_back(self.cluster, wanted)
+        self._upgrade(step)
+        self.written.append(step)
+
+    def _upgrade(self, step: Step) -> None:
+        """Have helm write a release, and take note of it: also where it fails, unless not even its record is another.
+
+        :raises JobError: helm's own failure
+        """
+        release = step.release
+        try:
+            self._run_helm(step)
+        except JobError:
+            if self._is_recorded(step):
+                self.task.written.append(f"release {release.namespace}/{release.name}")
+            raise
+        self.task.written.append(f"release {release.namespace}/{release.name}")
+
+    def _is_recorded(self, step: Step) -> bool:
+        """Whether helm has begun a revision, which it does before it writes an object; so too where nobody can tell."""
+        key = (step.release.namespace, step.release.name)
+        try:
+            now = self._stored([key]).get(key)
+        except (JobError, ApiError):
+            return True
+        before = None if step.action == "recover" else step.stored  # whose record is deleted
+        return (now and now.revision) != (before and before.revision)
+
+    def _run_helm(self, step: Step) -> None:
+        release = step.release
+        self.helm.upgrade(
+            release.name,
+            release.namespace,
+            step.chart.path,
+            release.values,
+            self.environment,
+            self.params["wait_timeout"],
+            # A first revision may find objects of a run that was killed, of which istiod holds fields by now.
+            force_conflicts=self.helm.major >= 4 and (step.forces or step.is_first),
+            take_ownership=bool(step.adopted),
+            description=storage.description(step.chart, step.is_first),
+        )
+
+    def _wait(self, steps: list[Step]) -> None:
+        """Wait for what a stage's releases run: all of what was written, and of the rest what was not ready before."""
+        written = [step for step in steps if step.action != "none"]
+        stored = self._stored([(step.release.namespace, step.release.name) for step in written])
+        for step in written:
+            step.stored = stored[step.release.namespace, step.release.name]
+        pending = [
+            identity(obj)
+            for step in steps
+            for obj in release_objects.stored_objects(self.cluster, step.stored)
+            if obj["kind"] in WAITED_FOR and (step in written or not is_ready(self.live[identity(obj)]))
+        ]
+        created = [
+            identity(obj)
+            for step in written
+            if step.action == "install" and not step.adopted
+            for obj in release_objects.stored_objects(self.cluster, step.stored)
+        ]
+        if pending:
+            Waiter(self.cluster, self.params["wait_timeout"], self.task.say).wait(pending, created)
+
+    def wait_for_all(self, steps: list[Step]) -> None:
+        """Wait for the releases of a run that wrote nothing: somebody may have restarted them just now."""
+        for stage in sorted({step.release.stage for step in steps}):
+            self._wait(self._awaited(stage, steps))
