@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of MESH_ARGUMENT_SPEC in module_utils/mesh.py; a test holds the two together.
+    """The options of MESH_ARGUMENT_SPEC in module_utils/mesh/options.py; a test holds the two together.
 
     Those of CHART_ARGUMENT_SPEC are a part of their own, C(meshops.istio.mesh.charts), and so are the gateways,
     C(meshops.istio.mesh.gateways), which another module takes too.

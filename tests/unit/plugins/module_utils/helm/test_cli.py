@@ -482,7 +482,7 @@ def test_private_directory(temporary: Path) -> None:
 
 _HOLD = """
 import sys
-from ansible_collections.meshops.istio.plugins.module_utils.helm import private_directory
+from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import private_directory
 with private_directory() as path:
     (path / "kubeconfig").write_text("")
     print(path.name, flush=True)

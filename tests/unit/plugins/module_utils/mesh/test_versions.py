@@ -23,7 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh.versions import
     minor_of,
 )
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[5]
 ISTIO_MINORS = [tuple(map(int, istio.split("."))) for istio in KUBERNETES_FOR_ISTIO]
 
 
