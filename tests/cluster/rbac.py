@@ -55,7 +55,7 @@ HEADER = """\
 # exactly these rights and names each one that is missing. For a user or group instead of the ServiceAccount,
 # change the bindings' subjects; for further namespaces of gateways or applications, add a RoleBinding in each.
 #
-# Made by tests/cluster/rbac.py from plugins/module_utils/preflight/rights.py and Istio's charts; a test holds it equal to them.
+# Made by tests/cluster/rbac.py from preflight/rights.py and Istio's charts; a test holds it equal to them.
 """
 MECHANISM_HEADER = """\
 # Copyright: meshops.istio contributors
@@ -64,7 +64,7 @@ MECHANISM_HEADER = """\
 #
 # What an account needs beside docs/rbac.yml where {mechanism} decides which pods may run.
 #
-# Made by tests/cluster/rbac.py from plugins/module_utils/preflight/rights.py; a test holds it equal to that.
+# Made by tests/cluster/rbac.py from preflight/rights.py; a test holds it equal to that.
 """
 FEATURE_HEADER = """\
 # Copyright: meshops.istio contributors
@@ -73,7 +73,7 @@ FEATURE_HEADER = """\
 #
 # What an account needs beside docs/rbac.yml where {feature}.
 #
-# Made by tests/cluster/rbac.py from plugins/module_utils/preflight/rights.py; a test holds it equal to that.
+# Made by tests/cluster/rbac.py from preflight/rights.py; a test holds it equal to that.
 """
 COMPONENT_HEADER = """\
 # Copyright: meshops.istio contributors
@@ -82,7 +82,7 @@ COMPONENT_HEADER = """\
 #
 # What an account needs beside docs/rbac.yml where {what}, in its version of today.
 #
-# Made by tests/cluster/rbac.py from plugins/module_utils/preflight/rights.py and the charts; a test holds it equal to them.
+# Made by tests/cluster/rbac.py from preflight/rights.py and the charts; a test holds it equal to them.
 """
 HANDED_ON_COMMENT = """\
 # What istiod itself is allowed to do. Kubernetes lets only those create a role who hold what is in it. The other way,

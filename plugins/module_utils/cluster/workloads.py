@@ -1,10 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guide's recommendations on workloads: labels, and one answer to whether a pod has a sidecar. Pure.
-
-Pods are looked at by the workload that owns them: a Deployment of a hundred pods is one finding.
-"""
+"""Pods by the workload that owns them: a Deployment of a hundred pods is one finding. Pure."""
 
 from __future__ import annotations
 

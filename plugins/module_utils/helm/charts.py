@@ -1,7 +1,7 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Charts: found on disk or fetched once, verified, read as files, rendered by helm.
+"""Charts: read as files, and rendered by helm.
 
 What is derived from a chart's content (rendered definitions, the names of a release's objects) is kept in a cache whose
 keys are digests of all that went in, so that a second run neither renders nor parses again.

@@ -33,12 +33,12 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh import (
     retirement,
     versions,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import detect
 from ansible_collections.meshops.istio.plugins.module_utils.preflight import (
     capacity,
     demand,
     existing_istio,
+    missing_rights,
     namespaces,
     quotas,
     rights,
@@ -56,11 +56,6 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Each finding once, in the order of the table of codes, and then of objects."""
     places = {code: place for place, code in enumerate(CODES)}
     return sorted(set(findings), key=lambda finding: (places[finding.code], finding.object, finding.message))
-
-
-def _is_on_nodes(release: composition.Release) -> bool:
-    """Whether a gateway's chart is told to have a pod on each node."""
-    return release.values.get("kind") == "DaemonSet"
 
 
 class Checks:
@@ -131,7 +126,17 @@ class Checks:
         self._images()
         rendered = [(release.namespace, self._rendered(release)) for release in self.releases if release.runs_pods]
         self._pod_security(cluster)
-        self._rights(cluster)
+        self.findings += missing_rights.findings(
+            cluster,
+            missing_rights.Wanted(
+                self.control_plane,
+                self.applications,
+                self.releases,
+                self._rendered,
+                self.facts.get("pod_security", ""),
+                [rights.FROM_CLUSTER] if self.params["verify_from"] == "cluster" else [],
+            ),
+        )
         return rendered
 
     def _locate(self) -> None:
@@ -243,34 +248,6 @@ class Checks:
             raise
         return namespace["metadata"]["uid"] if namespace else ""
 
-    def _rights(self, cluster: Cluster) -> None:
-        if cluster.may({"verb": "*", "group": "*", "resource": "*"}):
-            return
-        mechanism = self.facts.get("pod_security", "")
-        features = [rights.FROM_CLUSTER] if self.params["verify_from"] == "cluster" else []
-        components = {release.component: release.namespace for release in self.releases}
-        further = [*self._handed_on(cluster), *rights.of_components(components, mechanism)]
-        on_nodes = [release for release in self.releases if release.part == GATEWAY and _is_on_nodes(release)]
-        for release in on_nodes:
-            components[rights.GATEWAY_ON_NODES] = release.namespace
-            further += rights.of_components({rights.GATEWAY_ON_NODES: release.namespace})
-        wanted = rights.reviews(self.control_plane, self.applications, further, mechanism, features)
-        own_files = (rights.FILE_OF_COMPONENT.get(component) for component in components)
-        names = ("docs/rbac.yml", *map(rights.FILE_OF.get, (mechanism, *features)), *own_files)
-        files = " and ".join(dict.fromkeys(filter(None, names)))
-        refused = [
-            attributes
-            for attributes, allowed in zip(wanted, in_parallel(cluster.may, wanted), strict=True)
-            if not allowed
-        ]
-        for (resource, namespace), verbs in rights.grouped(refused).items():
-            self.add(
-                "right-missing",
-                f"{', '.join(verbs)} {resource}",
-                f"is not allowed in {f'namespace {namespace}' if namespace else 'the cluster'}.",
-                f"Bind the roles of {files} to this user, or use other credentials.",
-            )
-
     def _pod_security(self, cluster: Cluster) -> None:
         """Find how the cluster decides which pods may run."""
         mechanism = self.params["pod_security_mechanism"]
@@ -279,21 +256,6 @@ class Checks:
         except JobError as error:
             fix = "Allow that, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission where it is off."
             self.add("pod-security-unknown", cluster.host, error.message, fix)
-
-    def _handed_on(self, cluster: Cluster) -> list[dict[str, str]]:
-        """What the charts' own roles allow: Kubernetes lets only those create a role who hold what is in it.
-
-        Nothing for a user who may create any role.
-        """
-        if all(in_parallel(cluster.may, rights.ANY_ROLE)):
-            return []
-        found: list[dict[str, str]] = []
-        for release in self.releases:
-            for role in self._rendered(release):
-                if role["kind"] in ("ClusterRole", "Role"):
-                    namespace = role["metadata"].get("namespace") or release.namespace
-                    found += rights.of_rules(role.get("rules") or [], namespace if role["kind"] == "Role" else "")
-        return found
 
     # -- rules, each called where all that it needs could be read -----------------------------------------------------
 

@@ -322,7 +322,9 @@ def test_weak_secret_cannot_be_found_by_trying() -> None:
     assert shown[9:17] not in {
         hashlib.new(name, b"1234").hexdigest()[:8] for name in hashlib.algorithms_guaranteed if "shake" not in name
     }
-    program = "from ansible_collections.meshops.istio.plugins.module_utils.secrets.text import mark; print(mark('1234'))"
+    program = (
+        "from ansible_collections.meshops.istio.plugins.module_utils.secrets.text import mark; print(mark('1234'))"
+    )
     runs = {
         subprocess.run(
             [sys.executable, "-c", program],
