@@ -73,6 +73,7 @@ def build(
     evidence = dict(_of(found, "liveness_verify", "evidence") or {})
     changes = [change for name, result in found.items() for change in _changes(name, result, check)]
     drawn = [] if check else timeline.of_pods(pods, started, ahead)
+    skipped = [str(line) for result in found.values() for line in _diagnosis(result).get("skipped") or []]
     model: dict[str, Any] = {
         "format": FORMAT,
         "host": host,
@@ -80,11 +81,10 @@ def build(
         "started": _text(started),
         "ended": _text(now),
         "seconds": round((now - started).total_seconds(), 1),
-        "verdict": {},
         "endpoint": evidence.get("url"),
         "cause": cause,
         "findings": findings,
-        "not_looked_at": [str(line) for result in found.values() for line in _diagnosis(result).get("skipped") or []],
+        "not_looked_at": skipped,
         "warnings": _warnings(found),
         "evidence": evidence,
         "gateways": _gateways(evidence),
@@ -95,12 +95,12 @@ def build(
         "versions": {**(programs or {}), **(_of(found, "preflight", "versions") or {})},
         "cluster": dict(_of(found, "preflight", "cluster") or {}),
     }
-    model["verdict"] = _verdict(model, failed)
-    model["counts"] = {
-        severity: sum(finding["severity"] == severity for finding in [*findings, *([cause] if cause else [])])
-        for severity in (ERROR, WARNING)
-    }
-    return model
+    return {**model, "verdict": _verdict(model, failed), "counts": _counts([*findings, *([cause] if cause else [])])}
+
+
+def _counts(findings: list[dict[str, Any]]) -> dict[str, int]:
+    """How many findings there are of each severity."""
+    return {severity: sum(each["severity"] == severity for each in findings) for severity in (ERROR, WARNING)}
 
 
 def summary(model: dict[str, Any], page: str | None) -> dict[str, Any]:

@@ -36,10 +36,3 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_first_pages_stay_short(name: str) -> None:
     """Who opens them has five minutes."""
     assert len((ROOT / name).read_text().splitlines()) <= 110
-
-
-def test_architecture_names_every_file_of_module_utils() -> None:
-    """One that has no place there has none in the house. The rules of a diagnosis are named together."""
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    names = [path.stem for path in (ROOT / "plugins/module_utils").glob("*.py")]
-    assert [name for name in names if f"`{name}`" not in text and not name.startswith("symptoms_")] == []
