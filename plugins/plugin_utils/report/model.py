@@ -16,13 +16,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.codes import ERROR, WARNING
-from ansible_collections.meshops.istio.plugins.plugin_utils.report import timeline
+from ansible_collections.meshops.istio.plugins.plugin_utils.report import gateways, timeline
+from ansible_collections.meshops.istio.plugins.plugin_utils.report.words import plural, sentence
 
 #: Of the JSON's form; a key that goes, or means something else, makes it grow.
 FORMAT = 1
 
-#: Characters of a cause that the verdict quotes.
-LONGEST = 160
 #: How a run ended: with an answer through the mesh, without having asked for one, in check mode, or not well.
 PROVEN, DONE, CHECKED, FAILED = "proven", "done", "checked", "failed"
 
@@ -73,21 +72,18 @@ def build(
     evidence = dict(_of(found, "liveness_verify", "evidence") or {})
     changes = [change for name, result in found.items() for change in _changes(name, result, check)]
     drawn = [] if check else timeline.of_pods(pods, started, ahead)
-    skipped = [str(line) for result in found.values() for line in _diagnosis(result).get("skipped") or []]
     model: dict[str, Any] = {
         "format": FORMAT,
         "host": host,
         "check": check,
-        "started": _text(started),
-        "ended": _text(now),
-        "seconds": round((now - started).total_seconds(), 1),
+        **_times(started, now),
         "endpoint": evidence.get("url"),
         "cause": cause,
         "findings": findings,
-        "not_looked_at": skipped,
+        "not_looked_at": _not_looked_at(found),
         "warnings": _warnings(found),
         "evidence": evidence,
-        "gateways": _gateways(evidence),
+        "gateways": gateways.of_evidence(evidence),
         "changes": changes,
         "phases": rows,
         "pods": drawn,
@@ -96,6 +92,15 @@ def build(
         "cluster": dict(_of(found, "preflight", "cluster") or {}),
     }
     return {**model, "verdict": _verdict(model, failed), "counts": _counts([*findings, *([cause] if cause else [])])}
+
+
+def _times(started: datetime, ended: datetime) -> dict[str, Any]:
+    seconds = round((ended - started).total_seconds(), 1)
+    return {"started": _text(started), "ended": _text(ended), "seconds": seconds}
+
+
+def _not_looked_at(found: dict[str, Result]) -> list[str]:
+    return [str(line) for result in found.values() for line in _diagnosis(result).get("skipped") or []]
 
 
 def _counts(findings: list[dict[str, Any]]) -> dict[str, int]:
@@ -128,20 +133,16 @@ def _text(time: datetime) -> str:
 # -- phases ------------------------------------------------------------------------------------------------------------
 
 
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
 def _objects(result: Result, check: bool) -> str:
     number = len(result.get("objects") or [])
     if not number:
         return "nothing differs"
-    return f"{_plural(number, 'object')} {'to change' if check else 'changed'}"
+    return f"{plural(number, 'object')} {'to change' if check else 'changed'}"
 
 
 def _preflight(result: Result, check: bool) -> str:
     counts = Counter(finding.get("severity") for finding in result.get("findings") or [])
-    found = [_plural(counts[severity], severity) for severity in (ERROR, WARNING) if counts[severity]]
+    found = [plural(counts[severity], severity) for severity in (ERROR, WARNING) if counts[severity]]
     return ", ".join(found) or "nothing stands in the way"
 
 
@@ -150,7 +151,7 @@ def _pod_security(result: Result, check: bool) -> str:
 
 
 def _crds(result: Result, check: bool) -> str:
-    return f"{_plural(len(result.get('crds') or []), 'kind')}; {_objects(result, check)}"
+    return f"{plural(len(result.get('crds') or []), 'kind')}; {_objects(result, check)}"
 
 
 _DONE = {
@@ -327,44 +328,6 @@ def _changes(phase: str, result: Result, check: bool) -> Iterable[dict[str, Any]
         yield change(PHASES[phase].title if phase in PHASES else phase, "change", objects)
 
 
-# -- the gateways ------------------------------------------------------------------------------------------------------
-
-#: As liveness_verify names the ways in which a gateway is proven.
-BY_REQUEST = "request"
-
-
-def _gateways(evidence: dict[str, Any]) -> list[dict[str, Any]]:
-    """How each gateway was proven, or why it was not: first the one that leads to the application."""
-    return [_gateway(given) for given in evidence.get("gateways") or [] if isinstance(given, dict)]
-
-
-def _gateway(given: dict[str, Any]) -> dict[str, Any]:
-    served, caller = given.get("served_by"), given.get("mtls")
-    istiods = [each for found in (served if isinstance(served, dict) else {}).values() for each in found or []]
-    names = [_istiod(each) for each in istiods if isinstance(each, dict)]
-    return {
-        "name": "/".join(str(given.get(key) or "?") for key in ("namespace", "name")),
-        "proof": str(given.get("proof") or "?"),
-        "answer": f"{given.get('status')} from {given['url']}" if given.get("url") else "",
-        "why": str(given.get("why") or ""),
-        "caller": str((caller if isinstance(caller, dict) else {}).get("uri") or ""),
-        "istiods": list(dict.fromkeys(names)),
-    }
-
-
-def _istiod(given: dict[str, Any]) -> str:
-    owner = given.get("release") or given.get("address") or "?"
-    return f"{owner}, revision {given.get('revision') or '?'}"
-
-
-def _of_other_gateways(others: list[dict[str, Any]]) -> str:
-    """What the verdict says of those beside the application's; empty where there are none."""
-    answered = sum(each["proof"] == BY_REQUEST for each in others)
-    rest = [each["name"] for each in others if each["proof"] != BY_REQUEST]
-    text = f" {_plural(answered, 'more gateway')} answered too." if answered else ""
-    return text + (f" Not proven by a request: {', '.join(rest)}." if rest else "")
-
-
 # -- the verdict -------------------------------------------------------------------------------------------------------
 
 
@@ -374,27 +337,20 @@ def _verdict(model: dict[str, Any], failed: bool) -> dict[str, str]:
     istio = " ".join(filter(None, ["Istio", model["versions"].get("istio")]))
     if failed:
         where = f"in {cause['phase']}" if cause["phase"] else "at its beginning"
-        return {"status": FAILED, "text": f"The run stopped {where}: {_sentence(cause)}"}
+        return {"status": FAILED, "text": f"The run stopped {where}: {sentence(cause)}"}
     if model["check"]:
         number = len(model["changes"])
-        would = f"would change {_plural(number, 'thing')}" if number else "would change nothing"
+        would = f"would change {plural(number, 'thing')}" if number else "would change nothing"
         return {"status": CHECKED, "text": f"A run {would}. This one only checked, and wrote nothing to the cluster."}
     if evidence:
         times = len(evidence.get("latencies_ms") or [])
         by = ", over mutual TLS" if evidence.get("mtls") else ""
         row = f", {times} times in a row" if times > 1 else ""
         text = f"{istio} works: {evidence.get('url')} answered {evidence.get('status')} through the gateway{by}{row}."
-        text += _of_other_gateways(model["gateways"][1:])
+        text += gateways.in_words(model["gateways"][1:])
         return {"status": PROVEN, "text": text if model["changes"] else f"{text} Nothing had to be changed."}
     ran = [row["name"] for row in model["phases"] if row["status"] in ("changed", "unchanged")]
     if not ran:
         return {"status": DONE, "text": "No phase ran."}
-    what = f"{_plural(len(model['changes']), 'thing')} changed" if model["changes"] else "nothing had to be changed"
+    what = f"{plural(len(model['changes']), 'thing')} changed" if model["changes"] else "nothing had to be changed"
     return {"status": DONE, "text": f"{', '.join(ran)} ended well: {what}. No request was sent through the mesh."}
-
-
-def _sentence(cause: dict[str, Any]) -> str:
-    """The cause in one sentence, however long its message is."""
-    text = " ".join(" ".join(filter(None, [cause["object"], cause["message"]])).split())
-    first = re.split(r"(?<=[.!?])\s+(?=[A-Z\"'])", text, maxsplit=1)[0].rstrip(".")
-    return f"{first}." if len(first) <= LONGEST else f"{first[:LONGEST].rsplit(' ', 1)[0]} ..."
