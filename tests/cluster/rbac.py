@@ -14,6 +14,7 @@ import yaml
 from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import PROBED_NAMESPACE
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import CONSTRAINTS, POLICY
 from ansible_collections.meshops.istio.plugins.module_utils.preflight import rights
@@ -136,6 +137,7 @@ def _handed_on(
     params = {
         "namespace": "istio-system",
         "components": list(components),
+        "preset": "lean",
         "profile": "ambient" if "ztunnel" in components else "sidecar",
         "exposure": "NodePort",
         "gateways": [{"name": "istio-ingressgateway"}],
@@ -146,7 +148,7 @@ def _handed_on(
         "charts": [{"component": "cert-manager", "repository": repository}],
     }
     found: list[dict[str, Any]] = []
-    for release in composition.releases(params):
+    for release in composition.releases(MeshOptions.of(params)):
         if release.component not in (*components, *(["gateway"] if "istiod" in components else [])):
             continue
         chart = chart_lookup.find(lambda: helm, release.chart)

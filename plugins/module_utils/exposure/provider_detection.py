@@ -5,60 +5,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import functools
+from collections.abc import Iterable
+from dataclasses import replace
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster, served_groups
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import gateways, providers
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import providers
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import Gateway, MeshOptions
 
 #: Nodes that are looked at: all of a cluster are of one provider, and the first may be of none yet.
 SOME_NODES = 20
 
 
-def provided(params: dict[str, Any], detected: Callable[[], str]) -> dict[str, Any]:
-    """Options of a mesh in which each gateway of type LoadBalancer has the provider of its address.
+def resolved(cluster: Cluster, options: MeshOptions) -> MeshOptions:
+    """The options with the platform and the load balancers' providers that a cluster tells.
 
-    :arg params: validated options of ``mesh.MESH_ARGUMENT_SPEC``
-    :arg detected: called where options do not say it, for the cluster's
-    """
+    Nothing is read that options say, nor for gateways of other types. On AWS, load balancers that are there stay what
+    they are.
 
-    def provider(gateway: dict[str, Any]) -> str:
-        wanted = params["provider"]
-        if wanted == providers.AUTO and gateway.get("load_balancer_class"):
-            return providers.of_class(gateway["load_balancer_class"])
-        return detected() if wanted == providers.AUTO else wanted
-
-    with_providers = [
-        {**gateway, "provider": provider(gateway)}
-        if gateways.service_type(gateway, params) == "LoadBalancer"
-        else gateway
-        for gateway in gateways.listed(params)
-    ]
-    return {**params, "gateways": with_providers}
-
-
-def resolved(cluster: Cluster, params: dict[str, Any], served: Iterable[str] | None = None) -> dict[str, Any]:
-    """As ``provided``, with what the cluster tells; and on AWS, load balancers that are there stay what they are.
-
-    Nothing is read for gateways of other types, nor where options say whose load balancers these are.
-
-    :arg served: the cluster's API groups, if they are known already
     :raises JobError: the nodes may not be read
     """
-    found: list[str] = []  # once the cluster has been looked at
-
-    def detected() -> str:
-        if not found:
-            found.append(_detected(cluster, served_groups(cluster) if served is None else served))
-        return found[0]
-
-    result = provided(params, detected)
-    for gateway in result["gateways"]:
-        if gateway.get("provider") == providers.AWS and _has_no_scheme(cluster, gateway, params):
-            gateway["provider"] = providers.AWS_AS_IT_IS
-    return result
+    served = functools.lru_cache(maxsize=1)(lambda: served_groups(cluster))
+    detected = functools.lru_cache(maxsize=1)(lambda: _detected(cluster, served()))
+    options = options.on_platform(served).with_providers(detected)
+    as_it_is = [
+        replace(gateway, provider=providers.AWS_AS_IT_IS)
+        if gateway.provider == providers.AWS and _has_no_scheme(cluster, gateway)
+        else gateway
+        for gateway in options.gateways
+    ]
+    return replace(options, gateways=tuple(as_it_is))
 
 
 def _detected(cluster: Cluster, served: Iterable[str]) -> str:
@@ -77,9 +55,9 @@ def _detected(cluster: Cluster, served: Iterable[str]) -> str:
     return providers.of_cluster((), nodes)
 
 
-def _has_no_scheme(cluster: Cluster, gateway: dict[str, Any], params: dict[str, Any]) -> bool:
+def _has_no_scheme(cluster: Cluster, gateway: Gateway) -> bool:
     """Whether a gateway's Service is there, with a load balancer of which the annotations do not say what it is."""
-    service = cluster.get("v1", "Service", gateway["name"], gateways.namespace_of(gateway, params))
+    service = cluster.get("v1", "Service", gateway.name, gateway.namespace)
     if service is None or service["spec"].get("type") != "LoadBalancer":
         return False
     return providers.AWS_SCHEME not in (service["metadata"].get("annotations") or {})

@@ -126,7 +126,8 @@ def _gateways(task: Task, cluster: Cluster, wanted: list[Wanted]) -> dict[tuple[
     found = {**planned, **gateway_reader.read(cluster, [each.key for each in wanted if each.key not in planned])}
     for each in wanted:
         if each.key not in found and task.check_mode:
-            found[each.key] = Found(_as_the_chart_has_it(each, task.params))
+            ports = gateways.ports_of(each.options)
+            found[each.key] = Found(gateway_objects.as_the_chart_has_it(*each.key, each.options.type, ports))
         elif each.key not in found:
             raise JobError(
                 f"Gateway {each} does not exist: no Helm release, Service, Deployment or DaemonSet has its name. "
@@ -137,12 +138,6 @@ def _gateways(task: Task, cluster: Cluster, wanted: list[Wanted]) -> dict[tuple[
                 )
             )
     return found
-
-
-def _as_the_chart_has_it(wanted: Wanted, params: dict[str, Any]) -> Gateway:
-    whole, options = gateway_targets.mesh_params(params), {"name": wanted.name, **wanted.options}
-    kind, ports = gateways.service_type(options, whole), gateways.ports_of(options, whole)
-    return gateway_objects.as_the_chart_has_it(wanted.namespace, wanted.name, kind, ports)
 
 
 def _bound(params: dict[str, Any], targets: list[Target]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.findings import shown
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import credentials
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, options
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.releases.installation import DRIFT_FIX, Installation
 from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
@@ -34,11 +35,12 @@ def run(task: Task) -> dict[str, Any]:
     :raises JobError: bad options, no helm, no chart, what stands in the way, helm's own failure, or objects that do not
         become ready
     """
-    composition.releases(task.params)  # names options that contradict each other before anything is read
-    task.warnings += shown(composition.advice(task.params))
+    mesh = MeshOptions.of(task.params)
+    composition.releases(mesh)  # names options that contradict each other before anything is read
+    task.warnings += shown(composition.advice(mesh))
     cluster = Cluster(task.params)
     with credentials(cluster) as environment:
-        job = Installation(task, cluster, environment)
+        job = Installation(task, mesh, cluster, environment)
         try:
             return _run(task, job)
         except JobError as error:
@@ -58,7 +60,7 @@ def _run(task: Task, job: Installation) -> dict[str, Any]:
     diff = _diff(steps)
     if _changes(steps) and not task.check_mode:
         namespaces = manifests.create(job.cluster, namespaces)
-        with lease.held(job.cluster, task.params["namespace"], job.patience, task.say) as job.lease:
+        with lease.held(job.cluster, job.options.namespace, job.patience, task.say) as job.lease:
             seen, steps = steps, job.plan()
             job.respect_the_living(steps)
             if [step.version for step in seen] == [step.version for step in steps]:

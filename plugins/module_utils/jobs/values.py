@@ -13,6 +13,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lo
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, options
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import hidden_throughout
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
@@ -35,13 +36,11 @@ def run(task: Task) -> dict[str, Any]:
 
     :raises JobError: options that contradict each other, or a chart that is missing
     """
-    params = task.params
-    composition.releases(params)  # names options that contradict each other before anything is read
-    if params["platform"] == "auto":
-        params = {**params, "platform": composition.platform("auto", served_groups(Cluster(params)))}
+    mesh = MeshOptions.of(task.params)
+    composition.releases(mesh)  # names options that contradict each other before anything is read
     found = []
-    for release in composition.releases(params):
-        chart = chart_lookup.find(lambda: Helm(params["helm_binary"]), release.chart)
+    for release in composition.releases(mesh.on_platform(lambda: served_groups(Cluster(task.params)))):
+        chart = chart_lookup.find(lambda: Helm(task.params["helm_binary"]), release.chart)
         values = release.fitted(chart.accepted_values).values
         defaults = defaults_of(chart)
         entry = {

@@ -23,7 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.exposure.gateway_obj
     port_for,
     status_port,
 )
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import gateways
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import parsed
 
 #: How a gateway is proven: by requests that it routes to the application, by its own readiness, or not at all.
 REQUEST, READINESS, NONE = "request", "readiness", "none"
@@ -37,22 +37,20 @@ OUTSIDE = ("NodePort", "LoadBalancer")
 class Wanted:
     """A gateway that is to be proven.
 
+    :ivar Gateway options: as it is listed
     :ivar bool installed: whether this run installs it
-    :ivar dict options: its entry in the list of gateways; empty for another
     """
 
-    namespace: str
-    name: str
+    options: parsed.Gateway
     installed: bool
-    options: dict[str, Any]
 
     @property
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
-        return self.namespace, self.name
+        return self.options.namespace, self.options.name
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+        return str(self.options)
 
 
 @dataclass(frozen=True)
@@ -72,26 +70,21 @@ class Target:
     is_first: bool = False
 
 
-def mesh_params(params: dict[str, Any]) -> dict[str, Any]:
-    """The job's options as ``gateways`` takes those of a mesh."""
-    return {**params, "namespace": params["istio_namespace"], "exposure": params["exposure"] or "LoadBalancer"}
-
-
 def wanted(params: dict[str, Any]) -> list[Wanted]:
     """The gateways to prove, first the one that leads to the application.
 
     :arg params: the job's options; ``preset`` is None where nobody says what is installed
     :raises JobError: there is none
     """
-    whole = mesh_params(params)
-    listed = gateways.listed(whole) if params["preset"] or params["gateways"] else []
-    installed = [Wanted(gateways.namespace_of(each, whole), each["name"], True, each) for each in listed]
+    exposure = params["exposure"] or "LoadBalancer"
+    listed = parsed.listed_gateways(params["gateways"], params["preset"], params["istio_namespace"], exposure)
+    installed = [Wanted(each, installed=True) for each in listed]
     name, namespace = params["gateway"] or "", params["gateway_namespace"] or ""
     if name or namespace:
-        of_that_name = [each for each in installed if name in ("", each.name) and namespace in ("", each.namespace)]
+        of_that_name = [each for each in installed if namespace in ("", each.key[0]) and name in ("", each.key[1])]
         first = of_that_name[0] if of_that_name else _other(name, namespace, params)
     elif installed:
-        first = next((each for each in installed if _leads_inside(each, whole)), installed[0])
+        first = next((each for each in installed if _leads_inside(each, params)), installed[0])
     elif params["preset"]:
         raise JobError(
             "This run installs no gateway, so that there is none to ask for the application. List one in "
@@ -103,12 +96,13 @@ def wanted(params: dict[str, Any]) -> list[Wanted]:
 
 
 def _other(name: str, namespace: str, params: dict[str, Any]) -> Wanted:
-    return Wanted(namespace or params["istio_namespace"], name or DEFAULT, False, {})
+    exposure = params["exposure"] or "LoadBalancer"
+    return Wanted(parsed.Gateway(name or DEFAULT, namespace or params["istio_namespace"], exposure), installed=False)
 
 
 def _leads_inside(gateway: Wanted, params: dict[str, Any]) -> bool:
     """Whether a gateway is by its options one for requests that come in."""
-    inside = params["verify_from"] == "cluster" or gateways.service_type(gateway.options, params) in OUTSIDE
+    inside = params["verify_from"] == "cluster" or gateway.options.type in OUTSIDE
     return inside and not Gateway(*gateway.key).is_egress
 
 
@@ -181,7 +175,7 @@ def _unreachable(params: dict[str, Any], wanted: Wanted, gateway: Gateway) -> st
         return ""
     if gateway.type not in OUTSIDE:
         return f"its Service is of type {gateway.type}; liveness_verify_from: cluster asks it too"
-    if wanted.options.get("internal"):
+    if wanted.options.internal:
         return "its load balancer is internal; liveness_verify_from: cluster asks it too"
     if params["address"]:
         return "liveness_verify_address leads to another gateway"

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, providers
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import providers
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import Gateway
 
 #: The gateway chart's own ports; a list in Helm values replaces the chart's, so they are always given whole.
 PORTS: tuple[dict[str, Any], ...] = (
@@ -52,28 +54,7 @@ class NodePort:
         return f"gateway {self.service}, port {self.name}"
 
 
-def listed(params: dict[str, Any]) -> list[dict[str, Any]]:
-    """The gateways that are listed, else those of the preset."""
-    if params.get("gateways"):
-        return params["gateways"]
-    found: list[dict[str, Any]] = [{"name": name} for name in components.PRESETS[params["preset"]].gateways]
-    for gateway in found:
-        if gateway["name"] == components.EGRESS and params["exposure"] == "LoadBalancer":
-            gateway["type"] = "ClusterIP"
-    return found
-
-
-def service_type(gateway: dict[str, Any], params: dict[str, Any]) -> str:
-    """Service type of a gateway: its own, else the exposure of the mesh."""
-    return gateway.get("type") or params["exposure"]
-
-
-def namespace_of(gateway: dict[str, Any], params: dict[str, Any]) -> str:
-    """Namespace of a gateway: its own, else Istio's."""
-    return gateway.get("namespace") or params["namespace"]
-
-
-def ports_of(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[str, Any]]:
+def ports_of(gateway: Gateway) -> list[dict[str, Any]]:
     """The ports of a gateway's Service as the chart takes them, with the node ports that are pinned.
 
     :raises JobError: a node port is not a number, belongs to no port of the gateway, or is pinned on a type that has
@@ -86,18 +67,18 @@ def ports_of(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[str, 
             "protocol": port["protocol"],
             "targetPort": port.get("target_port") or port["port"],
         }
-        for port in gateway.get("ports") or []
+        for port in gateway.ports
     ] or copy.deepcopy(list(PORTS))
     names = [port["name"] for port in ports]
-    for name, number in (gateway.get("node_ports") or {}).items():
-        where = f"gateways: {gateway['name']}: node_ports: {name}"
+    for name, number in gateway.node_ports.items():
+        where = f"gateways: {gateway.name}: node_ports: {name}"
         if name not in names:
             raise JobError(f"{where}: the gateway has no port of that name. Its ports are {', '.join(names)}.")
         try:
             number = int(str(number))  # neither true nor 30010.5
         except ValueError:
             raise JobError(f"{where}: {number!r} is not a port number.") from None
-        if service_type(gateway, params) == "ClusterIP":
+        if gateway.type == "ClusterIP":
             raise JobError(
                 f"{where}: a Service of type ClusterIP has no node ports. Use type NodePort or LoadBalancer."
             )
@@ -105,19 +86,17 @@ def ports_of(gateway: dict[str, Any], params: dict[str, Any]) -> list[dict[str, 
     return ports
 
 
-def node_ports(params: dict[str, Any]) -> list[NodePort]:
-    """All node ports that the gateways of a mesh pin.
+def node_ports(wanted: Iterable[Gateway]) -> list[NodePort]:
+    """All node ports that the options of gateways pin.
 
     :raises JobError: as ``ports_of``, or two gateways pin the same number
     """
     found: dict[int, NodePort] = {}
-    for gateway in listed(params):
-        for port in ports_of(gateway, params):
+    for gateway in wanted:
+        for port in ports_of(gateway):
             if "nodePort" not in port:
                 continue
-            pinned = NodePort(
-                namespace_of(gateway, params), gateway["name"], port["name"], port["nodePort"], port["protocol"]
-            )
+            pinned = NodePort(gateway.namespace, gateway.name, port["name"], port["nodePort"], port["protocol"])
             other = found.setdefault(pinned.port, pinned)
             # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
             shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
@@ -127,11 +106,6 @@ def node_ports(params: dict[str, Any]) -> list[NodePort]:
                     "Give each port one of its own in istio_helm_gateways."
                 )
     return list(found.values())
-
-
-def provider_of(gateway: dict[str, Any], params: dict[str, Any]) -> str:
-    """Who gives a gateway its address: as ``exposure.resolved`` found it, else what the options say or leave open."""
-    return gateway.get("provider") or params.get("provider") or providers.AUTO
 
 
 def _texts(given: dict[str, Any] | None) -> dict[str, str]:
@@ -150,62 +124,58 @@ def _is_range(text: str) -> bool:
         return False
 
 
-def _only_for(gateway: dict[str, Any], params: dict[str, Any]) -> None:
+def _only_for(gateway: Gateway) -> None:
     """Options that a Service of another type does not know: Kubernetes would refuse, or overlook them.
 
     :raises JobError: names the option
     """
-    kind = service_type(gateway, params)
     balanced = ("load_balancer_class", "load_balancer_ip", "load_balancer_source_ranges", "internal")
     known = {"external_traffic_policy": ("LoadBalancer", "NodePort"), **dict.fromkeys(balanced, ("LoadBalancer",))}
     for option, kinds in known.items():
-        if gateway.get(option) and kind not in kinds:
+        if getattr(gateway, option) and gateway.type not in kinds:
             raise JobError(
-                f"gateways: {gateway['name']}: {option} is for a Service of type {' or '.join(kinds)}, and this one is "
-                f"of type {kind}."
+                f"gateways: {gateway.name}: {option} is for a Service of type {' or '.join(kinds)}, and this one is "
+                f"of type {gateway.type}."
             )
 
 
-def _exposure_values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+def _exposure_values(gateway: Gateway) -> dict[str, Any]:
     """How a gateway's Service meets the world: what is left out is the chart's and the provider's own default.
 
     :raises JobError: an option that does not fit the type, or that the provider cannot fulfil
     """
-    _only_for(gateway, params)
-    where = f"gateways: {gateway['name']}"
+    _only_for(gateway)
+    where = f"gateways: {gateway.name}"
     annotations, address = {}, ""
-    provider = provider_of(gateway, params)
-    if service_type(gateway, params) == "LoadBalancer" and provider != providers.AUTO:
-        internal, wanted = bool(gateway.get("internal")), gateway.get("load_balancer_ip") or ""
-        annotations, address = providers.settings(provider, internal, wanted, where)
-    ranges = list(gateway.get("load_balancer_source_ranges") or [])
+    if gateway.type == "LoadBalancer" and gateway.provider != providers.AUTO:
+        annotations, address = providers.settings(gateway.provider, gateway.internal, gateway.load_balancer_ip, where)
+    ranges = list(gateway.load_balancer_source_ranges)
     for text in ranges:
         if not _is_range(text):
             raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.")
-    given = gateway.get("annotations") or {}
     wanted_fields = {
-        "annotations": _texts({**annotations, **given}),
-        "externalTrafficPolicy": gateway.get("external_traffic_policy"),
-        "loadBalancerClass": gateway.get("load_balancer_class"),
+        "annotations": _texts({**annotations, **gateway.annotations}),
+        "externalTrafficPolicy": gateway.external_traffic_policy,
+        "loadBalancerClass": gateway.load_balancer_class,
         "loadBalancerIP": address,
         "loadBalancerSourceRanges": ranges,
     }
     return {key: value for key, value in wanted_fields.items() if value}
 
 
-def values(gateway: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
+def values(gateway: Gateway) -> dict[str, Any]:
     """What the gateway chart is told by a gateway's own options.
 
     :raises JobError: options that contradict each other
     """
-    service = {"type": service_type(gateway, params), "ports": ports_of(gateway, params)}
+    service = {"type": gateway.type, "ports": ports_of(gateway)}
     found: dict[str, Any] = {
-        "service": {**service, **_exposure_values(gateway, params)},
+        "service": {**service, **_exposure_values(gateway)},
         "readinessProbe": copy.deepcopy(READINESS_PROBE),
     }
-    if gateway.get("replicas") is not None:
+    if gateway.replicas is not None:
         # The chart's autoscaler would set a number of its own.
-        found.update(replicaCount=gateway["replicas"], autoscaling={"enabled": False})
-    if gateway.get("labels"):
-        found["labels"] = _texts(gateway["labels"])
+        found.update(replicaCount=gateway.replicas, autoscaling={"enabled": False})
+    if gateway.labels:
+        found["labels"] = _texts(gateway.labels)
     return found

@@ -11,8 +11,8 @@ in istiod's values alone leaves them without a proxy, or to another istiod
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import REVISION
@@ -23,15 +23,23 @@ DEFAULT = "default"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 
 
-def effective(params: dict[str, Any], names: Iterable[str], listed: Iterable[dict[str, Any]]) -> str:
+class Listed(Protocol):
+    """A gateway that is listed: ``parsed.Gateway`` is one."""
+
+    name: str
+    values: dict[str, Any]
+
+
+def effective(option: str, values: Mapping[str, Any], names: Iterable[str], listed: Iterable[Listed]) -> str:
     """The revision of a run; empty for the default one.
 
-    :arg params: options of a mesh: ``revision`` and ``values`` count
+    :arg option: what option ``revision`` says
+    :arg values: Helm values by component or gateway
     :arg names: the components that it installs
     :arg listed: its gateways
     :raises JobError: it is no name for a revision, or they contradict each other; names the variable
     """
-    said = [each for each in _said(params, listed) if each[1]]
+    said = [each for each in _said(option, values, listed) if each[1]]
     for where, value in said:
         if not _NAME.fullmatch(value):
             raise JobError(
@@ -55,20 +63,19 @@ def effective(params: dict[str, Any], names: Iterable[str], listed: Iterable[dic
 _OPTION, _ISTIOD = "revision", "values: istiod: revision"
 
 
-def _said(params: dict[str, Any], listed: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+def _said(option: str, values: Mapping[str, Any], listed: Iterable[Listed]) -> list[tuple[str, str]]:
     """Where somebody may say it, and what; those that count for all first."""
-    values = params.get("values") or {}
 
     def of(component: str) -> str:
         given = values.get(component)
         return _plain(given.get("revision")) if isinstance(given, dict) else ""
 
-    found = [(_OPTION, _plain(params.get("revision"))), (_ISTIOD, of("istiod"))]
+    found = [(_OPTION, _plain(option)), (_ISTIOD, of("istiod"))]
     found += [(f"values: {component}: revision", of(component)) for component in ("gateway", "ztunnel")]
     for gateway in listed:
-        found.append((f"values: {gateway['name']}: revision", of(gateway["name"])))
-        own = _plain((gateway.get("values") or {}).get("revision"))
-        found.append((f"gateways: {gateway['name']}: values: revision", own))
+        found.append((f"values: {gateway.name}: revision", of(gateway.name)))
+        own = _plain(gateway.values.get("revision"))
+        found.append((f"gateways: {gateway.name}: values: revision", own))
     return found
 
 

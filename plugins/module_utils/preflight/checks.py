@@ -18,7 +18,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.exposure import (
     load_balancers,
     node_ports,
-    provider_detection,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors
 from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts, sources
@@ -33,6 +32,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh import (
     retirement,
     versions,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import detect
 from ansible_collections.meshops.istio.plugins.module_utils.preflight import (
     capacity,
@@ -63,14 +63,15 @@ class Checks:
 
     def __init__(self, task: Task) -> None:
         self.params = task.params
-        self.releases = composition.releases(task.params)
-        self.node_ports = gateways.node_ports(task.params)
+        self.options = MeshOptions.of(task.params)
+        self.releases = composition.releases(self.options)
+        self.node_ports = gateways.node_ports(self.options.gateways)
         self.findings: list[Finding] = []
-        self.versions: dict[str, str] = {"istio": task.params["chart_version"]}
+        self.versions: dict[str, str] = {"istio": self.options.version}
         self.facts: dict[str, Any] = {}
         self.helm: Helm | None = None
         self.charts: dict[sources.ChartReference, charts.Chart] = {}
-        self.control_plane = sorted({self.params["namespace"], *(release.namespace for release in self.releases)})
+        self.control_plane = sorted({self.options.namespace, *(release.namespace for release in self.releases)})
         self.applications = sorted(set(self.params["application_namespaces"]))
         self._served: dict[str, set[str]] = {}
         #: releases that this helm cannot render, which is a finding
@@ -82,7 +83,7 @@ class Checks:
 
     def run(self) -> None:
         """All checks; those of the cluster only when it answers."""
-        self.findings += composition.advice(self.params)
+        self.findings += composition.advice(self.options)
         self._programs()
         cluster = self._cluster()
         if cluster is None:
@@ -101,7 +102,7 @@ class Checks:
         try:
             helm = Helm(self.params["helm_binary"])
             self.versions["helm"] = helm.version
-            unfit = versions.helm_findings(helm.binary, helm.version, self.params["chart_version"], names)
+            unfit = versions.helm_findings(helm.binary, helm.version, self.options.version, names)
             self._refused = {release.name for release in self.releases if unfit}
             self.findings += unfit
             self.helm = helm
@@ -111,7 +112,7 @@ class Checks:
         if binary:
             try:
                 found = self.versions["istioctl"] = istioctl.version_of(binary)
-                self.findings += versions.istioctl_findings(binary, found, self.params["chart_version"])
+                self.findings += versions.istioctl_findings(binary, found, self.options.version)
             except JobError as error:
                 fix = "Install istioctl and name it by istio_helm_istioctl_binary; only manual injection needs one."
                 self.add("istioctl-missing", "istioctl", error.message, fix)
@@ -170,9 +171,9 @@ class Checks:
 
     def _as_installed(self) -> list[composition.Release]:
         """The releases with the values that role istio_helm will give helm: for this platform, and these charts."""
-        params = {**self.params, "platform": composition.platform(self.params["platform"], self._served)}
-        self.findings += composition.platform_advice(params)
-        releases = composition.releases(params)
+        self.options = self.options.on_platform(lambda: self._served)
+        self.findings += composition.platform_advice(self.options)
+        releases = composition.releases(self.options)
         return [
             release.fitted(self.charts[release.chart].accepted_values) if release.chart in self.charts else release
             for release in releases
@@ -234,7 +235,7 @@ class Checks:
             )
         self.facts["uid"] = uid
         self.versions["kubernetes"] = server["gitVersion"].lstrip("v")
-        self.findings += versions.kubernetes_findings(self.params["chart_version"], server, cluster.host)
+        self.findings += versions.kubernetes_findings(self.options.version, server, cluster.host)
         return cluster
 
     @staticmethod
@@ -262,7 +263,7 @@ class Checks:
     def _there_already(self, seen: snapshot.Snapshot) -> None:
         """Another Istio, what a dead one left, namespaces that are going, and pods that are refused."""
         ours = {(release.namespace, release.name) for release in self.releases}
-        namespace, revision = self.params["namespace"], self._revision()
+        namespace, revision = self.options.namespace, self._revision()
         if seen.istiods is not None and revision is not None:
             found = existing_istio.istiods(seen.istiods, ours, revision)
             self.findings += [
@@ -275,7 +276,7 @@ class Checks:
             services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in seen.services}
             self.findings += existing_istio.webhooks(seen.webhooks, services, ours)
         other_istio = any(finding.code.startswith("istio-") for finding in errors(self.findings))
-        looked_at = "base" in composition.component_names(self.params) and not self.params["adopt"]
+        looked_at = "base" in self.options.components and not self.params["adopt"]
         if seen.crds is not None and looked_at and not other_istio:
             self.findings += existing_istio.definitions(seen.crds, namespace, seen.istiods or [], ours)
         needed = [*self.control_plane, *self.applications]
@@ -349,9 +350,7 @@ class Checks:
     def _providers(self, nodes: reading.Objects) -> None:
         """Whether who gives addresses here can do what gateways ask for."""
         try:
-            composition.releases(
-                provider_detection.provided(self.params, lambda: providers.of_cluster(self._served, nodes))
-            )
+            composition.releases(self.options.with_providers(lambda: providers.of_cluster(self._served, nodes)))
         except JobError as error:
             fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
             self.add("load-balancer-unable", "istio_helm_gateways", error.message, fix)

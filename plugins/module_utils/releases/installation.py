@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster import lease, manifests
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster, served_groups
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, digest, identity, reference
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import is_ready
@@ -29,6 +29,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.dry_run import is_unchanged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import ADDON, CONTROL_PLANE, GATEWAY
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.releases import adoption, earlier_gateways
 from ansible_collections.meshops.istio.plugins.module_utils.releases.adopted_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.releases.obstacles import Examination
@@ -50,14 +51,15 @@ class Installation:
     :arg environment: gives helm the cluster and its credentials
     """
 
-    def __init__(self, task: Task, cluster: Cluster, environment: dict[str, str]) -> None:
+    def __init__(self, task: Task, options: MeshOptions, cluster: Cluster, environment: dict[str, str]) -> None:
         self.task = task
         self.cluster = cluster
         self.environment = environment
-        self.params = self._resolved(task.params)
-        task.warnings += shown(composition.platform_advice(self.params))
+        self.params = task.params
+        self.options = provider_detection.resolved(cluster, options)
+        task.warnings += shown(composition.platform_advice(self.options))
         self.helm = Helm(task.params["helm_binary"])
-        self.wanted = composition.releases(self.params)
+        self.wanted = composition.releases(self.options)
         self.charts = self._locate_charts()
         self.wanted = [release.fitted(self.charts[release.chart].accepted_values) for release in self.wanted]
         self.wanted = in_parallel(self._ports_kept, self.wanted)
@@ -69,15 +71,9 @@ class Installation:
         #: What earlier tasks of this run do, with digests: check mode finds it undone.
         self.planned: dict[str, str] = task.params["planned"] if task.check_mode else {}
 
-    def _resolved(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The options with what the cluster says about platform and load balancers."""
-        served = served_groups(self.cluster) if params["platform"] == "auto" else None
-        platform = composition.platform(params["platform"], served or ())
-        return provider_detection.resolved(self.cluster, {**params, "platform": platform}, served)
-
     def _ports_kept(self, release: composition.Release) -> composition.Release:
         """A gateway that istioctl has installed goes on listening where it does, unless its ports are listed."""
-        listed = {gateway["name"] for gateway in self.params["gateways"] if gateway.get("ports")}
+        listed = {gateway.name for gateway in self.options.gateways if gateway.ports}
         if release.part != GATEWAY or release.name in listed:
             return release
         return ports_kept(release, self.cluster.get("v1", "Service", release.name, release.namespace))
@@ -148,7 +144,7 @@ class Installation:
     def scope(self) -> Scope:
         """What a failure may be explained by: the releases of this run, and nobody's applications."""
         gateways = [(release.namespace, release.name) for release in self.wanted if release.part == GATEWAY]
-        return Scope(self.params["namespace"], gateways, named_only=True, exposed=False)
+        return Scope(self.options.namespace, gateways, named_only=True, exposed=False)
 
     @property
     def patience(self) -> float:
@@ -160,7 +156,7 @@ class Installation:
 
         Helm would make them too, but say so nowhere.
         """
-        names = {release.namespace for release in self.wanted} | {self.params["namespace"]}
+        names = {release.namespace for release in self.wanted} | {self.options.namespace}
         wanted = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(names)]
         live = manifests.read(self.cluster, wanted)
         stays = {key for key, obj in live.items() if not obj["metadata"].get("deletionTimestamp")}
@@ -191,7 +187,7 @@ class Installation:
         if self.lease:
             from_the_dead = self.lease.from_the_dead
         else:
-            from_the_dead = lease.left_behind(self.cluster, self.params["namespace"], self.patience, self.task.say)
+            from_the_dead = lease.left_behind(self.cluster, self.options.namespace, self.patience, self.task.say)
         if from_the_dead:
             return
         now, limit = self.cluster.now(strict=True), self.params["wait_timeout"]
@@ -218,7 +214,7 @@ class Installation:
         wanted = [release for release in self.wanted if release.part == GATEWAY]
         if not wanted:
             return []  # whose gateways these are, other runs know
-        namespaces = sorted({release.namespace for release in self.wanted} | {self.params["namespace"]})
+        namespaces = sorted({release.namespace for release in self.wanted} | {self.options.namespace})
         asked = [(kind, namespace) for kind in gateway_objects.WORKLOADS for namespace in namespaces]
         found = in_parallel(lambda each: self._seen(*each), asked)
         ours = {(release.namespace, release.name) for release in self.wanted}

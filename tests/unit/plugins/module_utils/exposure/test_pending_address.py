@@ -23,6 +23,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.exposure import (
 )
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import MESH_ARGUMENT_SPEC
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
 TAKEN = "spec.ports[0].nodePort: Invalid value: 30010: provided port is already allocated"
@@ -87,19 +88,19 @@ def service(name: str, spec: dict[str, Any], namespace: str = "default", **annot
     return {"metadata": {"namespace": namespace, "name": name, "annotations": annotations}, "spec": spec}
 
 
-def settings(*gateways: dict[str, Any], **given: Any) -> dict[str, Any]:
-    """Validated options."""
+def settings(*gateways: dict[str, Any], **given: Any) -> MeshOptions:
+    """Options that were validated and parsed."""
     named = [{"name": f"in{number or ''}", **gateway} for number, gateway in enumerate(gateways)]
     options = {"chart_version": "1.31.0", "gateways": named, **given}
     result = ArgumentSpecValidator(copy.deepcopy(MESH_ARGUMENT_SPEC)).validate(options)
     assert not result.error_messages
-    return result.validated_parameters
+    return MeshOptions.of(result.validated_parameters)
 
 
-def found(cluster: FakeCluster, *gateways: dict[str, Any], **given: Any) -> list[str | None]:
-    """The providers of some gateways."""
-    params = provider_detection.resolved(cluster, settings(*gateways, **given))
-    return [gateway.get("provider") for gateway in params["gateways"]]
+def found(cluster: FakeCluster, *gateways: dict[str, Any], **given: Any) -> list[str]:
+    """The providers of some gateways, on a platform that is said."""
+    options = provider_detection.resolved(cluster, settings(*gateways, platform="", **given))
+    return [gateway.provider for gateway in options.gateways]
 
 
 # -- who gives addresses -----------------------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def test_nothing_is_read_that_need_not_be(gateway: dict[str, Any], given: dict[s
 def test_nodes_are_looked_at_once() -> None:
     """For all gateways together, and not all of them."""
     cluster = FakeCluster("azure:///a/b")
-    assert found(cluster, {}, {"internal": True}, {"type": "NodePort"}) == ["azure", "azure", None]
+    assert found(cluster, {}, {"internal": True}, {"type": "NodePort"}) == ["azure", "azure", "auto"]
     assert cluster.asked == ["/apis", "/api/v1/nodes"]
 
 
@@ -137,11 +138,11 @@ def test_metallb_needs_no_nodes() -> None:
 
 
 def test_api_groups_that_are_known() -> None:
-    """They are not asked for again."""
-    cluster = FakeCluster("gce://a/b/c")
-    params = provider_detection.resolved(cluster, settings({}), served=["apps"])
-    assert params["gateways"][0]["provider"] == "google"
-    assert cluster.asked == ["/api/v1/nodes"]
+    """By the platform: they are not asked for again."""
+    cluster = FakeCluster("gce://a/b/c", ("apps", "security.openshift.io"))
+    options = provider_detection.resolved(cluster, settings({}))
+    assert (options.platform, options.gateways[0].provider) == ("openshift", "google")
+    assert cluster.asked == ["/apis", "/api/v1/nodes"]
 
 
 def test_nodes_that_may_not_be_read() -> None:
@@ -170,14 +171,14 @@ def test_load_balancer_that_is_there_on_aws(there: list[Any], expected: str, giv
 
 def test_found_provider_reaches_the_values() -> None:
     """And an internal load balancer never becomes a public one for want of knowledge."""
-    params = provider_detection.resolved(FakeCluster("azure:///a"), settings({"internal": True}, preset="none"))
-    (release,) = composition.releases(params)
+    options = provider_detection.resolved(FakeCluster("azure:///a"), settings({"internal": True}, preset="none"))
+    (release,) = composition.releases(options)
     assert release.values["service"]["annotations"] == {
         "service.beta.kubernetes.io/azure-load-balancer-internal": "true"
     }
-    params = provider_detection.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
+    options = provider_detection.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
     with pytest.raises(JobError, match=r"^gateways: in: internal: how this cluster's provider makes"):
-        composition.releases(params)
+        composition.releases(options)
 
 
 # -- node ports --------------------------------------------------------------------------------------------------------

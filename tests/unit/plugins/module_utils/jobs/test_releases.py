@@ -36,6 +36,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import 
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.jobs import releases
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.releases import earlier_gateways, installation
 from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step, drift_words, judge
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task
@@ -445,8 +446,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     calls = {"template": found.template, "upgrade": found.upgrade, "dry_run": found.dry_run}
     helm = SimpleNamespace(version="4.3.1", major=4, **calls)
     monkeypatch.setattr(installation, "Helm", lambda _binary: helm)
-    for where in (provider_detection, installation):
-        monkeypatch.setattr(where, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
+    monkeypatch.setattr(provider_detection, "served_groups", lambda _cluster: {group: {"v1"} for group in found.groups})
     monkeypatch.setattr(lease, "held", held)
     monkeypatch.setattr(lease, "left_behind", lambda _cluster, _namespace, _timeout, _say: found.from_the_dead)
     monkeypatch.setattr(installation, "Waiter", Waiter)
@@ -484,7 +484,7 @@ def installed(world: World, options: dict[str, Any]) -> World:
         "kind": "Namespace",
         "metadata": {"name": MESH},
     }
-    for release in composition.releases(task_of(options).params):
+    for release in composition.releases(MeshOptions.of(task_of(options).params)):
         world.deploy(release.name, release.chart.name, json.loads(json.dumps(release.values)), release.namespace)
     world.log.clear()
     return world
@@ -740,7 +740,7 @@ def test_another_run_did_the_work_meanwhile(
 
     @contextlib.contextmanager
     def held(*arguments: Any) -> Iterator[bool]:
-        for release in composition.releases(task_of(options).params):
+        for release in composition.releases(MeshOptions.of(task_of(options).params)):
             world.deploy(release.name, release.chart.name, json.loads(json.dumps(release.values)))
         with taken(*arguments) as dead:
             yield dead
@@ -862,7 +862,8 @@ def test_platform(
 ) -> None:
     """OpenShift is found by what it serves, unless another platform or none is named."""
     world.groups = groups
-    found = installation.Installation(task_of({**options, **given}), world, {}).wanted
+    task = task_of({**options, **given})
+    found = installation.Installation(task, MeshOptions.of(task.params), world, {}).wanted
     assert {release.values.get("global", {}).get("platform") for release in found} == {expected}
 
 

@@ -17,15 +17,16 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm import sources
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, gateways, options
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 
 
-def settings(**given: Any) -> dict[str, Any]:
-    """What a job gets: options as Ansible validates them, with the defaults of those that are not given."""
+def settings(**given: Any) -> MeshOptions:
+    """What a job gets: options as Ansible validates them, with the defaults of those that are not given, parsed."""
     result = ArgumentSpecValidator(copy.deepcopy(options.MESH_ARGUMENT_SPEC)).validate(
         {"chart_version": "1.31.0", **given}
     )
     assert not result.error_messages
-    return result.validated_parameters
+    return MeshOptions.of(result.validated_parameters)
 
 
 def release(name: str, **given: Any) -> composition.Release:
@@ -213,7 +214,7 @@ def test_node_ports_as_preflight_asks_for_them() -> None:
         {"name": "a", "node_ports": {"http2": 30010}},
         {"name": "b", "namespace": "edge", "node_ports": {"https": 30011}},
     ]
-    found = gateways.node_ports(settings(gateways=two))
+    found = gateways.node_ports(settings(gateways=two).gateways)
     assert [(item.namespace, item.service, item.name, item.port) for item in found] == [
         ("istio-system", "a", "http2", 30010),
         ("edge", "b", "https", 30011),
@@ -530,7 +531,7 @@ def test_merged_shares_nothing() -> None:
 )
 def test_platform(wanted: str, served: list[str], expected: str) -> None:
     """Only OpenShift can be known by the API groups that it serves."""
-    assert composition.platform(wanted, served) == expected
+    assert settings(platform=wanted).on_platform(lambda: served).platform == expected
 
 
 def test_platform_reaches_every_chart() -> None:

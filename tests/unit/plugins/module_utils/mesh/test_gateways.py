@@ -14,6 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import MESH_ARGUMENT_SPEC
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 
 NLB = "service.beta.kubernetes.io/aws-load-balancer-type"
 SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
@@ -24,7 +25,11 @@ def values_of(gateway: dict[str, Any], **given: Any) -> dict[str, Any]:
     options = {"chart_version": "1.31.0", "gateways": [{"name": "edge", **gateway}], **given}
     result = ArgumentSpecValidator(copy.deepcopy(MESH_ARGUMENT_SPEC)).validate(options)
     assert not result.error_messages
-    (found,) = [release for release in composition.releases(result.validated_parameters) if release.name == "edge"]
+    (found,) = [
+        release
+        for release in composition.releases(MeshOptions.of(result.validated_parameters))
+        if release.name == "edge"
+    ]
     return found.values
 
 

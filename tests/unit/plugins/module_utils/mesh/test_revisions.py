@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions, listed_gateways
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.revisions import effective, suffix
 
 PUBLIC: dict[str, Any] = {"name": "public"}
@@ -18,7 +19,8 @@ PUBLIC: dict[str, Any] = {"name": "public"}
 
 def revision(names: tuple[str, ...] = ("base", "istiod"), gateways: Any = (PUBLIC,), **params: Any) -> str:
     """Of a run."""
-    return effective({"values": {}, **params}, names, gateways)
+    listed = listed_gateways(gateways, None, "istio-system", "NodePort")
+    return effective(params.get("revision", ""), params.get("values", {}), names, listed)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def releases(**params: Any) -> dict[str, composition.Release]:
         "exposure": "NodePort",
         "values": {},
     }
-    return {release.component: release for release in composition.releases({**defaults, **params})}
+    return {release.component: release for release in composition.releases(MeshOptions.of({**defaults, **params}))}
 
 
 @pytest.mark.parametrize("given", [{"revision": "canary"}, {"values": {"istiod": {"revision": "canary"}}}], ids=str)
