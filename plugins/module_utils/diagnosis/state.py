@@ -44,7 +44,7 @@ def template_labels(workload: dict[str, Any]) -> dict[str, str]:
     return (workload["spec"]["template"].get("metadata") or {}).get("labels") or {}
 
 
-def is_ready(pod: dict[str, Any]) -> bool:
+def pod_is_ready(pod: dict[str, Any]) -> bool:
     """Whether a pod takes requests."""
     return is_true(pod, "Ready")
 

@@ -72,4 +72,4 @@ def _manifest(repository: str, name: str, version: str) -> str:
                 "istio_helm_addons_repository where there is no way to the internet."
             ) from error
 
-    return cached(["manifest", url, version], fetch)
+    return cached(["manifest", url, version], fetch, public=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import secrets_in
 
 
 def cache_directory() -> Path:
@@ -31,17 +32,17 @@ def cache_directory() -> Path:
     return path
 
 
-def cached(key_parts: list[str], compute: Callable[[], Any], keeps: Callable[[Any], bool] = lambda data: True) -> Any:
-    """JSON data that depends on nothing but the key: from the cache, else computed and kept.
+def cached(key_parts: list[str], compute: Callable[[], Any], public: bool = False) -> Any:
+    """JSON data that depends on nothing but the key: from the cache, else computed and, without a secret in it, kept.
 
-    :arg keeps: whether what was computed may be left on the disk
+    :arg public: it is kept whatever it looks like, as everybody can read it where it comes from
     """
     key = hashlib.sha256("\0".join(key_parts).encode()).hexdigest()
     path = cache_directory() / f"{key}.json"
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
     data = compute()
-    if not keeps(data):
+    if not public and secrets_in(data):
         return data
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
         json.dump(data, stream)

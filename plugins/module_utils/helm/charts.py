@@ -24,7 +24,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.helm.chart_cache import cached
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
-from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding import secrets_in
 
 #: Some editors begin a file with it; helm takes it away.
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -167,9 +166,4 @@ def rendered(
         text = helm.template(name, namespace, chart.path, values, kube_version, include_crds)
         return [document for document in documents(text) if document["kind"] in kinds]
 
-    return cached(["rendered", *inputs, *(["crds"] if include_crds else [])], render, holds_no_secret)
-
-
-def holds_no_secret(data: Any) -> bool:
-    """Whether rendered objects may be left on the disk."""
-    return not secrets_in(data)
+    return cached(["rendered", *inputs, *(["crds"] if include_crds else [])], render)

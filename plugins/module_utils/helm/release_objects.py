@@ -77,7 +77,7 @@ def rendered_objects(
 
     values = json.dumps(release.values, sort_keys=True)
     inputs = [helm.version, chart.digest, release.name, release.namespace, values, kube_version, str(is_upgrade)]
-    found = render() if asks_cluster else _cached(["rendered objects", *inputs, *api_versions], render)
+    found = render() if asks_cluster else chart_cache.cached(["rendered objects", *inputs, *api_versions], render)
     return as_written(cluster, found, release.name, release.namespace)
 
 
@@ -85,13 +85,8 @@ def stored_objects(cluster: Cluster, stored: Stored | None) -> list[dict[str, An
     """The objects that a revision has stored, as helm wrote them."""
     if stored is None:
         return []
-    found = _cached(["stored objects", stored.manifest], lambda: charts.documents(stored.manifest))
+    found = chart_cache.cached(["stored objects", stored.manifest], lambda: charts.documents(stored.manifest))
     return as_written(cluster, found, stored.name, stored.namespace)
-
-
-def _cached(key_parts: list[str], compute: Any) -> list[dict[str, Any]]:
-    """As ``charts.cached``, but that no secret is left on the disk."""
-    return chart_cache.cached(key_parts, compute, charts.holds_no_secret)
 
 
 def as_written(

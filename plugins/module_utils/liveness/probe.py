@@ -46,6 +46,14 @@ class Evidence:
     tries: int = 0
     tls: dict[str, str] = field(default_factory=dict)
 
+    def take(self, answer: Answer) -> str:
+        """Note an answer. :returns: what is wrong with it, empty if nothing is"""
+        self.status, self.server, self.tls = answer.status, answer.headers.get("server", ""), answer.tls
+        if answer.status != 200:
+            return f"{answer.status} from {self.server or 'an unknown server'}"
+        self.latencies_ms.append(answer.milliseconds)
+        return ""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -195,38 +203,41 @@ def in_a_row(
     :raises JobError: the deadline has passed; says what came back last from each
     """
     started = told = time.monotonic()
-    last: dict[Place, str] = {}
-    evidence: dict[Place, Evidence] = {endpoint: Evidence(endpoint.url(path)) for endpoint in endpoints}
-    while time.monotonic() - started < timeout:
-        for endpoint in endpoints:
-            found = evidence[endpoint]
-            while len(found.latencies_ms) < successes and time.monotonic() - started < timeout:
-                found.tries += 1
-                try:
-                    answer = send(endpoint, path, host)
-                except OSError as error:
-                    last[endpoint] = str(error)
-                    found.latencies_ms.clear()
-                    break
-                found.status, found.server = answer.status, answer.headers.get("server", "")
-                found.tls = answer.tls
-                if answer.status != 200:
-                    last[endpoint] = f"{answer.status} from {found.server or 'an unknown server'}"
-                    found.latencies_ms.clear()
-                    break
-                found.latencies_ms.append(answer.milliseconds)
-            else:
-                if len(found.latencies_ms) >= successes:
-                    return endpoint, found
+    evidence = {endpoint: Evidence(endpoint.url(path)) for endpoint in endpoints}
+    wrong: dict[Place, str] = {}
+
+    def is_over() -> bool:
+        return time.monotonic() - started >= timeout
+
+    while not is_over():
+        for endpoint, found in evidence.items():
+            broken = _row(found, lambda endpoint=endpoint: send(endpoint, path, host), successes, is_over)
+            if len(found.latencies_ms) >= successes:
+                return endpoint, found
+            wrong[endpoint] = broken or wrong.get(endpoint, "")
         if time.monotonic() - told > 15:
             told = time.monotonic()
-            say(f"{told - started:.0f} s: no 200 yet: {_answers(evidence, last)}")
+            say(f"{told - started:.0f} s: no 200 yet: {_answers(evidence, wrong)}")
         time.sleep(PAUSE)
-    raise JobError(f"No {successes} answers of 200 in a row within {timeout:.0f} s: {_answers(evidence, last)}.")
+    raise JobError(f"No {successes} answers of 200 in a row within {timeout:.0f} s: {_answers(evidence, wrong)}.")
 
 
-def _answers(evidence: dict[Place, Evidence], last: dict[Place, str]) -> str:
-    return "; ".join(f"{found.url}: {last.get(endpoint, 'not tried')}" for endpoint, found in evidence.items())
+def _row(found: Evidence, ask: Callable[[], Answer], successes: int, is_over: Callable[[], bool]) -> str:
+    """Ask one endpoint until its row of successes is complete. :returns: what has broken it, empty if nothing has"""
+    while len(found.latencies_ms) < successes and not is_over():
+        found.tries += 1
+        try:
+            broken = found.take(ask())
+        except OSError as error:
+            broken = str(error)
+        if broken:
+            found.latencies_ms.clear()
+            return broken
+    return ""
+
+
+def _answers(evidence: dict[Place, Evidence], wrong: dict[Place, str]) -> str:
+    return "; ".join(f"{found.url}: {wrong.get(endpoint) or 'not tried'}" for endpoint, found in evidence.items())
 
 
 def client_certificate(body: str) -> dict[str, str]:

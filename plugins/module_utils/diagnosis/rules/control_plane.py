@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import progress
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, pod_is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import (
     INJECTOR,
     ISTIOD,
@@ -66,7 +66,7 @@ def not_ready(state: MeshState) -> Iterator[Symptom]:
     for istiod in state.istiods:
         status, wanted = istiod.get("status", {}), istiod["spec"].get("replicas", 1)
         key = thing(istiod)
-        if status.get("availableReplicas", 0) or any(map(is_ready, state.pods_by_workload.get(key, []))):
+        if status.get("availableReplicas", 0) or any(map(pod_is_ready, state.pods_by_workload.get(key, []))):
             continue
         message = f"no pod of it is ready ({progress(istiod)}): nothing is injected, and proxies hear of no change."
         fix = f"Find out why: kubectl describe pods -n {key[1]} -l istio=pilot"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import routes
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.routes import looked_at
-from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, is_ready
+from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, pod_is_ready
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import (
     INJECTOR,
     ISTIOD,
@@ -173,7 +173,7 @@ def endpoints(state: MeshState) -> Iterator[Symptom]:
             message = f"its selector ({shown}) selects no pod, so that requests to it end in 503."
             fix = f"Correct spec.selector, or the labels of the pods: kubectl get pods -n {key[1]} --show-labels"
             evidence = (f"no pod in namespace {key[1]} has {shown}",)
-        elif not any(map(is_ready, pods)):
+        elif not any(map(pod_is_ready, pods)):
             if not all(_lasting(state, pod) for pod in pods) or _starts(state, needs):
                 continue
             message = f"none of its pods is ready ({len(pods)} with {shown}), so that requests to it end in 503."

@@ -556,9 +556,9 @@ def test_no_secret_is_left_in_the_cache(private: dict[str, Any], cache: Path) ->
     """Not even under a name that a secret is part of: it is computed each time."""
     compute = mock.Mock(side_effect=[[private], [private]])
     for _run in range(2):
-        assert chart_cache.cached(["x"], compute, charts.holds_no_secret) == [private]
+        assert chart_cache.cached(["x"], compute) == [private]
     assert list(cache.iterdir()) == []
-    assert chart_cache.cached(["x"], lambda: [{"kind": "ConfigMap"}], charts.holds_no_secret)
+    assert chart_cache.cached(["x"], lambda: [{"kind": "ConfigMap"}])
     assert len(list(cache.iterdir())) == 1
 
 
