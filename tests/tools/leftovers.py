@@ -18,9 +18,19 @@ KEYS = (b"PRIVATE KEY-----", b"UFJJVkFURSBLRVktLS0tL", b"BSSVZBVEUgS0VZLS0tLS", 
 _READ = 1 << 20  # bytes
 
 
+#: Files of others. kubernetes.core's own modules, which only molecule's playbooks call, leave what an API server
+#: serves: one file for each cluster, for the next call to find.
+OTHERS = ("k8srcp-*.json",)
+
+
 def files(directory: Path) -> list[Path]:
     """Files and links below a directory. Empty directories are none, nor are sockets whose process is gone."""
     return sorted(path for path in directory.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def ours(directory: Path) -> list[Path]:
+    """Those of them that are not ``OTHERS``, in which no key may be either."""
+    return [path for path in files(directory) if not any(map(path.match, OTHERS)) or _holds_key(path)]
 
 
 def keys(directory: Path) -> list[Path]:

@@ -252,7 +252,7 @@ def run(part: str, step: Step, scratch: Path) -> Count:
 
 def left_behind(scratch: Path) -> Count:
     """Say what all steps have left in their temporary directory, which processes still run, and where keys lie."""
-    found = [f"file {path}" for path in leftovers.files(scratch)]
+    found = [f"file {path}" for path in leftovers.ours(scratch)]
     found += [f"key {path}" for path in leftovers.keys(ROOT / "build/ansible")]
     if not os.environ.get("MESHOPS_KEEP_CLUSTER"):  # then its programs are to stay
         found += [f"process {pid}: {command}" for pid, command in leftovers.processes(scratch).items()]

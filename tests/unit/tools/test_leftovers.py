@@ -27,6 +27,14 @@ def test_files_and_links_are_found_and_empty_directories_are_not(tmp_path):
     assert leftovers.files(tmp_path) == [tmp_path / "deep/file", tmp_path / "link"]
 
 
+def test_what_kubernetes_core_keeps_of_a_server_is_not_ours_unless_a_key_is_in_it(tmp_path):
+    (tmp_path / "k8srcp-1efb.json").write_text('{"resources": []}')
+    (tmp_path / "k8srcp-2efb.json").write_text(f'{{"resources": [{PEM!r}]}}')
+    (tmp_path / "other.json").write_text("")
+
+    assert leftovers.ours(tmp_path) == [tmp_path / "k8srcp-2efb.json", tmp_path / "other.json"]
+
+
 @pytest.mark.parametrize("shift", range(3))
 def test_a_key_is_found_in_clear_and_wherever_it_begins_in_base64(tmp_path, shift):
     (tmp_path / "clear").write_text(PEM)
