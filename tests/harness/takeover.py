@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import JSON_PATCH, Cluster
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import FieldPath, paths, value_at
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import FieldPath, paths, value_at
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import owned, reference, same
 
 Object = dict[str, Any]

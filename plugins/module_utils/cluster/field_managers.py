@@ -3,8 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who holds which field of an object, as ``metadata.managedFields`` and the API server's conflicts tell. Pure.
 
-A path is a tuple of the steps of a ``fieldsV1`` set: ``("f:webhooks", 'k:{"name":"a"}', "f:failurePolicy")``.
-
 What the job calls: ``conflicts`` come with a plan (``preview``), and each says by ``controller`` and ``adoptable``
 whether it may be taken over.
 """
@@ -14,14 +12,18 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import item_of, reference
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import (
+    FieldPath,
+    union,
+    unwanted,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import reference
 
-FieldPath = tuple  # of steps
 Entry = dict  # of managedFields
 
 APPLY, UPDATE = "Apply", "Update"
@@ -97,78 +99,6 @@ def entries(obj: dict[str, Any] | None) -> list[Entry]:
     return ((obj or {}).get("metadata") or {}).get("managedFields") or []
 
 
-def paths(fields: dict[str, Any], before: FieldPath = ()) -> Iterator[FieldPath]:
-    """What a ``fieldsV1`` set owns in one piece each."""
-    for step, below in fields.items():
-        if step == ".":
-            continue
-        if any(each != "." for each in below):
-            yield from paths(below, (*before, step))
-        else:
-            yield (*before, step)
-
-
-def named(path: FieldPath) -> str:
-    """A path as the API server names it in a conflict: ``.webhooks[name="a"].failurePolicy``."""
-    text = ""
-    for step in path:
-        mark, _colon, name = step.partition(":")
-        if mark == "f":
-            text += f".{name}"
-        elif mark == "k":
-            text += "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(name).items()) + "]"
-        else:
-            text += f"[{name}]" if mark == "i" else f"[={name}]"
-    return text
-
-
-def value_at(obj: Any, path: FieldPath) -> Any:
-    """The value at a path; None when it is not there."""
-    for step in path:
-        mark, _colon, name = step.partition(":")
-        if mark == "f":
-            obj = obj.get(name) if isinstance(obj, dict) else None
-        elif mark == "k":
-            obj = item_of(obj, json.loads(name))
-        else:
-            return None
-    return obj
-
-
-def without(obj: dict[str, Any], gone: Iterable[FieldPath]) -> dict[str, Any]:
-    """A copy of an object without what is at some paths; what is left empty by that goes too."""
-    result = copy.deepcopy(obj)
-    for path in gone:
-        _remove(result, path)
-    return result
-
-
-def _remove(obj: Any, path: FieldPath) -> None:
-    holder = value_at(obj, path[:-1])
-    mark, _colon, name = path[-1].partition(":")
-    size = len(holder) if isinstance(holder, (dict, list)) else 0
-    if mark == "f" and isinstance(holder, dict):
-        holder.pop(name, None)
-    elif mark == "k" and isinstance(holder, list):
-        item = item_of(holder, json.loads(name))
-        if item is not None:
-            holder.remove(item)
-    elif mark == "v" and isinstance(holder, list) and json.loads(name) in holder:
-        holder.remove(json.loads(name))
-    if size and not holder and len(path) > 1:
-        _remove(obj, path[:-1])
-
-
-def with_values_of(obj: dict[str, Any], live: dict[str, Any], taken: Iterable[FieldPath]) -> dict[str, Any]:
-    """A copy of an object that has the live values at some paths, where both have what they stand in."""
-    result = copy.deepcopy(obj)
-    for path in taken:
-        holder, value = value_at(result, path[:-1]), value_at(live, path)
-        if isinstance(holder, dict) and path[-1].startswith("f:"):
-            holder[path[-1][2:]] = copy.deepcopy(value)
-    return result
-
-
 # -- handing fields over -----------------------------------------------------------------------------------------------
 
 HandedOver = Callable[[Entry], bool]
@@ -201,7 +131,7 @@ def handed_over(managed: list[Entry], which: HandedOver, manager: str) -> list[E
     target = copy.deepcopy(own or {**given[0], "manager": manager, "operation": APPLY})
     for entry in given:
         if entry.get("apiVersion") == target.get("apiVersion"):
-            target["fieldsV1"] = _union(target.get("fieldsV1") or {}, entry.get("fieldsV1") or {})
+            target["fieldsV1"] = union(target.get("fieldsV1") or {}, entry.get("fieldsV1") or {})
     rest = [entry for entry in managed if not which(entry) and not _applied_by(entry, manager)]
     return [target, *rest]
 
@@ -210,36 +140,10 @@ def _applied_by(entry: Entry, manager: str) -> bool:
     return (entry.get("manager"), entry.get("operation")) == (manager, APPLY) and not entry.get("subresource")
 
 
-def _union(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return {step: _union(one.get(step, {}), other.get(step, {})) for step in {**one, **other}}
-
-
 def orphaned(live: dict[str, Any], which: HandedOver, wanted: dict[str, Any]) -> list[FieldPath]:
     """What an object loses when its adopter applies: held by those that hand over, wanted no more, held by no other."""
     others = [entry.get("fieldsV1") or {} for entry in entries(live) if not which(entry)]
     found: list[FieldPath] = []
     for entry in filter(which, entries(live)):
-        found += _unwanted(entry.get("fieldsV1") or {}, wanted, others, ())
+        found += unwanted(entry.get("fieldsV1") or {}, wanted, others)
     return list(dict.fromkeys(found))
-
-
-def _unwanted(
-    fields: dict[str, Any], wanted: Any, others: list[dict[str, Any]], path: FieldPath
-) -> Iterator[FieldPath]:
-    for step, below in fields.items():
-        mark, _colon, name = step.partition(":")
-        if step == ".":
-            continue
-        held = [each[step] for each in others if step in each]
-        if mark == "f":
-            there = isinstance(wanted, dict) and name in wanted
-            child = wanted[name] if there else None
-        elif mark == "k":
-            child = item_of(wanted, json.loads(name))
-            there = child is not None
-        else:
-            there, child = isinstance(wanted, list) and json.loads(name) in wanted, None
-        if not there and not held:
-            yield (*path, step)
-        else:
-            yield from _unwanted(below, child, held, (*path, step))

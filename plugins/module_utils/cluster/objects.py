@@ -22,6 +22,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import (
+    field,
+    item_of,
+    keys_of,
+    union,
+    unwanted,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.quantities import quantity
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
@@ -113,37 +120,8 @@ def last_written(live: dict[str, Any], manager: str) -> str:
     return max(times, default="")
 
 
-def item_of(items: Any, keys: dict[str, Any]) -> Any:
-    """The item of an associative list that the key of a ``fieldsV1`` path names; keys left out were defaulted."""
-    for item in items if isinstance(items, list) else []:
-        if isinstance(item, dict) and all(item.get(key, value) == value for key, value in keys.items()):
-            return item
-    return None
-
-
 def _below(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
-
-
-def abandoned(fields: dict[str, Any], wanted: Any) -> bool:
-    """Whether a ``fieldsV1`` set holds something that the wanted object has no more: the next apply would remove it."""
-    for path, below in fields.items():
-        mark, _colon, name = path.partition(":")
-        if mark == "f":
-            if not isinstance(wanted, dict) or name not in wanted:
-                return True
-            child = wanted[name]
-        elif mark == "k":
-            child = item_of(wanted, json.loads(name))
-            if child is None:
-                return True
-        else:
-            if mark == "v" and (not isinstance(wanted, list) or json.loads(name) not in wanted):
-                return True
-            continue
-        if below and abandoned(below, child):
-            return True
-    return False
 
 
 def held_by_anyone(live: dict[str, Any]) -> dict[str, Any]:
@@ -155,12 +133,8 @@ def held_by_anyone(live: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for entry in live.get("metadata", {}).get("managedFields") or []:
         if entry.get("apiVersion") in (None, live.get("apiVersion")):  # another version has other fields
-            found = _together(found, entry.get("fieldsV1") or {})
+            found = union(found, entry.get("fieldsV1") or {})
     return found
-
-
-def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    return {step: _together(one.get(step, {}), other.get(step, {})) for step in {**one, **other}}
 
 
 class _Known(NamedTuple):
@@ -218,7 +192,7 @@ def _map_in_place(live: dict[str, Any], wanted: dict[str, Any], known: _Known) -
     if not is_merged and not live.keys() <= wanted.keys():
         return False
     for key, value in wanted.items():
-        path, applied = f"f:{key}", _below(known.applied, key)
+        path, applied = field(key), _below(known.applied, key)
         if known.holds(path, value, applied):
             continue
         below = known.at(path, applied, key, merged=known.merged and key == "metadata")
@@ -229,7 +203,7 @@ def _map_in_place(live: dict[str, Any], wanted: dict[str, Any], known: _Known) -
 
 def _items_in_place(live: list[Any], wanted: list[Any], known: _Known) -> bool:
     """Of a list that is merged by keys: each item that is wanted is there, in this order."""
-    keys = {path: json.loads(path[2:]) for path in known.seen if path.startswith("k:")}
+    keys = {step: named for step in known.seen if (named := keys_of(step)) is not None}
     positions = []
     for child in wanted:
         whole = {**_DEFAULT_KEYS, **child} if isinstance(child, dict) else child
@@ -253,7 +227,7 @@ def is_applied(
     :arg applied: what this manager applied last, where that is known
     """
     known = _Known(owned(live, manager, "Apply", "Update"), held_by_anyone(live), applied, merged=True)
-    return _in_place(live, wanted, known) and not abandoned(owned(live, manager), wanted)
+    return _in_place(live, wanted, known) and not any(unwanted(owned(live, manager), wanted))
 
 
 def comparable(obj: dict[str, Any] | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import entries
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import labels_in
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity, owned
 
 #: Label of what was made here, with the app that it is part of.
@@ -64,8 +65,8 @@ class App:
 
     def part_of(self, live: Object) -> str:
         """The app that a live object is part of, as the label says and our manager holds it; "" for none."""
-        held = owned(live, self.manager).get("f:metadata", {}).get("f:labels", {})
-        return (live["metadata"].get("labels") or {}).get(LABEL, "") if f"f:{LABEL}" in held else ""
+        held = labels_in(owned(live, self.manager))
+        return (live["metadata"].get("labels") or {}).get(LABEL, "") if LABEL in held else ""
 
     def made(self, live: Object) -> bool:
         """Whether a live object was made by a run of this app.
@@ -137,9 +138,9 @@ def left_home(app: App, there: Object, gone: set[Identity]) -> Object:
     """
     home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": app.namespace}}
     if _lists_of_others(app, there):
-        held = owned(there, app.manager).get("f:metadata", {}).get("f:labels", {})
+        held = labels_in(owned(there, app.manager))
         labels = there["metadata"].get("labels") or {}
-        home = _with(home, "labels", {key: value for key, value in labels.items() if f"f:{key}" in held})
+        home = _with(home, "labels", {key: value for key, value in labels.items() if key in held})
     return _listing(app, home, there, set(), gone)
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import (
-    Entry,
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import Entry, entries
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import (
     FieldPath,
-    entries,
+    field,
+    item,
     named,
     paths,
     value_at,
@@ -102,7 +103,7 @@ CONTROLLER_FIELDS: tuple[ControllerField, ...] = (
 )
 
 #: What the API server chooses for a Service that does not say: another dry run may choose otherwise.
-_ALLOCATED = (("f:spec", "f:clusterIP"), ("f:spec", "f:clusterIPs"), ("f:spec", "f:healthCheckNodePort"))
+_ALLOCATED = tuple((field("spec"), field(name)) for name in ("clusterIP", "clusterIPs", "healthCheckNodePort"))
 
 
 def controlled(
@@ -137,7 +138,7 @@ def _is_by(entry: Entry, rule: ControllerField) -> bool:
 
 def _matches(path: FieldPath, names: tuple[str, ...]) -> bool:
     return len(path) == len(names) and all(
-        name == "*" or step == f"f:{name}" for step, name in zip(path, names, strict=True)
+        name == "*" or step == field(name) for step, name in zip(path, names, strict=True)
     )
 
 
@@ -153,7 +154,7 @@ def allocated(before: dict[str, Any] | None, after: dict[str, Any], wanted: dict
     ports = (after.get("spec") or {}).get("ports") or []
     places = [
         *_ALLOCATED,
-        *(("f:spec", "f:ports", _port_key(port), "f:nodePort") for port in ports),
+        *((field("spec"), field("ports"), _port_key(port), field("nodePort")) for port in ports),
     ]
     return [
         path
@@ -163,7 +164,7 @@ def allocated(before: dict[str, Any] | None, after: dict[str, Any], wanted: dict
 
 
 def _port_key(port: dict[str, Any]) -> str:
-    return f'k:{{"port":{port["port"]},"protocol":"{port.get("protocol", "TCP")}"}}'
+    return item({"port": port["port"], "protocol": port.get("protocol", "TCP")})
 
 
 def visible(

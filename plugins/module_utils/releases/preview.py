@@ -28,12 +28,14 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.client impor
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import (
     Conflict,
     Entry,
-    FieldPath,
     by_installers,
     by_updates_of,
     conflicts,
-    named,
     orphaned,
+)
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import (
+    FieldPath,
+    named,
     value_at,
     with_values_of,
     without,

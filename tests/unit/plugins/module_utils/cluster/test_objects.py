@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import unwanted
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import (
-    abandoned,
     comparable,
     contains,
     identity,
@@ -196,7 +196,7 @@ def test_an_empty_map_is_not_nothing(nothing: Any) -> None:
 )
 def test_abandoned(fields: dict[str, Any], wanted: Any, expected: bool) -> None:
     """A field, an item by its key or a value of a set that was applied and is wanted no more would be removed."""
-    assert abandoned(fields, wanted) is expected
+    assert any(unwanted(fields, wanted)) is expected
 
 
 def test_service_is_applied() -> None:

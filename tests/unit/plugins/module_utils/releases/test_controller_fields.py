@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_managers import named
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_sets import named
 from ansible_collections.meshops.istio.plugins.module_utils.releases.controller_fields import (
     allocated,
     controlled,
