@@ -14,6 +14,8 @@ import re
 from datetime import date
 from typing import NamedTuple
 
+from ansible_collections.meshops.istio.plugins.module_utils.version_numbers import numbers
+
 #: What a place serves: a Helm repository over HTTP, one in an OCI registry, container images, Istio's manifests of
 #: addons, archives with programs, public keys.
 CHARTS, OCI_CHARTS, IMAGES = "charts", "OCI charts", "images"
@@ -63,10 +65,10 @@ class Place(NamedTuple):
 
     def holds(self, version: str) -> bool:
         """Whether an Istio was ever published there; True for what is no version."""
-        found = _numbers(version)
+        found = numbers(version)
         if not found:
             return True
-        newest, oldest = _numbers(self.newest), _numbers(self.oldest)
+        newest, oldest = numbers(self.newest), numbers(self.oldest)
         return (not newest or found[: len(newest)] <= newest) and found >= oldest
 
     def over(self, today: date) -> bool:
@@ -131,12 +133,6 @@ PLACES: tuple[Place, ...] = (
 
 _SCHEME = re.compile(r"^(?:https?|oci)://", re.IGNORECASE)
 _DOCKER_HUB = ("index.docker.io", "registry-1.docker.io")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """``(1, 31, 1)`` of ``v1.31.1-rc.0``; empty for what is no version."""
-    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return tuple(int(number) for number in match.groups() if number) if match else ()
 
 
 def _plain(address: str) -> str:

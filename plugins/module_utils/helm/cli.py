@@ -26,6 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects impo
 from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import program_environment
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm import sources
+from ansible_collections.meshops.istio.plugins.module_utils.version_numbers import numbers
 
 #: The name by which helm is told of an HTTP repository for the length of one fetch.
 _REPOSITORY = "repository"
@@ -82,7 +83,7 @@ class Helm:
     @property
     def major(self) -> int:
         """3 or 4."""
-        return int(self.version.split(".")[0])
+        return numbers(self.version)[0]
 
     def _run(self, arguments: list[str], environment: dict[str, str], timeout: float, stdin: str = "") -> str:
         try:

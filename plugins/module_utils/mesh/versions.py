@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
+from ansible_collections.meshops.istio.plugins.module_utils.version_numbers import numbers
 
 
 class KubernetesRange(NamedTuple):
@@ -65,23 +66,21 @@ ISTIOCTL_SKEW = 1
 
 def minor_of(version: str) -> str:
     """``1.31`` of ``v1.31.0-beta.1``; the text itself when it is not a version."""
-    match = re.match(r"v?(\d+\.\d+)", version)
-    return match[1] if match else version
+    found = numbers(version)
+    return f"{found[0]}.{found[1]}" if found else version
 
 
 def kubernetes_minor(server: dict[str, str]) -> int:
     """The minor of ``/version``, whose field may read ``32+`` or, in own builds, be empty. 0 when unreadable."""
-    match = re.match(r"\d+", server.get("minor") or minor_of(server.get("gitVersion", "")).partition(".")[2])
-    return int(match[0]) if match else 0
+    match = re.match(r"\d+", server.get("minor") or "")
+    found = numbers(server.get("gitVersion", ""))
+    return int(match[0]) if match else found[1] if found else 0
 
 
 def helm_supported(version: str) -> bool:
     """Whether this collection works with a version of helm, as ``4.3.1``."""
-    match = re.match(r"(\d+)\.(\d+)", version)
-    if not match:
-        return False
-    found = int(match[1]), int(match[2])
-    return found >= HELM_OLDEST and found[0] <= HELM_NEWEST_MAJOR
+    found = numbers(version) if version[:1].isdigit() else ()
+    return bool(found) and found[:2] >= HELM_OLDEST and found[0] <= HELM_NEWEST_MAJOR
 
 
 def helm_refusal(istio: str, helm: str) -> str | None:
@@ -92,17 +91,14 @@ def helm_refusal(istio: str, helm: str) -> str | None:
 
 def minors_apart(one: str, other: str) -> int | None:
     """How many minors lie between two versions of the same major; None when they are no such versions."""
-    found = [re.match(r"v?(\d+)\.(\d+)", version) for version in (one, other)]
-    if not all(found) or found[0][1] != found[1][1]:
-        return None
-    return abs(int(found[0][2]) - int(found[1][2]))
+    mine, theirs = numbers(one), numbers(other)
+    return abs(mine[1] - theirs[1]) if mine and theirs and mine[0] == theirs[0] else None
 
 
 def istiod_cni_key(istio_version: str) -> str:
     """Where the istiod chart of an Istio takes that Istio CNI redirects the applications' traffic (istio#54968)."""
-    match = re.match(r"v?(\d+)\.(\d+)", istio_version)
-    older = match and (int(match[1]), int(match[2])) < ISTIOD_CNI_SINCE
-    return "istio_cni.enabled" if older else "pilot.cni.enabled"
+    found = numbers(istio_version)
+    return "istio_cni.enabled" if found and found[:2] < ISTIOD_CNI_SINCE else "pilot.cni.enabled"
 
 
 def kubernetes_findings(istio_version: str, server: dict[str, str], host: str) -> list[Finding]:

@@ -148,44 +148,57 @@ def endpoints(state: MeshState) -> Iterator[Symptom]:
     """Services that requests are sent to, or that the API server calls, without a pod that can answer."""
     if "Pod" not in state.objects:
         return
-    called = {
-        (where["namespace"], where["name"])
-        for _configuration, webhook in state.injectors
-        for where in [(webhook.get("clientConfig") or {}).get("service")]
-        if where
-    }
-    istiods = [service for key in sorted(called) for service in [state.get("Service", *key)] if service]
+    istiods = _called_services(state)
     looked_at = state.control_plane | state.applications
     routed = [each for each in routes.routed_services(state) if each["metadata"]["namespace"] in looked_at]
     for service in [*istiods, *state.gateway_services, *routed]:
-        selector = service["spec"].get("selector")
-        pods = state.pods_behind(service)
-        if not selector or service["spec"].get("type") == "ExternalName":
+        if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
             continue
-        key, shown = thing(service), ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+        found = _no_endpoint(state, service)
+        if not found:
+            continue
+        message, fix, evidence = found
         needs = frozenset(state.workloads_behind(service))
-        lost: list[Thing] = [ISTIOD, INJECTOR] if service in istiods else []
+        lost: frozenset[Thing] = frozenset({ISTIOD, INJECTOR} if service in istiods else ())
         if needs:  # then it is istiod itself that is broken, and its Service that has no endpoint for it
-            needs, lost = needs | frozenset(lost), []
-        breaks: frozenset[Thing] = frozenset({key, *lost})
-        nowhere = _nameless_ports(service, pods)
-        if not needs:
-            message = f"its selector ({shown}) selects no pod, so that requests to it end in 503."
-            fix = f"Correct spec.selector, or the labels of the pods: kubectl get pods -n {key[1]} --show-labels"
-            evidence = (f"no pod in namespace {key[1]} has {shown}",)
-        elif not any(map(pod_is_ready, pods)):
-            if not all(_lasting(state, pod) for pod in pods) or _starts(state, needs):
-                continue
-            message = f"none of its pods is ready ({len(pods)} with {shown}), so that requests to it end in 503."
-            fix = f"Find out why: kubectl describe pods -n {key[1]} -l {shown}"
-            evidence = (f"{len(pods)} pods with {shown}, none ready",)
-        elif nowhere:
-            message = f"its targetPort {', '.join(nowhere)} is no port of its pods, so that requests to it end in 503."
-            fix = "Name a port of the containers in targetPort, or its number."
-            evidence = tuple(f"no container port named {name}" for name in nowhere)
-        else:
-            continue
+            needs, lost = needs | lost, frozenset()
+        breaks = frozenset({thing(service), *lost})
         yield Symptom("service-without-endpoints", described(service), message, fix, evidence, breaks, needs)
+
+
+def _called_services(state: MeshState) -> list[dict[str, Any]]:
+    """Services that the API server calls to have sidecars injected: istiods'."""
+    called = [(webhook.get("clientConfig") or {}).get("service") for _configuration, webhook in state.injectors]
+    keys = sorted({(where["namespace"], where["name"]) for where in called if where})
+    return [service for key in keys for service in [state.get("Service", *key)] if service]
+
+
+def _no_endpoint(state: MeshState, service: dict[str, Any]) -> tuple[str, str, tuple[str, ...]] | None:
+    """Why no pod behind a Service can answer: message, fix and evidence; None where one can, or will in a moment."""
+    pods, namespace = state.pods_behind(service), service["metadata"]["namespace"]
+    shown = ",".join(f"{name}={value}" for name, value in sorted(service["spec"]["selector"].items()))
+    workloads, nowhere = frozenset(state.workloads_behind(service)), _nameless_ports(service, pods)
+    if not workloads:
+        return (
+            f"its selector ({shown}) selects no pod, so that requests to it end in 503.",
+            f"Correct spec.selector, or the labels of the pods: kubectl get pods -n {namespace} --show-labels",
+            (f"no pod in namespace {namespace} has {shown}",),
+        )
+    if not any(map(pod_is_ready, pods)):
+        if not all(_lasting(state, pod) for pod in pods) or _starts(state, workloads):
+            return None
+        return (
+            f"none of its pods is ready ({len(pods)} with {shown}), so that requests to it end in 503.",
+            f"Find out why: kubectl describe pods -n {namespace} -l {shown}",
+            (f"{len(pods)} pods with {shown}, none ready",),
+        )
+    if nowhere:
+        return (
+            f"its targetPort {', '.join(nowhere)} is no port of its pods, so that requests to it end in 503.",
+            "Name a port of the containers in targetPort, or its number.",
+            tuple(f"no container port named {name}" for name in nowhere),
+        )
+    return None
 
 
 def _lasting(state: MeshState, pod: dict[str, Any]) -> bool:
