@@ -6,7 +6,8 @@
 
     run_tests.py [PART ...]    default: every part that `make test` runs
 
-A part is a list of steps. A step counts what its JUnit files say or, without any, one: its exit status.
+A part is a list of steps. A step counts what its JUnit files say or, without any, one: its exit status. Parts that wait
+for clusters run beside the others, step by step; what those print comes whole, when a step of theirs has ended.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -224,30 +226,117 @@ def read_junit(path: Path) -> Count:
     return count
 
 
-def run(part: str, step: Step, scratch: Path) -> Count:
-    """Run one step with its output on ours, and count.
+#: Parts that make kind clusters, and wait for them more than they compute.
+WAITING = {"molecule", "molecule-matrix"}
 
-    :arg scratch: its temporary directory
+
+def lanes(parts: list[str]) -> list[list[str]]:
+    """Parts that may run at the same time: those that wait for clusters first, whose output is shown as it comes."""
+    return [lane for lane in ([p for p in parts if p in WAITING], [p for p in parts if p not in WAITING]) if lane]
+
+
+class Screen:
+    """What several lanes print, one step at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._line_ended = True
+
+    def write(self, text: bytes, whole_lines: bool = False) -> None:
+        """Print a piece of output.
+
+        :arg whole_lines: it begins on a line of its own
+        """
+        if not text:
+            return
+        with self._lock:
+            if whole_lines and not self._line_ended:
+                sys.stdout.buffer.write(b"\n")
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+            self._line_ended = text.endswith(b"\n")
+
+
+class Lane(threading.Thread):
+    """Parts that run one after the other, beside those of other lanes.
+
+    :ivar list rows: part, step and count of each step that has ended
+    :arg scratch: the temporary directory of all lanes
+    :arg number: of this one; the first shows what its steps print as it comes
     """
-    print(f"\n==> {part}: {step.name}", flush=True)
-    if step.junit and step.junit.is_file():
-        step.junit.unlink()
-    started = time.monotonic()
-    command = [str(word) for word in step.command]
-    environment = {**os.environ, **step.environment}
-    environment["TMPDIR"] = str(scratch)
-    environment["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} --basetemp={scratch}/t"
-    try:
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-    except FileNotFoundError as error:
-        print(error, flush=True)
-        code = 127
-    shutil.rmtree(scratch / "t", ignore_errors=True)  # pytest keeps the files of tests that failed
-    count = read_junit(step.junit) if step.junit else Count(passed=int(code == 0))
-    if code != 0 and not count.failed:
-        count.failed = 1  # it broke before it could count, or ran no test at all
-    count.seconds = time.monotonic() - started
-    return count
+
+    def __init__(self, parts: list[str], scratch: Path, number: int, screen: Screen) -> None:
+        super().__init__(daemon=True)
+        self.parts = parts
+        self.rows: list[tuple[str, str, Count]] = []
+        self.error: BaseException | None = None
+        self._scratch = scratch
+        # The path is short, because Ansible makes sockets below it.
+        self._base = scratch / f"t{number}"
+        self._screen = screen
+        self._live = number == 0
+
+    def run(self) -> None:
+        """Run all steps, whatever fails."""
+        try:
+            for part in self.parts:
+                for step in PARTS[part]():
+                    self.rows.append((part, step.name, self._step(part, step)))
+        except BaseException as error:  # an environment that cannot be made, for the main thread to raise
+            self.error = error
+
+    def _step(self, part: str, step: Step) -> Count:
+        """Run one step, and count."""
+        title = f"\n==> {part}: {step.name}\n".encode()
+        if self._live:
+            self._screen.write(title, whole_lines=True)
+        if step.junit and step.junit.is_file():
+            step.junit.unlink()
+        started = time.monotonic()
+        code, output = self._run(step)
+        if not self._live:
+            self._screen.write(title + output, whole_lines=True)
+        shutil.rmtree(self._base, ignore_errors=True)  # pytest keeps the files of tests that failed
+        count = read_junit(step.junit) if step.junit else Count(passed=int(code == 0))
+        if code != 0 and not count.failed:
+            count.failed = 1  # it broke before it could count, or ran no test at all
+        count.seconds = time.monotonic() - started
+        return count
+
+    def _run(self, step: Step) -> tuple[int, bytes]:
+        """:returns: a step's exit status, and what it printed unless that was shown"""
+        environment = {**os.environ, **step.environment}
+        environment["TMPDIR"] = str(self._scratch)
+        environment["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} --basetemp={self._base}"
+        command = [str(word) for word in step.command]
+        try:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        except FileNotFoundError as error:
+            return 127, f"{error}\n".encode()
+        kept = []
+        with process:
+            while piece := os.read(process.stdout.fileno(), 1 << 16):
+                if self._live:
+                    self._screen.write(piece)
+                else:
+                    kept.append(piece)
+        return process.returncode, b"".join(kept)
+
+
+def run(parts: list[str], scratch: Path) -> list[tuple[str, str, Count]]:
+    """Run parts, in lanes. :returns: part, step and count of each step, in the order of the parts"""
+    screen = Screen()
+    running = [Lane(lane, scratch, number, screen) for number, lane in enumerate(lanes(parts))]
+    for lane in running:
+        lane.start()
+    for lane in running:
+        lane.join()
+    for lane in running:
+        if lane.error:
+            raise lane.error
+    return sorted((row for lane in running for row in lane.rows), key=lambda row: parts.index(row[0]))
 
 
 def left_behind(scratch: Path) -> Count:
@@ -275,11 +364,12 @@ def main() -> int:
     os.environ["MOLECULE_COMMAND_BORDERS"] = "false"
     RESULTS.mkdir(parents=True, exist_ok=True)
 
-    # The path is short, because Ansible makes sockets below it.
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mi-", ignore_cleanup_errors=True) as scratch:
-        rows = [(part, step.name, run(part, step, Path(scratch))) for part in parts for step in PARTS[part]()]
+        rows = run(parts, Path(scratch))
         rows.append(("leftovers", "files, keys and processes", left_behind(Path(scratch))))
     total = sum((count for _, _, count in rows), Count())
+    total.seconds = time.monotonic() - started
     width = max(len(name) for _, name, _ in rows)
     print(f"\n{'part':<16} {'step':<{width}} {'passed':>6} {'failed':>6} {'skipped':>7} {'seconds':>8}")
     for part, name, count in [*rows, ("all", "", total)]:
