@@ -98,23 +98,35 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path)
 
 
-def test_program_is_fetched_once_and_again_when_another_is_wanted(fleet: Fleet) -> None:
-    """First run changed, second not; a failed upgrade keeps the old one; another version replaces it."""
-    old, new = fleet.tool("version 1"), fleet.tool("version 2")
-    assert fleet.run({"node": [old]})["node"], fleet.output
+def test_program_is_fetched_once(fleet: Fleet) -> None:
+    """First run changed, second not."""
+    tool = fleet.tool("version 1")
+    assert fleet.run({"node": [tool]})["node"], fleet.output
     assert fleet.programs("node") == {"helm": "version 1"}
     program = (fleet.directory("node") / "helm").stat()
     assert (program.st_mode & 0o777, program.st_uid) == (0o755, os.getuid())
+    assert (fleet.directory("node") / ".helm.checksum").read_text() == tool["checksum"]
 
-    assert fleet.run({"node": [old]}) == {"node": 0}, fleet.output
+    assert fleet.run({"node": [tool]}) == {"node": 0}, fleet.output
 
-    assert fleet.run({"node": [{**new, "checksum": WRONG}]}) == {"node": None}, fleet.output
-    assert fleet.programs("node") == {"helm": "version 1"}
 
-    # Killed between two steps: nothing is known of the program that is there. And a second program.
-    (fleet.directory("node") / ".helm.checksum").write_text("being replaced")
-    assert fleet.run({"node": [new, fleet.tool("b", "istioctl")]})["node"], fleet.output
-    assert fleet.programs("node") == {"helm": "version 2", "istioctl": "b"}
+@pytest.mark.once  # the same tasks as in the tests beside it, in another order
+def test_program_is_fetched_again_when_another_is_wanted(fleet: Fleet) -> None:
+    """A failed upgrade keeps the old one; another version replaces it, and one of which nothing is known."""
+    old, new = fleet.tool("version 1"), fleet.tool("version 2")
+    # The third was killed between two steps. And it wants a second program.
+    for host, note in (("refused", old["checksum"]), ("upgraded", old["checksum"]), ("killed", "being replaced")):
+        fleet.directory(host).mkdir()
+        (fleet.directory(host) / "helm").write_text("version 1")
+        (fleet.directory(host) / ".helm.checksum").write_text(note)
+    wrong = {**new, "checksum": WRONG}
+    result = fleet.run({"refused": [wrong], "upgraded": [new], "killed": [new, fleet.tool("b", "istioctl")]})
+    assert result["refused"] is None, fleet.output
+    assert fleet.programs("refused") == {"helm": "version 1"}
+    assert result["upgraded"], fleet.output
+    assert fleet.programs("upgraded") == {"helm": "version 2"}
+    assert result["killed"], fleet.output
+    assert fleet.programs("killed") == {"helm": "version 2", "istioctl": "b"}
 
 
 def test_failure_names_the_program_and_leaves_nothing(fleet: Fleet) -> None:

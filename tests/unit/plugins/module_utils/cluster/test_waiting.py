@@ -163,7 +163,7 @@ def test_nothing_to_wait_for() -> None:
 def test_ready_by_an_event(verb: str) -> None:
     """The watch goes on from the list; events need not say what they are about."""
     ready = {key: value for key, value in deployment(1).items() if key not in ("apiVersion", "kind")}
-    cluster = FakeCluster(Deployment=[[deployment(0)] if verb == "MODIFIED" else []])
+    cluster = FakeCluster(Deployment=[[deployment(0)] if verb == "MODIFIED" else [], [deployment(1)]])
     cluster.watches["Deployment"] = [[("BOOKMARK", {"metadata": {}}), (verb, ready)]]
     assert wait(cluster, ISTIOD) == {ISTIOD: deployment(1)}
     assert cluster.watched[0][2] == "7"
