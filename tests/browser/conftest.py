@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from browser import programs
-from browser.chrome import Chrome, Page
+from browser.pages import Tab
 from harness import report_samples as samples
+from playwright.sync_api import Browser, sync_playwright
 
 from ansible_collections.meshops.istio.plugins.plugin_utils.report import model, page
 
-Open = Callable[..., Page]
+Open = Callable[..., Tab]
 
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "green": (samples.GREEN, {"pods": samples.PODS}),
@@ -28,16 +29,21 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+#: It may run as root in a container, where it has no sandbox, and where /dev/shm is small. It finds nobody but us.
+OPTIONS = ("--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+
+
 @pytest.fixture(scope="session")
-def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Return a running browser; its tests are skipped where there is none."""
+def chromium() -> Iterator[Browser]:
+    """Yield a running browser, the system's own; its tests are skipped where there is none."""
     try:
         program = programs.chromium()
     except programs.Missing as missing:
         pytest.skip(str(missing))
-    browser = Chrome(program, tmp_path_factory.mktemp("chromium"))
-    yield browser
-    browser.close()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +66,14 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def show(chrome: Chrome) -> Iterator[Open]:
+def show(chromium: Browser) -> Iterator[Open]:
     """Return what opens a file; it is closed after the test."""
-    opened: list[Page] = []
+    opened: list[Tab] = []
 
-    def show(path: Path, width: int = 1280, height: int = 800, scheme: str = "light") -> Page:
-        opened.append(Page(chrome, path, width, height, scheme))
+    def show(path: Path, width: int = 1280, height: int = 800, scheme: str = "light") -> Tab:
+        opened.append(Tab(chromium, path, width, height, scheme))
         return opened[-1]
 
     yield show
     for tab in opened:
-        tab.__exit__()
+        tab.close()

@@ -8,17 +8,16 @@ MESHOPS_SCREENSHOTS=DIRECTORY keeps a picture of each page that is opened.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser.chrome import Page
 from browser.conftest import RUNS, Open
+from browser.pages import Tab
 
 DESK, PHONE = (1280, 800), (360, 740)
-AXE = "axe.run(document, {resultTypes: ['violations', 'incomplete']}).then(found => JSON.stringify(found.violations))"
+AXE = "axe.run(document, {resultTypes: ['violations', 'incomplete']}).then(found => found.violations)"
 
 BAD = """<!DOCTYPE html><html><head><title>bad</title>
 <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="http://127.0.0.1:9/x.css"></head>
@@ -26,32 +25,32 @@ BAD = """<!DOCTYPE html><html><head><title>bad</title>
 <script>console.error("a complaint"); throw new Error("a fault")</script></body></html>"""
 
 
-def violations(page: Page, axe: str) -> list[str]:
+def violations(tab: Tab, axe: str) -> list[str]:
     """What axe finds, of whatever impact."""
-    page.evaluate(axe + ";0")
-    found: list[dict[str, Any]] = json.loads(page.evaluate(AXE))
+    tab.page.evaluate(axe + ";0")
+    found: list[dict[str, Any]] = tab.page.evaluate(AXE)
     return [f"{rule['impact']}: {rule['id']}: {rule['nodes'][0]['html']}" for rule in found]
 
 
-def width(page: Page) -> int:
+def width(tab: Tab) -> int:
     """Pixels that all of it needs. A phone's window grows with them, and shows them smaller."""
-    return page.evaluate("document.documentElement.scrollWidth")
+    return tab.page.evaluate("document.documentElement.scrollWidth")
 
 
-def bottom(page: Page, selector: str) -> float:
+def bottom(tab: Tab, selector: str) -> float:
     """Where an element ends, in pixels from the top of the first screen."""
-    return page.evaluate(f"document.querySelector({selector!r}).getBoundingClientRect().bottom")
+    return tab.page.evaluate(f"document.querySelector({selector!r}).getBoundingClientRect().bottom")
 
 
 def test_tests_see_what_is_wrong(tmp_path: Path, show: Open, axe: str) -> None:
     """Else none of the others could fail."""
     (tmp_path / "bad.html").write_text(BAD)
-    page = show(tmp_path / "bad.html", *PHONE)
-    assert any("a complaint" in error for error in page.errors)
-    assert any("a fault" in error for error in page.errors)
-    assert page.requests == ["http://127.0.0.1:9/x.css"]
-    assert width(page) > PHONE[0]
-    found = violations(page, axe)
+    tab = show(tmp_path / "bad.html", *PHONE)
+    assert any("a complaint" in error for error in tab.errors)
+    assert any("a fault" in error for error in tab.errors)
+    assert tab.requests == ["http://127.0.0.1:9/x.css"]
+    assert width(tab) > PHONE[0]
+    found = violations(tab, axe)
     assert [rule for rule in ("color-contrast", "image-alt", "html-has-lang") if rule not in str(found)] == []
 
 
@@ -60,15 +59,15 @@ def test_tests_see_what_is_wrong(tmp_path: Path, show: Open, axe: str) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_report(name: str, scheme: str, size: tuple[int, int], reports: dict[str, Path], show: Open, axe: str) -> None:
     """No error, no request, nothing to scroll sideways, and nothing that axe has to say."""
-    page = show(reports[name], *size, scheme)
+    tab = show(reports[name], *size, scheme)
     if folder := os.environ.get("MESHOPS_SCREENSHOTS"):
-        page.screenshot(Path(folder) / f"{name}-{scheme}-{size[0]}.png")
-    assert page.evaluate("document.querySelector('h1').innerText")
-    assert page.evaluate(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
-    assert violations(page, axe) == []
-    assert page.errors == []
-    assert page.requests == []
-    assert width(page) <= size[0]
+        tab.page.screenshot(path=Path(folder) / f"{name}-{scheme}-{size[0]}.png", full_page=True)
+    assert tab.page.evaluate("document.querySelector('h1').innerText")
+    assert tab.page.evaluate(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
+    assert violations(tab, axe) == []
+    assert tab.errors == []
+    assert tab.requests == []
+    assert width(tab) <= size[0]
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -87,26 +86,26 @@ def test_answer_is_on_the_first_screen(reports: dict[str, Path], show: Open) -> 
 
 def test_hostile_texts_run_nothing(reports: dict[str, Path], show: Open) -> None:
     """And are elements of no kind."""
-    page = show(reports["hostile"])
-    assert page.evaluate("document.querySelectorAll('script, img, [onerror]').length") == 0
-    assert "<script>alert(1)</script>" in page.evaluate("document.body.innerText")
+    tab = show(reports["hostile"])
+    assert tab.page.evaluate("document.querySelectorAll('script, img, [onerror]').length") == 0
+    assert "<script>alert(1)</script>" in tab.page.evaluate("document.body.innerText")
 
 
 def test_scripts_are_refused(reports: dict[str, Path], show: Open, tmp_path: Path) -> None:
     """By the page itself, should a text ever come through."""
     text = reports["green"].read_text()
     (tmp_path / "report.html").write_text(text.replace("</main>", "<script>window.ran = true</script></main>"))
-    page = show(tmp_path / "report.html")
-    assert page.evaluate("window.ran === undefined")
-    assert any("Content Security Policy" in error for error in page.errors)
+    tab = show(tmp_path / "report.html")
+    assert tab.page.evaluate("window.ran === undefined")
+    assert any("Content Security Policy" in error for error in tab.errors)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_report_can_be_printed(name: str, reports: dict[str, Path], show: Open) -> None:
     """Whatever the screen is like, paper is white, and shows what is folded on a screen."""
-    page = show(reports[name], *DESK, "dark")
-    assert page.pdf().startswith(b"%PDF")
-    page.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    tab = show(reports[name], *DESK, "dark")
+    assert tab.page.pdf(format="A4", print_background=True).startswith(b"%PDF")
+    tab.page.emulate_media(media="print", color_scheme="dark")
+    assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     hidden = "[...document.querySelectorAll('details li')].filter(item => !item.checkVisibility()).length"
-    assert page.evaluate(hidden) == 0
+    assert tab.page.evaluate(hidden) == 0
