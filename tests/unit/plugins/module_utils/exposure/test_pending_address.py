@@ -248,6 +248,7 @@ def test_account_that_may_not_look() -> None:
     cluster = FakeCluster(services=[node_port("web", 30010)])
     cluster.forbidden |= {"Services", "port 30010", "port 30011"}
     port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
+    assert cluster.asked == ["Services", "port 30010", "port 30011"]
 
 
 def test_other_faults_are_not_swallowed() -> None:
