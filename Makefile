@@ -45,10 +45,10 @@ apiserver: ## the tests that need API servers alone: today's, hardened, OpenShif
 	@$(RUN_TESTS) apiserver
 
 molecule: ## kvm on a kind cluster, then the tests that need one; cloud and airgap on clusters of their own; psp, psa and scc on API servers alone (30 min beside other work; the first time builds for 37 min)
-	@$(RUN_TESTS) molecule
+	@$(RUN_TESTS) molecule pod-security
 
 matrix: ## apiserver's long tests, and its others on Kubernetes 1.32, 1.34 and 1.36 too, faults that a diagnosis must name, every scenario of molecule, and the unit tests on every ansible-core, the next one's release candidate too (2 hours; the first time builds for 65 min)
-	@$(RUN_TESTS) unit cores apiserver apiserver-long apiserver-matrix faults molecule molecule-matrix
+	@$(RUN_TESTS) unit cores apiserver apiserver-long apiserver-matrix faults molecule pod-security molecule-matrix
 
 # Not a part of `make test`: what a test starts never leaves the machine.
 upstream: ## ask each place on the internet that a run fetches from whether it is still there (1 min); error 3: not reachable from here

@@ -171,10 +171,14 @@ def on_kind(marks: str, *before: Step) -> Iterator[Step]:
 
 
 def molecule() -> Iterator[Step]:
-    """A scenario on a kind cluster, the tests that need one with Istio on it, then scenarios on beds of their own."""
+    """A scenario on a kind cluster, the tests that need one with Istio on it, then scenarios on clusters of their own."""
     kvm = Step("molecule kvm", ["molecule", "test", "--destroy=never", "--scenario-name=kvm"])
     yield from on_kind("cluster and not long", kvm)
     yield from scenarios("cloud", "airgap")
+
+
+def pod_security() -> Iterator[Step]:
+    """Scenarios on control planes alone, one for each way in which a cluster decides which pods may run."""
     yield programs(versions.PSP_KUBERNETES, versions.KUBERNETES)
     yield from scenarios("psp", "psa", "scc")
 
@@ -205,9 +209,10 @@ PARTS = {
     "apiserver-matrix": apiserver_matrix,
     "faults": faults,
     "molecule": molecule,
+    "pod-security": pod_security,
     "molecule-matrix": molecule_matrix,
 }
-DEFAULT = ["lint", "sanity", "unit", "packaging", "browser", "apiserver", "molecule"]
+DEFAULT = ["lint", "sanity", "unit", "packaging", "browser", "apiserver", "molecule", "pod-security"]
 
 
 def read_junit(path: Path) -> Count:
