@@ -171,7 +171,7 @@ def on_kind(marks: str, *before: Step) -> Iterator[Step]:
 
 
 def molecule() -> Iterator[Step]:
-    """A scenario on a kind cluster, the tests that need one with Istio on it, then scenarios on clusters of their own."""
+    """A scenario on a kind cluster, the tests that need one with Istio, then scenarios on clusters of their own."""
     kvm = Step("molecule kvm", ["molecule", "test", "--destroy=never", "--scenario-name=kvm"])
     yield from on_kind("cluster and not long", kvm)
     yield from scenarios("cloud", "airgap")
