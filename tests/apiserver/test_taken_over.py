@@ -225,24 +225,25 @@ def test_a_gateway_that_selects_nothing(mesh: Mesh) -> None:
 
 def test_a_route_that_aborts_all_requests(defined: BedCluster) -> None:
     """`fault` in the app's VirtualService: the next run takes it away, whether it then gets its 200 or not."""
-    own = {**APP, "gateway": "nobodys", "wait_timeout": 2}
-
-    def run(check: bool = False) -> dict[str, Any]:
-        return run_job(liveness, _known(defined, liveness, **own), check)[0]
-
-    run()
-    assert run(check=True)["changed"] is False
     route = ("virtualservice/liveness", "--namespace=taken-app")
     fault = {"abort": {"percentage": {"value": 100}, "httpStatus": 503}}
     patch = json.dumps([{"op": "add", "path": "/spec/http/0/fault", "value": fault}])
-    defined.kubectl("patch", *route, "--type=json", f"--patch={patch}")
-    assert run(check=True)["objects"] == ["VirtualService taken-app/liveness"]
-    done = run()
-    assert (done["failed"], done["changed"], done["objects"]) == (True, True, ["VirtualService taken-app/liveness"])
-    assert "fault" not in defined.get(*route)["spec"]["http"][0]
-    with defined.asked() as asked:
-        assert run()["changed"] is False
-    assert (asked.writes, asked.count.dry_runs) == ([], 0)
+    with defined.gateway_without_pods("nobodys") as named:
+        own = {**APP, **named, "wait_timeout": 2}
+
+        def run(check: bool = False) -> dict[str, Any]:
+            return run_job(liveness, _known(defined, liveness, **own), check)[0]
+
+        run()
+        assert run(check=True)["changed"] is False
+        defined.kubectl("patch", *route, "--type=json", f"--patch={patch}")
+        assert run(check=True)["objects"] == ["VirtualService taken-app/liveness"]
+        done = run()
+        assert (done["failed"], done["changed"], done["objects"]) == (True, True, ["VirtualService taken-app/liveness"])
+        assert "fault" not in defined.get(*route)["spec"]["http"][0]
+        with defined.asked() as asked:
+            assert run()["changed"] is False
+        assert (asked.writes, asked.count.dry_runs) == ([], 0)
 
 
 def test_two_runs_at_once(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
