@@ -151,7 +151,7 @@ def _chart(component: str, options: MeshOptions) -> ChartReference:
     own = next((choice for choice in options.charts if choice.component == component), None)
     version = (own and own.version) or row.version or options.version
     name = (own and own.name) or row.chart
-    if own and own.source:
+    if own and own.repository:
         source = own.source
     elif row.source == MANIFESTS:
         source = Source(options.addons_repository.replace("{version}", version))
@@ -200,7 +200,7 @@ def _checked_charts(options: MeshOptions) -> None:
             raise JobError(f"charts: there is no component {component}. There are {', '.join(COMPONENTS)}.")
         if component == "base":
             raise JobError("charts: base comes from chart_repository, from where role crds takes its definitions too.")
-        if COMPONENTS[component].source == MANIFESTS and not (choice.source and choice.version):
+        if COMPONENTS[component].source == MANIFESTS and not (choice.repository and choice.version):
             raise JobError(f"charts: {component}: name both repository and version of its chart.")
 
 

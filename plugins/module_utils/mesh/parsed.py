@@ -20,6 +20,15 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh import componen
 #: which have nothing of their own to be known by.
 PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
 AUTO = "auto"
+#: Options that say where Istio's own charts are, and how to get them there; of no matter where none of them is wanted.
+REPOSITORY_OPTIONS = (
+    "chart_repository",
+    "chart_repository_username",
+    "chart_repository_password",
+    "chart_repository_ca_file",
+    "chart_repository_plain_http",
+    "chart_keyring",
+)
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,12 @@ def listed_gateways(
 class ChartChoice:
     """A chart of the user's own choice for a component: an entry of option ``charts``.
 
-    :ivar Source source: None for the component's own
+    :ivar dict repository: where it comes from, as ``MeshOptions.repository``; empty for where the component's own does
     :ivar str name: empty for the component's own, as ``version`` and ``digest``
     """
 
     component: str
-    source: Source | None
+    repository: Mapping[str, Any] = field(hash=False)
     name: str
     version: str
     digest: str
@@ -98,9 +107,14 @@ class ChartChoice:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ChartChoice:
         """An entry of option ``charts``."""
-        source = Source.of({f"chart_{key}": value for key, value in given.items()}) if given.get("repository") else None
+        repository = {option: given.get(option.removeprefix("chart_")) for option in REPOSITORY_OPTIONS}
         parts = [given.get(key) or "" for key in ("name", "version", "digest")]
-        return cls(given["component"], source, *parts)
+        return cls(given["component"], repository if given.get("repository") else {}, *parts)
+
+    @property
+    def source(self) -> Source | None:
+        """Where it comes from, if that is said. :raises JobError: options of it contradict each other"""
+        return Source.of(self.repository) if self.repository else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ class MeshOptions:
     :ivar str revision: of istiod, gateways, injection and proof alike; empty for the default one
     :ivar tuple components: beside gateways, by today's names
     :ivar tuple asked: components as they were listed, former names among them
-    :ivar Source source: where Istio's own charts come from
+    :ivar dict repository: where Istio's own charts come from, as the options say it
     :ivar dict digests: by which those are pinned, by their names
     :ivar str version: of those charts, which is Istio's
     :ivar str platform: whose settings Istio's charts are to add; ``auto`` until the cluster has told, empty for none
@@ -119,7 +133,7 @@ class MeshOptions:
 
     namespace: str
     revision: str
-    source: Source
+    repository: Mapping[str, Any] = field(hash=False)
     digests: dict[str, str] = field(hash=False)
     version: str
     profile: str
@@ -155,7 +169,7 @@ class MeshOptions:
         return cls(
             namespace=params["namespace"],
             revision=revisions.effective(params.get("revision") or "", values, names, gateways),
-            source=Source.of(params),
+            repository={name: params.get(name) for name in REPOSITORY_OPTIONS},
             digests=params.get("chart_digests") or {},
             version=params["chart_version"],
             profile=params["profile"],
@@ -194,6 +208,11 @@ class MeshOptions:
             return providers.of_class(gateway.load_balancer_class) if gateway.load_balancer_class else detected()
 
         return replace(self, gateways=tuple(replace(each, provider=provider(each)) for each in self.gateways))
+
+    @property
+    def source(self) -> Source:
+        """Where Istio's own charts come from. :raises JobError: options of it contradict each other"""
+        return Source.of(self.repository)
 
     @property
     def gateway_names(self) -> set[str]:
