@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -49,7 +49,7 @@ def namespace_and_name(option: str, text: str) -> tuple[str, str]:
     """Both parts of ``NAMESPACE/NAME``. :raises JobError: it is something else; names the option"""
     namespace, _slash, name = text.partition("/")
     if not namespace or not name:
-        raise JobError(f"{option}: {text} is not NAMESPACE/NAME.")
+        raise ErrorAbout(f"{text} is not NAMESPACE/NAME.", object=option)
     return namespace, name
 
 

@@ -44,6 +44,9 @@ class ApiError(Exception):
 class Unreachable(JobError):
     """No connection to the API server, or none that its certificate allows."""
 
+    def __init__(self, message: str, *, object: str = "", fix: str = "") -> None:
+        super().__init__(message, object=object, fix=fix, code="api-unreachable")
+
 
 class NotServed(JobError):
     """The cluster serves no such kind."""

@@ -118,8 +118,9 @@ class Cluster(Transport):
             return parsedate_to_datetime(headers["date"])
         if strict:  # RFC 9110, 6.6.1: each answer has a Date, unless something on the way takes it out
             raise JobError(
-                f"{self.host} answers without the header Date, so that the age of objects cannot be known. Let the "
-                "proxy between this machine and the cluster pass it on."
+                "answers without the header Date, so that the age of objects cannot be known.",
+                object=self.host,
+                fix="Let the proxy between this machine and the cluster pass it on.",
             )
         return datetime.now(timezone.utc)
 

@@ -168,16 +168,20 @@ class Held:
             with self._lock:
                 current = self._renew()
         except ApiError as error:
-            raise JobError(f"{where} cannot be renewed: {error.message}. Nothing more was written.") from error
+            message = f"cannot be renewed: {error.message}. Nothing more was written."
+            raise JobError(message, object=where, quotes=[error.message]) from error
         if current is None:
             raise JobError(
-                f"{where} was deleted while this run held it, so that another may write meanwhile. Nothing more was "
-                "written. Run again."
+                "was deleted while this run held it, so that another may write meanwhile. Nothing more was written.",
+                object=where,
+                fix="Run again.",
             )
         if current["spec"].get("holderIdentity") != self._holder:
             raise JobError(
-                f"{where} was taken over by {holder_of(current)}, as this run had not been able to renew it for "
-                f"{DURATION} s. Nothing more was written. Wait for that run to end, and run again."
+                f"was taken over by {holder_of(current)}, as this run had not been able to renew it for {DURATION} s. "
+                "Nothing more was written.",
+                object=where,
+                fix="Wait for that run to end, and run again.",
             )
 
     def _renew(self) -> Lease | None:
@@ -244,7 +248,8 @@ class _Taker:
             try:
                 lease, is_ours = self._try()
             except ApiError as error:
-                raise JobError(f"Lease {self._namespace}/{NAME} cannot be taken: {error.message}") from error
+                where = f"Lease {self._namespace}/{NAME}"
+                raise JobError(f"cannot be taken: {error.message}", object=where, quotes=[error.message]) from error
             if lease and is_ours:
                 return Held(self._cluster, lease, self._from_the_dead)
             now = time.monotonic() - started
@@ -290,13 +295,14 @@ class _Taker:
 
     def _not_taken(self, lease: Lease | None, waited: float) -> JobError:
         if lease is None:
-            where = f"{self._namespace}/{NAME}"
-            return JobError(f"Lease {where} could not be taken in {waited:.0f} s: others were faster. Run again.")
+            message = f"could not be taken in {waited:.0f} s: others were faster."
+            return JobError(message, object=f"Lease {self._namespace}/{NAME}", fix="Run again.")
         if self._sight.renewed:
             told = "is still at work"
         else:
             told = f"may hold it for {duration_of(lease):.0f} s without a sign of life"
         return JobError(
             f"Another run writes to this mesh: {holder_of(lease)} holds {_name(lease)} and {told}, "
-            f"after {waited:.0f} s. Wait for it to end and run again, or wait longer: istio_helm_wait_timeout."
+            f"after {waited:.0f} s.",
+            fix="Wait for it to end and run again, or wait longer: istio_helm_wait_timeout.",
         )

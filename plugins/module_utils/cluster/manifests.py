@@ -202,8 +202,8 @@ def _validate(cluster: Cluster, changes: list[Change], definitions: Iterable[dic
             faults += [f"{reference(change.wanted)}: {fault}" for fault in found or []]
     if faults:
         raise JobError(
-            f"Not as the schema of its kind has it: {'; '.join(faults)}. Correct what it comes from: the manifest, or "
-            "the chart's value."
+            f"Not as the schema of its kind has it: {'; '.join(faults)}.",
+            fix="Correct what it comes from: the manifest, or the chart's value.",
         )
 
 
@@ -232,7 +232,7 @@ def _placed(cluster: Cluster, obj: dict[str, Any]) -> dict[str, Any]:
     if not cluster.namespaced(obj):
         return {**obj, "metadata": {key: value for key, value in meta.items() if key != "namespace"}}
     if not meta.get("namespace"):
-        raise JobError(f"{reference(obj)} has no metadata.namespace.")
+        raise JobError("has no metadata.namespace.", object=reference(obj))
     return obj
 
 
@@ -312,9 +312,10 @@ def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_T
             spec = live.get("spec") or {}
             holders = live["metadata"].get("finalizers") or spec.get("finalizers") or []
             raise JobError(
-                f"{reference(dying)} is being deleted since {meta['deletionTimestamp']} and not gone after another "
-                f"{timeout:.0f} s. What holds it: {', '.join(holders) or 'nothing that it names'}. Let its deletion "
-                "end, and run again."
+                f"is being deleted since {meta['deletionTimestamp']} and not gone after another {timeout:.0f} s. What "
+                f"holds it: {', '.join(holders) or 'nothing that it names'}.",
+                object=reference(dying),
+                fix="Let its deletion end, and run again.",
             )
         time.sleep(1)
 
@@ -322,4 +323,4 @@ def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_T
 def refused(obj: dict[str, Any], error: ApiError) -> JobError:
     """The API server's refusal of one object, as an error that names it; its words may quote the object."""
     words = hidden(error.message or error.reason, known=certain_secrets(obj))
-    return JobError(f"{reference(obj)} was refused by the API server: {words}")
+    return JobError(f"was refused by the API server: {words}", object=reference(obj), quotes=[words])

@@ -23,4 +23,4 @@ def quantity(value: Any) -> Decimal:
     try:
         return parse_quantity(value or 0)
     except ValueError as error:
-        raise JobError(f"{value!r} is not a quantity, as 500m and 2Gi are.") from error
+        raise JobError("is not a quantity, as 500m and 2Gi are.", object=repr(value)) from error

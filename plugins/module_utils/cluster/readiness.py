@@ -17,19 +17,22 @@ class Cause(NamedTuple):
     """Why an object is not ready, neither sentence with its full stop.
 
     :ivar bool certain: no waiting mends it
+    :ivar str code: of the finding that it is
     """
 
     message: str
     fix: str
     certain: bool = False
+    code: str = ""
 
 
-#: States of a waiting container that no waiting mends without somebody's help.
+_IMAGE, _CONFIG = "image-pull", "container-misconfigured"
+#: States of a waiting container that no waiting mends without somebody's help -> code, and what to do.
 _HOPELESS_WAITING = {
-    "ImagePullBackOff": "check the image's name and tag, the registry, and imagePullSecrets",
-    "ErrImageNeverPull": "the image is not on the node and its pull policy is Never",
-    "InvalidImageName": "correct the image's name",
-    "CreateContainerConfigError": "create the ConfigMap, Secret or user that the container refers to",
+    "ImagePullBackOff": (_IMAGE, "check the image's name and tag, the registry, and imagePullSecrets"),
+    "ErrImageNeverPull": (_IMAGE, "the image is not on the node and its pull policy is Never"),
+    "InvalidImageName": (_IMAGE, "correct the image's name"),
+    "CreateContainerConfigError": (_CONFIG, "create the ConfigMap, Secret or user that the container refers to"),
 }
 
 #: Restarts after which a crash loop is what it looks like; istiod and proxies may crash once or twice while others
@@ -207,16 +210,18 @@ def last_end(container: dict[str, Any]) -> str:
     return f"exit code {ended.get('exitCode')}, {ended.get('reason', '')}" if ended else "no exit code"
 
 
-def pod_hopeless(pod: dict[str, Any]) -> tuple[str, str] | None:
-    """Why a pod will not become ready by waiting: (cause, fix), or None."""
+def pod_hopeless(pod: dict[str, Any]) -> Cause | None:
+    """Why a pod will not become ready by waiting, or None."""
     for container in containers(pod):
         waiting = container.get("state", {}).get("waiting", {})
         reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
         if reason in _HOPELESS_WAITING:
-            return f"container {container['name']}: {reason}: {waiting.get('message', '')}", _HOPELESS_WAITING[reason]
+            code, fix = _HOPELESS_WAITING[reason]
+            return Cause(f"container {container['name']}: {reason}: {waiting.get('message', '')}", fix, True, code)
         if reason == "CrashLoopBackOff" and restarts >= HOPELESS_RESTARTS:
-            cause = f"container {container['name']} has ended {restarts} times ({last_end(container)})"
-            return cause, f"read its log: kubectl logs --previous -c {container['name']}"
+            message = f"container {container['name']} has ended {restarts} times ({last_end(container)})"
+            fix = f"read its log: kubectl logs --previous -c {container['name']}"
+            return Cause(message, fix, True, "container-crashes")
     return None
 
 
@@ -234,14 +239,14 @@ def pod_state(pod: dict[str, Any]) -> str:
     return ""
 
 
-def workload_hopeless(obj: dict[str, Any]) -> tuple[str, str] | None:
-    """Why a workload's pods will not be created by waiting: (cause, fix), or None."""
+def workload_hopeless(obj: dict[str, Any]) -> Cause | None:
+    """Why a workload's pods will not be created by waiting, or None."""
     failure = conditions(obj).get("ReplicaFailure", {})
     if failure.get("status") != "True" or not observed(obj):
         return None
     message = failure.get("message", "")
-    fix = refusal(message)
-    return (message, fix) if fix else None
+    found = refusal_code(message)
+    return Cause(message, found[1], True, found[0]) if found else None
 
 
 def pod_unschedulable(pod: dict[str, Any]) -> str | None:

@@ -39,8 +39,9 @@ class Transport:
     def __init__(self, params: dict[str, Any], timeout: float = 30.0) -> None:
         if KUBERNETES_IMPORT_ERROR is not None:
             raise JobError(
-                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}. Install the collection's requirements.txt "
-                "(kubernetes) for the Python that runs this task, and the collection kubernetes.core."
+                f"A Python library is missing: {KUBERNETES_IMPORT_ERROR}.",
+                fix="Install the collection's requirements.txt (kubernetes) for the Python that runs this task, and "
+                "the collection kubernetes.core.",
             )
         self.connection = Connection(params, THREADS * 2)
         self._timeout = timeout
@@ -120,20 +121,24 @@ class Transport:
             return json.loads(response.data)
         except ValueError as error:
             raise Unreachable(
-                f"{self.host} answered {response.status}, but not as an API server does: {response.data[:80]!r}. Check "
-                "the address in the kubeconfig (or host); a proxy's login page looks like this."
+                f"answered {response.status}, but not as an API server does: {response.data[:80]!r}.",
+                object=self.host,
+                fix="Check the address in the kubeconfig (or host); a proxy's login page looks like this.",
             ) from error
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "reason", None) or error
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return Unreachable(
-                f"The certificate of the API server {self.host} is not trusted: {cause}. Give its CA by ca_cert or in "
-                "the kubeconfig."
+                f"is not trusted: {cause}.",
+                object=f"The certificate of the API server {self.host}",
+                fix="Give its CA by ca_cert or in the kubeconfig.",
             )
         return Unreachable(
-            f"The API server {self.host} cannot be reached: {cause}. Check the address in the kubeconfig (or host), "
-            "the network between this machine and the cluster, and proxy settings."
+            f"cannot be reached: {cause}.",
+            object=f"The API server {self.host}",
+            fix="Check the address in the kubeconfig (or host), the network between this machine and the cluster, and "
+            "proxy settings.",
         )
 
     def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:

@@ -16,7 +16,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster import readi
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity, reference
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError, sentence
 
 #: Kinds that run pods: these are watched too, for the reasons why a workload is not ready.
 WORKLOADS = ("Deployment", "DaemonSet")
@@ -95,9 +95,12 @@ class Waiter:
                 now = time.monotonic()
                 if now > deadline:
                     self._look_for_causes(pending)
-                    fixes = " ".join(f"Fix: {self._causes[key].fix}." for key in pending if key in self._causes)
-                    message = f"Not ready after {self._timeout:.0f} s: {self._describe_all(pending)}. {fixes}"
-                    raise JobError(message.rstrip())
+                    fixes = [sentence(self._causes[key].fix) for key in pending if key in self._causes]
+                    raise JobError(
+                        f"Not ready after {self._timeout:.0f} s: {self._describe_all(pending)}.",
+                        fix=" ".join(dict.fromkeys(fixes)),
+                        quotes=[state for target in pending for state in self._states(target)],
+                    )
                 if now - last_line >= PROGRESS_EVERY:
                     last_line = now
                     self._look_for_causes(pending)
@@ -150,9 +153,9 @@ class Waiter:
         kind, stream, value = event
         key = (stream.api_version, stream.kind, stream.namespace)
         if kind == "FAULT":
-            raise JobError(
-                "{} of {} cannot be watched: {}".format(stream.kind, stream.namespace or "the cluster", value.message)
-            ) from value
+            about = "{} of {}".format(stream.kind, stream.namespace or "the cluster")
+            code = "right-missing" if value.status == 403 else "api-unauthorized"
+            raise JobError(f"cannot be watched: {value.message}", object=about, code=code) from value
         if kind == "LIST":
             if key not in listed:
                 refused = {identity(obj) for obj in value if readiness.workload_hopeless(obj)}
@@ -178,13 +181,16 @@ class Waiter:
         return "; ".join(self._describe(target) for target in targets)
 
     def _describe(self, target: Identity) -> str:
-        obj = self._objects.get(target)
         name = "/".join(filter(None, target[2:]))
-        state = readiness.progress(obj) if obj else "not there"
+        return f"{target[1]} {name} ({'; '.join(self._states(target))})"
+
+    def _states(self, target: Identity) -> list[str]:
+        """How far an object is, what its pods do, and what the cluster says of it."""
+        obj = self._objects.get(target)
         pods = self._pods_of(obj) if obj and target[1] in WORKLOADS else []
         states = sorted({readiness.pod_state(pod) for pod in pods} - {""})
         states += [self._causes[target].message] if target in self._causes else []
-        return f"{target[1]} {name} ({'; '.join([state, *states])})"
+        return [readiness.progress(obj) if obj else "not there", *states]
 
     def _pods_of(self, workload: dict[str, Any]) -> list[dict[str, Any]]:
         labels = workload.get("spec", {}).get("selector", {}).get("matchLabels") or {}
@@ -211,7 +217,7 @@ class Waiter:
             if cause:
                 self._causes[target] = cause
             if self._counts(target, cause is not None and cause.certain, GRACE):
-                raise JobError(f"{reference(obj)} gets no address: {cause.message}. Fix: {cause.fix}.")
+                raise _certain(reference(obj), "gets no address", cause)
 
     def _fail_if_hopeless(self, pending: list[Identity]) -> None:
         for target in pending:
@@ -220,19 +226,16 @@ class Waiter:
                 continue
             certain = readiness.workload_hopeless(obj)
             if self._counts(target, certain is not None, GRACE if target in self._refused_before else 0):
-                raise JobError(f"{reference(obj)} cannot start its pods: {certain[0]}. Fix: {certain[1]}.")
+                raise _certain(reference(obj), "cannot start its pods", certain)
             for pod in readiness.current_pods(obj, self._pods_of(obj)):
                 certain = readiness.pod_hopeless(pod)
                 if self._counts(("broken", *identity(pod)), certain is not None, SETTLING):
-                    raise JobError(
-                        "{} of {} cannot start: {}. Fix: {}.".format(reference(pod), reference(obj), *certain)
-                    )
-                cause = readiness.pod_unschedulable(pod)
-                if self._counts(identity(pod), cause is not None, GRACE):
-                    raise JobError(
-                        f"{reference(pod)} fits on no node: {(cause or '').rstrip('.')}. Fix: make room, add a node, "
-                        "or lower its requests."
-                    )
+                    raise _certain(f"{reference(pod)} of {reference(obj)}", "cannot start", certain)
+                words = readiness.pod_unschedulable(pod)
+                if self._counts(identity(pod), words is not None, GRACE):
+                    fix = "make room, add a node, or lower its requests"
+                    cause = readiness.Cause((words or "").rstrip("."), fix, True, "pod-unschedulable")
+                    raise _certain(reference(pod), "fits on no node", cause)
 
     def _counts(self, key: tuple, present: bool, grace: float) -> bool:
         """Whether a cause counts: it is present, and has been for its time of grace."""
@@ -242,3 +245,12 @@ class Waiter:
             return False
         since = self._since.setdefault(key, time.monotonic())
         return time.monotonic() - since >= min(grace, self._timeout / 2)
+
+
+def _certain(about: str, what: str, cause: readiness.Cause) -> JobError:
+    """The end of waiting for what will not come.
+
+    :arg about: the object, as people name it
+    """
+    message = f"{what}: {cause.message}."
+    return JobError(message, object=about, fix=sentence(cause.fix), code=cause.code, quotes=[cause.message])

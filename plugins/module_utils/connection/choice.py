@@ -26,8 +26,10 @@ def chosen_kubeconfig(params: dict[str, Any], auth: dict[str, Any]) -> Chosen | 
     for name in ("kubeconfig", "context"):
         if auth.get(name) in ("", {}) and (not direct or params.get(name) is not None):
             raise JobError(
-                f"{name} is empty, so that it names no cluster. Set it (variable istio_{name} of the roles, "
-                f"K8S_AUTH_{name.upper()} in the environment), or leave it out."
+                "is empty, so that it names no cluster.",
+                object=name,
+                fix=f"Set it (variable istio_{name} of the roles, K8S_AUTH_{name.upper()} in the environment), or "
+                "leave it out.",
             )
     wanted = auth.get("kubeconfig"), auth.get("context")
     named = [name for name in ("kubeconfig", "context") if params.get(name)]
@@ -44,9 +46,11 @@ def chosen_kubeconfig(params: dict[str, Any], auth: dict[str, Any]) -> Chosen | 
         return choose(_default(), None)
     if os.environ.get("KUBECONFIG"):
         raise JobError(
-            "KUBECONFIG names a cluster, and this task runs in a pod whose service account is for another: "
-            "kubernetes.core takes the service account. Name the kubeconfig by istio_kubeconfig of the roles, "
-            "kubeconfig of a module or K8S_AUTH_KUBECONFIG, or remove KUBECONFIG from the environment."
+            "names a cluster, and this task runs in a pod whose service account is for another: kubernetes.core takes "
+            "the service account.",
+            object="KUBECONFIG",
+            fix="Name the kubeconfig by istio_kubeconfig of the roles, kubeconfig of a module or K8S_AUTH_KUBECONFIG, "
+            "or remove KUBECONFIG from the environment.",
         )
     return None
 
@@ -56,9 +60,10 @@ def _refuse_two(named: list[str], chosen: Chosen, auth: dict[str, Any]) -> None:
     server, host = str(chosen.cluster.get("server", "")).rstrip("/"), auth["host"].rstrip("/")
     if server != host:
         raise JobError(
-            f"{' and '.join(named)} of the task name the cluster {server}, and K8S_AUTH_HOST in its environment names "
-            f"{host}, which kubernetes.core would take. Remove one of them; an AWX credential for Kubernetes sets "
-            "K8S_AUTH_HOST."
+            f"of the task name the cluster {server}, and K8S_AUTH_HOST in its environment names {host}, which "
+            "kubernetes.core would take.",
+            object=" and ".join(named),
+            fix="Remove one of them; an AWX credential for Kubernetes sets K8S_AUTH_HOST.",
         )
 
 
@@ -66,7 +71,11 @@ def _default() -> str:
     """KUBECONFIG as it is now; the kubernetes client knows it as it was when it was imported."""
     path = os.environ.get("KUBECONFIG", _DEFAULT)
     if not path:
-        raise JobError("KUBECONFIG is empty, so that it names no cluster. Set it, or remove it from the environment.")
+        raise JobError(
+            "is empty, so that it names no cluster.",
+            object="KUBECONFIG",
+            fix="Set it, or remove it from the environment.",
+        )
     return path
 
 

@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ansible_collections.meshops.istio.plugins.module_utils.connection.choice import chosen_kubeconfig
 from ansible_collections.meshops.istio.plugins.module_utils.connection.kubeconfig import Chosen, unusable
 from ansible_collections.meshops.istio.plugins.module_utils.connection.user import EXTRA, User, basic, bearer_of
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 
 try:
     import kubernetes
@@ -157,7 +157,9 @@ class Connection:
         except (OSError, ValueError) as error:
             name = "in the kubeconfig" if isinstance(self._ca, bytes) else self._ca
             raise JobError(
-                f"The CA {name} cannot be read: {_reason(error)}. Correct ca_cert or the kubeconfig."
+                f"cannot be read: {_reason(error)}.",
+                object=f"The CA {name}",
+                fix="Correct ca_cert or the kubeconfig.",
             ) from error
         return context
 
@@ -172,8 +174,10 @@ class Connection:
         except OSError as error:
             names = " and ".join("in the kubeconfig" if isinstance(each, bytes) else str(each) for each in found)
             raise JobError(
-                f"The client certificate {names} cannot be used: {_reason(error)}. It takes a certificate and its key, "
-                "unencrypted: correct client_cert and client_key, or the kubeconfig."
+                f"cannot be used: {_reason(error)}. It takes a certificate and its key, unencrypted.",
+                object=f"The client certificate {names}",
+                fix="Correct client_cert and client_key, or the kubeconfig.",
+                code="api-unauthorized",
             ) from error
         if self._loaded is not None:
             self.pool.clear()  # connections that showed the one before
@@ -196,8 +200,9 @@ class Connection:
             pool = kubernetes.client.rest.RESTClientObject(configuration).pool_manager
         except (urllib3.exceptions.HTTPError, ValueError, ImportError) as error:
             raise JobError(
-                f"The proxy {_without_login(configuration.proxy)} cannot be used: {error}. Correct proxy "
-                "(K8S_AUTH_PROXY), HTTPS_PROXY or the kubeconfig's proxy-url."
+                f"cannot be used: {error}.",
+                object=f"The proxy {_without_login(configuration.proxy)}",
+                fix="Correct proxy (K8S_AUTH_PROXY), HTTPS_PROXY or the kubeconfig's proxy-url.",
             ) from error
         for name in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
             pool.connection_pool_kw.pop(name, None)
@@ -216,8 +221,8 @@ class Connection:
         scheme = _PROXY_SCHEMES.get(given.scheme.lower())
         if scheme is None:
             raise JobError(
-                f"The proxy {_without_login(self.configuration.proxy)} is one that helm and istioctl cannot use. They "
-                "know http, https and socks5."
+                "is one that helm and istioctl cannot use. They know http, https and socks5.",
+                object=f"The proxy {_without_login(self.configuration.proxy)}",
             )
         address = given.netloc.rpartition("@")[2]
         if scheme == "socks5":
@@ -228,9 +233,11 @@ class Connection:
             names = ", ".join(
                 sorted({"user-agent": "user_agent", "authorization": "basic_auth"}.get(n, n) for n in headers)
             )
-            raise JobError(
-                f"proxy_headers: {names or 'proxy-authorization'} cannot be handed to helm and istioctl, which would "
-                "ask the proxy without. Leave it out; proxy_basic_auth alone can be."
+            raise ErrorAbout(
+                f"{names or 'proxy-authorization'} cannot be handed to helm and istioctl, which would ask the proxy "
+                "without.",
+                object="proxy_headers",
+                fix="Leave it out; proxy_basic_auth alone can be.",
             )
         if not login:
             return f"{scheme}://{address}"
@@ -244,7 +251,8 @@ class Connection:
         if self._context is None and (self._sent or self._certificate):
             raise JobError(
                 f"helm and istioctl send no credentials to {self.host}, as it is plain HTTP: they would be nobody "
-                "there. Give an address with https, or for kubectl proxy no credentials."
+                "there.",
+                fix="Give an address with https, or for kubectl proxy no credentials.",
             )
         self.proxy_url()
 
@@ -292,8 +300,9 @@ class Connection:
         acting = self._impersonating()
         if "as-user-extra" in acting:
             raise JobError(
-                "istioctl cannot act as a user with extra attributes (as-user-extra of the kubeconfig). Leave them "
-                "out, or do without istioctl."
+                "cannot act as a user with extra attributes (as-user-extra of the kubeconfig).",
+                object="istioctl",
+                fix="Leave them out, or do without istioctl.",
             )
         groups = [f"--as-group={group}" for group in acting.get("as-groups", [])]
         return [*(f"--{name}={acting[name]}" for name in ("as", "as-uid") if name in acting), *groups]

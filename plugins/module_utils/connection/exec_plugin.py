@@ -105,7 +105,11 @@ class ExecPlugin:
     def _ask(self) -> Credential:
         command = self._spec.get("command")
         if not command or not self._spec.get("apiVersion"):
-            raise JobError(f"The exec plugin in kubeconfig {self._source} lacks command or apiVersion.")
+            raise JobError(
+                "lacks command or apiVersion.",
+                object=f"The exec plugin in kubeconfig {self._source}",
+                code="api-unauthorized",
+            )
         try:
             # In process there is no AnsibleModule whose run_command could be used.
             done = subprocess.run(  # pylint: disable=ansible-bad-function
@@ -168,7 +172,8 @@ class ExecPlugin:
 
     def _failure(self, what: str, fix: str) -> JobError:
         # Only the program: arguments may hold secrets.
-        return JobError(f"The exec plugin {self._spec['command']} of kubeconfig {self._source} {what}. {fix}")
+        about = f"The exec plugin {self._spec['command']} of kubeconfig {self._source}"
+        return JobError(f"{what}.", object=about, fix=fix, code="api-unauthorized")
 
     def _hint(self, command: str) -> str:
         hint = " ".join(str(self._spec.get("installHint") or "").split())

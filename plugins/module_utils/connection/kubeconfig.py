@@ -26,7 +26,8 @@ _FIX = (
 def unusable(cause: str, source: str = "") -> JobError:
     """The error of credentials that lead nowhere."""
     where = f" in kubeconfig {source}" if source else ""
-    return JobError(f"No usable credentials for a cluster{where}: {cause.rstrip('.')}. {_FIX}")
+    message = f"No usable credentials for a cluster{where}: {cause.rstrip('.')}."
+    return JobError(message, fix=_FIX, code="api-unauthorized")
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def choose(kubeconfig: str | dict[str, Any], context: str | None) -> Chosen:
     if context is None and len(current) > 1:
         named = ", ".join(f"{name} in {path}" for name, path in current.items())
         raise JobError(
-            f"The kubeconfig {source} has several current contexts: {named}. kubectl takes the first, kubernetes.core "
-            "the last. Name the context: istio_context of the roles, context of a module, or K8S_AUTH_CONTEXT."
+            f"has several current contexts: {named}. kubectl takes the first, kubernetes.core the last.",
+            object=f"The kubeconfig {source}",
+            fix="Name the context: istio_context of the roles, context of a module, or K8S_AUTH_CONTEXT.",
+            code="api-unauthorized",
         )
     wanted = context or next(iter(current), None)
     if wanted is None:

@@ -13,11 +13,12 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.client impor
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.diagnose import Diagnosis, diagnose
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.reader import MeshReader
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import Symptom
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope
 
 #: Seconds for all of it.
 SECONDS = 5.0
-#: Letters of a quoted message by which it is found in another one.
+#: Letters of a quoted message by which it is found in another quotation of it.
 _ENOUGH = 40
 
 
@@ -36,10 +37,10 @@ def read_and_diagnose(cluster: Cluster, scope: Scope) -> Diagnosis:
     return Diagnosis(found.findings, [*found.skipped, *reader.notes])
 
 
-def explained(message: str, params: dict[str, Any], scope: Scope, seconds: float = SECONDS) -> dict[str, Any]:
+def explained(error: JobError, params: dict[str, Any], scope: Scope, seconds: float = SECONDS) -> dict[str, Any]:
     """What a failed task says and returns beside its message.
 
-    :arg message: what the job itself said
+    :arg error: what the job itself said
     :arg params: the task's options, with the credentials
     :returns: keys of its result: ``msg`` with the cause, where there is one to tell, and ``diagnosis``
     """
@@ -54,16 +55,16 @@ def explained(message: str, params: dict[str, Any], scope: Scope, seconds: float
     thread.start()
     thread.join(seconds)
     if not found:
-        return {"msg": message}
-    result: dict[str, Any] = {"msg": message, "diagnosis": found[0].as_dict()}
+        return {"msg": str(error)}
+    result: dict[str, Any] = {"msg": str(error), "diagnosis": found[0].as_dict()}
     main = found[0].main
-    if main and not says(message, main):
-        result["msg"] = f"{message} Cause: {main}"
+    if main and not says(error, main):
+        result["msg"] = f"{error} Cause: {main}"
     return result
 
 
-def says(message: str, cause: Symptom) -> bool:
-    """Whether a message tells a cause already: it quotes the same words."""
-    text = " ".join(message.split())
-    quotes = [words for words in cause.evidence if len(words) >= _ENOUGH // 2]
-    return any(words[:_ENOUGH] in text for words in quotes)
+def says(error: JobError, cause: Symptom) -> bool:
+    """Whether a failure tells a cause already: both quote the same words of somebody else, who wraps lines or not."""
+    quotes = [" ".join(words.split()) for words in error.quotes]
+    told = [words[:_ENOUGH] for words in cause.evidence if len(words) >= _ENOUGH // 2]
+    return any(words in quote for words in told for quote in quotes)

@@ -239,7 +239,7 @@ def told(service: dict[str, Any], events: list[dict[str, Any]]) -> Cause | None:
         speaker = by or warning.get("reportingComponent") or "an event"
         said = " ".join((warning.get("message") or "").split())[:QUOTED].rstrip(".")
         fix = WARNINGS.get(reason, "mend what it says, or use istio_helm_exposure: NodePort")
-        return Cause(f"{speaker} says {reason}: {said}", fix, reason in FINAL_WARNINGS)
+        return Cause(f"{speaker} says {reason}: {said}", fix, reason in FINAL_WARNINGS, "load-balancer-pending")
     asked_class = service["spec"].get("loadBalancerClass")
     if asked_class:
         fix = "let the controller of that class run, or leave load_balancer_class out and have the Service made anew"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobErrors
 from ansible_collections.meshops.istio.plugins.module_utils.exposure import node_ports
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, gateways
@@ -52,8 +52,10 @@ def refuse_taken_ports(cluster: Cluster, releases: Iterable[composition.Release]
     asked = in_parallel(lambda port: _asked(cluster, port), unsure)
     found += [finding for findings in asked for finding in findings]
     if found:
-        lines = "; ".join(f"{finding.object}: {finding.message} {finding.fix}" for finding in found)
-        raise JobError(f"Nothing was written, as node ports are not free: {lines}")
+        taken = [
+            ErrorAbout(finding.message, object=finding.object, fix=finding.fix, code=finding.code) for finding in found
+        ]
+        raise JobErrors(taken, lead="Nothing was written, as node ports are not free: ", between="; ")
 
 
 def _asked(cluster: Cluster, port: gateways.NodePort) -> list[Finding]:

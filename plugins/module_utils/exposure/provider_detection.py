@@ -50,7 +50,10 @@ def _detected(cluster: Cluster, served: Iterable[str]) -> str:
             raise
         raise JobError(
             "Who gives addresses to Services of type LoadBalancer is told by the nodes, which may not be read: "
-            f"{error.message}. Allow it (docs/rbac.yml), or name the provider: istio_helm_provider."
+            f"{error.message}.",
+            fix="Allow it (docs/rbac.yml), or name the provider: istio_helm_provider.",
+            code="right-missing",
+            quotes=[error.message],
         ) from error
     return providers.of_cluster((), nodes)
 

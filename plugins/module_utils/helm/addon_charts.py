@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.helm.chart_cache import cache_directory, cached
 from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import Chart
 
@@ -57,9 +57,10 @@ def _manifest(repository: str, name: str, version: str) -> str:
         try:
             return path.read_text(encoding="utf-8")
         except OSError as error:
-            raise JobError(
-                f"addons_repository: {path} cannot be read: {error.strerror}. It is a directory with Istio's "
-                "manifests of addons: samples/addons of an Istio release."
+            raise ErrorAbout(
+                f"{path} cannot be read: {error.strerror}. It is a directory with Istio's manifests of addons: "
+                "samples/addons of an Istio release.",
+                object="addons_repository",
             ) from error
     url = f"{repository.rstrip('/')}/{name}.yaml"
 
@@ -67,9 +68,11 @@ def _manifest(repository: str, name: str, version: str) -> str:
         try:
             return open_url(url, timeout=60, http_agent="meshops.istio").read().decode()
         except (OSError, ValueError) as error:
-            raise JobError(
-                f"addons_repository: {url} cannot be fetched: {error}. Name a directory with Istio's manifests by "
-                "istio_helm_addons_repository where there is no way to the internet."
+            raise ErrorAbout(
+                f"{url} cannot be fetched: {error}.",
+                object="addons_repository",
+                fix="Name a directory with Istio's manifests by istio_helm_addons_repository where there is no way to "
+                "the internet.",
             ) from error
 
     return cached(["manifest", url, version], fetch, public=True)

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm.addon_charts import manifest_chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm.chart_cache import cache_directory, cached
 from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import Chart
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm, HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import (
+    MISSING,
     UNVERIFIED,
     ChartError,
     ChartReference,
@@ -48,7 +49,7 @@ def sha256(path: Path) -> str:
     try:
         return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     except OSError as error:
-        raise JobError(f"{path} cannot be read: {error.strerror}.") from error
+        raise JobError(f"cannot be read: {error.strerror}.", object=str(path), code=MISSING) from error
 
 
 def provenance(archive: Path) -> Path:
@@ -112,30 +113,36 @@ class _Lookup:
             return self._verified(archive)
         unpacked = place / self.name
         if not (unpacked / "Chart.yaml").is_file():
-            raise JobError(f"chart_repository: neither {self.name}/ nor {archive.name} is in {place}.")
+            message = f"neither {self.name}/ nor {archive.name} is in {place}."
+            raise ErrorAbout(message, object="chart_repository", code=MISSING)
         if self.digest or self.source.keyring:
             raise ChartError(
-                f"{self.called} is a directory, of which neither digest nor provenance can be verified.",
-                f"Put it there as helm package makes it, {archive.name}, or verify nothing.",
-                UNVERIFIED,
+                "is a directory, of which neither digest nor provenance can be verified.",
+                object=self.called,
+                fix=f"Put it there as helm package makes it, {archive.name}, or verify nothing.",
+                code=UNVERIFIED,
             )
         return self._of_version(Chart(unpacked))
 
     def _named(self, chart: Chart) -> Chart:
         """A chart whose place says nothing about it. :raises JobError: it is another, or of another version"""
         if chart.metadata["name"] != self.name:
-            raise JobError(
-                f"chart_repository: {chart.path} is chart {chart.metadata['name']}, and {self.name} is wanted. "
-                "Name the directory that holds all charts."
+            raise ErrorAbout(
+                f"{chart.path} is chart {chart.metadata['name']}, and {self.name} is wanted.",
+                object="chart_repository",
+                fix="Name the directory that holds all charts.",
+                code=MISSING,
             )
         return self._of_version(chart)
 
     def _of_version(self, chart: Chart) -> Chart:
         """A chart whose place does not say its version. :raises JobError: it is of another"""
         if str(chart.metadata["version"]) != self.version:
-            raise JobError(
-                f"chart_version: {chart.path} is version {chart.metadata['version']}, and {self.version} is wanted. "
-                "Change istio_helm_chart_version or the chart."
+            raise ErrorAbout(
+                f"{chart.path} is version {chart.metadata['version']}, and {self.version} is wanted.",
+                object="chart_version",
+                fix="Change istio_helm_chart_version or the chart.",
+                code=MISSING,
             )
         return chart
 
@@ -145,9 +152,10 @@ class _Lookup:
         """The chart in a file that has the digest and the provenance that it must have."""
         if self.digest and sha256(archive) != self.digest:
             raise ChartError(
-                f"{self.called} has the digest {sha256(archive)}, and {self.digest} is wanted.",
-                "Find out who has changed it. Only if the new one is right, change istio_helm_chart_digests.",
-                UNVERIFIED,
+                f"has the digest {sha256(archive)}, and {self.digest} is wanted.",
+                object=self.called,
+                fix="Find out who has changed it. Only if the new one is right, change istio_helm_chart_digests.",
+                code=UNVERIFIED,
             )
         if self.source.keyring:
             self._verify_provenance(archive)
@@ -158,19 +166,21 @@ class _Lookup:
         signed, keyring = provenance(archive), Path(self.source.keyring)
         if not signed.exists():
             raise ChartError(
-                f"{self.called} comes without provenance.",
-                "Take it from where it is published with a .prov file, or empty istio_helm_chart_keyring and pin it "
-                "by istio_helm_chart_digests.",
-                UNVERIFIED,
+                "comes without provenance.",
+                object=self.called,
+                fix="Take it from where it is published with a .prov file, or empty istio_helm_chart_keyring and pin "
+                "it by istio_helm_chart_digests.",
+                code=UNVERIFIED,
             )
         files = [sha256(path) for path in (archive, signed, keyring)]
         try:
             cached(["verified", *files], lambda: self.helm().verify(archive, str(keyring)))
         except HelmError as error:
             raise ChartError(
-                f"{self.called} is not what a key in {keyring} has signed: {error.words.rstrip('.')}.",
-                "Find out who has changed it, or add the publisher's public key to the keyring.",
-                UNVERIFIED,
+                f"is not what a key in {keyring} has signed: {error.words.rstrip('.')}.",
+                object=self.called,
+                fix="Find out who has changed it, or add the publisher's public key to the keyring.",
+                code=UNVERIFIED,
             ) from error
 
 

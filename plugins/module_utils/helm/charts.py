@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 from ansible_collections.meshops.istio.plugins.module_utils.helm.chart_cache import cached
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
@@ -62,7 +62,7 @@ class Chart:
                     for member in members
                 }
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:  # EOFError: a download that was cut short
-            raise JobError(f"{self.path} is not a packaged chart: {str(error).rstrip('.')}.") from error
+            raise JobError(f"is not a packaged chart: {str(error).rstrip('.')}.", object=str(self.path)) from error
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -71,10 +71,10 @@ class Chart:
         :raises JobError: there is none, or it is not of a chart
         """
         if "Chart.yaml" not in self.files:
-            raise JobError(f"{self.path} is not a chart: it holds no Chart.yaml.")
+            raise JobError("is not a chart: it holds no Chart.yaml.", object=str(self.path))
         found = self._map("Chart.yaml", self.files["Chart.yaml"])
         if not found:
-            raise JobError(f"{self.path} is not a chart: its Chart.yaml is empty.")
+            raise JobError("is not a chart: its Chart.yaml is empty.", object=str(self.path))
         given = {"name": "", "version": "", **found}
         return {**given, **{key: go_yaml.text_of(given[key]) for key in _TEXTS if key in given}}
 
@@ -90,9 +90,9 @@ class Chart:
         try:
             found = go_yaml.load(text)
         except go_yaml.Unreadable as error:
-            raise JobError(f"{self.path}: {name} cannot be read: {error.message}.") from error
+            raise ErrorAbout(f"{name} cannot be read: {error.message}.", object=str(self.path)) from error
         if not isinstance(found, (dict, type(None))):
-            raise JobError(f"{self.path}: {name} is no map.")
+            raise ErrorAbout(f"{name} is no map.", object=str(self.path))
         return found or {}
 
     @property
@@ -106,7 +106,7 @@ class Chart:
         try:
             schema = json.loads(self.files.get("values.schema.json", b"{}"))
         except ValueError as error:
-            raise JobError(f"{self.path}: values.schema.json is not JSON: {error}.") from error
+            raise ErrorAbout(f"values.schema.json is not JSON: {error}.", object=str(self.path)) from error
         if not isinstance(schema, dict) or schema.get("additionalProperties", True):
             return None
         return frozenset(schema.get("properties") or {})
@@ -133,7 +133,7 @@ def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield path
         elif path.is_dir():
             if path.resolve() in above:
-                raise JobError(f"{path} is a link to a directory that it is in, at which helm would not end.")
+                raise JobError("is a link to a directory that it is in, at which helm would not end.", object=str(path))
             yield from _files_below(path, above)
 
 

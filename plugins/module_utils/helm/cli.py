@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ _REPOSITORY = "repository"
 #: So many of a repository's versions are named where the wanted one is not there.
 _VERSIONS_NAMED = 5
 
+#: The finding that a helm is which is not there, or cannot be run; and those that failures of its verbs are.
+MISSING = "helm-missing"
+_CODES = {"template": "chart-refused"}
 _DIRECTORY = "meshops-istio-private-"
 #: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own; both majors each value
 #: that a chart's schema refuses, below a line with the chart's name.
@@ -42,12 +45,14 @@ _GOES_ON = re.compile(r"\n(- |conflicts? with |[\w.-]+:$)", re.MULTILINE)
 class HelmError(JobError):
     """helm ended with an error.
 
+    :arg arguments: helm's
     :ivar str words: the error as helm says it
     """
 
-    def __init__(self, message: str, words: str) -> None:
-        super().__init__(message)
-        self.words = words
+    def __init__(self, arguments: Sequence[str], printed: str) -> None:
+        self.words = printed.removeprefix("Error: ")
+        code = _CODES.get(arguments[0], "")
+        super().__init__(f"failed: {printed}", object=f"helm {' '.join(arguments[:3])}", code=code, quotes=[self.words])
 
 
 class Helm:
@@ -61,10 +66,13 @@ class Helm:
         found = shutil.which(binary or "helm")
         if not found:
             raise JobError(
-                f"helm is not at {binary}."
+                f"is not at {binary}." if binary else "is not on PATH.",
+                object="helm",
+                fix=""
                 if binary
-                else "helm is not on PATH. Install it, name it by the variable istio_helm_helm_binary, or let role "
-                "preflight fetch it with preflight_fetch_tools: true."
+                else "Install it, name it by the variable istio_helm_helm_binary, or let role preflight fetch it with "
+                "preflight_fetch_tools: true.",
+                code=MISSING,
             )
         self.binary = found
         self._version: str | None = None
@@ -76,7 +84,8 @@ class Helm:
             printed = self._run(["version", "--template", "{{.Version}}"], dict(os.environ), 30).strip()
             match = re.match(r"v?(\d+\.\d+\.\d+\S*)", printed)
             if not match:
-                raise JobError(f"{self.binary} does not say which version of helm it is: {printed[:200]!r}.")
+                message = f"does not say which version of helm it is: {printed[:200]!r}."
+                raise JobError(message, object=self.binary, code=MISSING)
             self._version = match[1]
         return self._version
 
@@ -98,15 +107,14 @@ class Helm:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise JobError(f"helm {arguments[0]} took longer than {timeout:.0f} s.") from error
+            raise JobError(f"took longer than {timeout:.0f} s.", object=f"helm {arguments[0]}") from error
         except OSError as error:
-            raise JobError(f"{self.binary} cannot be run: {error}.") from error
+            raise JobError(f"cannot be run: {error}.", object=self.binary, code=MISSING) from error
         if done.returncode:
             words = _GOES_ON.sub(r" \1", done.stderr.strip()) or done.stdout.strip()
             # Helm 4 logs to stderr beside its error; the error is what counts.
             errors = [line for line in words.splitlines() if line.startswith("Error:")]
-            words = (errors or [words])[-1][:2000]
-            raise HelmError(f"helm {' '.join(arguments[:3])} failed: {words}", words.removeprefix("Error: "))
+            raise HelmError(arguments, (errors or [words])[-1][:2000])
         return done.stdout
 
     def template(
@@ -192,8 +200,8 @@ class Helm:
         try:
             document = json.loads(self._run(["status", *arguments], environment, 60))
             metadata = json.loads(self._run(["get", "metadata", *arguments], environment, 60))
-        except JobError as error:
-            if "not found" in error.message:
+        except HelmError as error:
+            if "not found" in error.words:
                 return None
             raise
         return {**document, "chart": {"metadata": {"version": metadata["version"]}}}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.meshops.istio.plugins.module_utils import upstream
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 
 #: Under this name credentials of Docker Hub are kept by every client of registries.
 _DOCKER_HUB = "https://index.docker.io/v1/"
@@ -26,18 +26,10 @@ MISSING, UNVERIFIED, RETIRED = "chart-missing", "chart-unverified", "chart-sourc
 
 
 class ChartError(JobError):
-    """A chart that cannot be had, or is not what it must be.
+    """A chart that cannot be had, or is not what it must be: always one of the findings of preflight."""
 
-    :arg str cause: names the chart and where it was looked for
-    :arg str fix: what to do
-    :arg str code: of the finding that this is to preflight
-    """
-
-    def __init__(self, cause: str, fix: str, code: str = MISSING) -> None:
-        super().__init__(f"{cause} {fix}")
-        self.cause = cause
-        self.fix = fix
-        self.code = code
+    def __init__(self, message: str, *, code: str = MISSING, **parts: Any) -> None:
+        super().__init__(message, code=code, **parts)
 
 
 @dataclass(frozen=True)
@@ -62,14 +54,17 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.remote and "@" in urlsplit(self.repository).netloc:
-            raise JobError(
-                "chart_repository: the URL holds a login, which others could read on command lines. Give it by "
-                "istio_helm_chart_repository_username and istio_helm_chart_repository_password."
+            raise ErrorAbout(
+                "the URL holds a login, which others could read on command lines.",
+                object="chart_repository",
+                fix="Give it by istio_helm_chart_repository_username and istio_helm_chart_repository_password.",
             )
         if bool(self.username) != bool(self.password):
             raise JobError(
-                "chart_repository_username and chart_repository_password go together: set both of "
-                "istio_helm_chart_repository_username and istio_helm_chart_repository_password, or neither."
+                "go together.",
+                object="chart_repository_username and chart_repository_password",
+                fix="Set both of istio_helm_chart_repository_username and istio_helm_chart_repository_password, or "
+                "neither.",
             )
 
     @classmethod
@@ -128,16 +123,20 @@ def pinned(params: Mapping[str, Any], name: str) -> str | None:
         return None
     if name not in digests:
         raise ChartError(
-            f"chart_digests: chart {name} has none.",
-            "Add its digest to istio_helm_chart_digests: once one chart has one, each must.",
-            UNVERIFIED,
+            f"chart {name} has none.",
+            object="chart_digests",
+            joint=": ",
+            fix="Add its digest to istio_helm_chart_digests: once one chart has one, each must.",
+            code=UNVERIFIED,
         )
     match = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", str(digests[name]).strip().lower())
     if not match:
         raise ChartError(
-            f"chart_digests: {name}: {digests[name]!r} is no SHA-256 digest.",
-            "Write it in istio_helm_chart_digests as sha256: and 64 hexadecimal digits.",
-            UNVERIFIED,
+            f"{digests[name]!r} is no SHA-256 digest.",
+            object=f"chart_digests: {name}",
+            joint=": ",
+            fix="Write it in istio_helm_chart_digests as sha256: and 64 hexadecimal digits.",
+            code=UNVERIFIED,
         )
     return f"sha256:{match[1]}"
 
@@ -241,11 +240,18 @@ def failure(source: Source, name: str, version: str, words: str, versions: list[
     error, place = _failure(source, name, version, words, versions), upstream.ended(source.repository)
     if place is None:
         return error
-    return ChartError(f"{error.cause} {source.repository} {place.end}.", elsewhere(place), RETIRED)
+    return ChartError(
+        f"{error.message} {source.repository} {place.end}.",
+        object=error.object,
+        fix=elsewhere(place),
+        code=RETIRED,
+        joint=error.joint,
+    )
 
 
 def _failure(source: Source, name: str, version: str, words: str, versions: list[str]) -> ChartError:
     meaning, reason = _known(words), _PREAMBLE.sub("", words).rstrip(".")
+    about = f"Chart {name} {version}"
     if source.oci and not source.plain_http and _CLEAR_TEXT.search(reason):
         meaning = _NO_TLS
     if meaning:
@@ -255,17 +261,18 @@ def _failure(source: Source, name: str, version: str, words: str, versions: list
             "login": f"user {source.username}" if source.username else "a request without a login",
             "words": f"{reason}.",
         }
-        cause = f"Chart {name} {version}: {meaning.cause.format(**facts)}"
-        return ChartError(cause, meaning.fix)
+        return ChartError(meaning.cause.format(**facts), object=about, fix=meaning.fix, joint=": ")
     if is_absent(words):
         there = f"It has {', '.join(versions)}." if versions else "It has no other version of it either."
         return ChartError(
-            f"Chart {name} {version} is not in {source.repository}. {there}",
-            "Change istio_helm_chart_version or istio_helm_chart_repository.",
+            f"is not in {source.repository}. {there}",
+            object=about,
+            fix="Change istio_helm_chart_version or istio_helm_chart_repository.",
         )
     return ChartError(
-        f"Chart {name} {version} cannot be fetched from {source.repository}: {reason}.",
-        "Try it by hand: helm pull, with the same repository and version.",
+        f"cannot be fetched from {source.repository}: {reason}.",
+        object=about,
+        fix="Try it by hand: helm pull, with the same repository and version.",
     )
 
 

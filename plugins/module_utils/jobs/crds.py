@@ -61,8 +61,9 @@ def run(task: Task) -> dict[str, Any]:
     wanted = wanted or charts.rendered(*rendering, include_crds=True)
     if not wanted:
         raise JobError(
-            f"The base chart {chart.path} renders no {KIND} with these values. Check istio_helm_values: base: "
-            "(base.enableCRDTemplates, global.resourceScope)."
+            f"renders no {KIND} with these values.",
+            object=f"The base chart {chart.path}",
+            fix="Check istio_helm_values: base: (base.enableCRDTemplates, global.resourceScope).",
         )
     plan = manifests.plan(cluster, wanted, HELM_MANAGER, preview=task.check_mode or task.diff)
     if plan.changes and not task.check_mode:

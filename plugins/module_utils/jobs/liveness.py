@@ -130,12 +130,12 @@ def _gateways(task: Task, cluster: Cluster, wanted: list[Wanted]) -> dict[tuple[
             found[each.key] = Found(gateway_objects.as_the_chart_has_it(*each.key, each.options.type, ports))
         elif each.key not in found:
             raise JobError(
-                f"Gateway {each} does not exist: no Helm release, Service, Deployment or DaemonSet has its name. "
-                + (
-                    "Run role istio_helm, which installs it."
-                    if each.installed
-                    else "Name another by liveness_verify_gateway and liveness_verify_gateway_namespace."
-                )
+                "does not exist: no Helm release, Service, Deployment or DaemonSet has its name.",
+                object=f"Gateway {each}",
+                fix="Run role istio_helm, which installs it."
+                if each.installed
+                else "Name another by liveness_verify_gateway and liveness_verify_gateway_namespace.",
+                code="gateway-missing",
             )
     return found
 
@@ -224,5 +224,6 @@ def _deployments(cluster: Cluster, names: list[str]) -> dict[Identity, dict[str,
     live = in_parallel(lambda key: cluster.get(key[0], key[1], key[3], key[2]), keys)
     for (_version, kind, namespace, name), obj in zip(keys, live, strict=True):
         if obj is None:
-            raise JobError(f"{kind} {namespace}/{name} does not exist. Correct liveness_verify_wait_for.")
+            about, fix = f"{kind} {namespace}/{name}", "Correct liveness_verify_wait_for."
+            raise JobError("does not exist.", object=about, fix=fix)
     return dict(zip(keys, live, strict=True))

@@ -13,7 +13,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors i
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import FIELD_MANAGER, Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import identity, reference
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError, JobErrors
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security import admission, grants, service_accounts
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security.detection import detect
 from ansible_collections.meshops.istio.plugins.module_utils.pod_security.privileges import (
@@ -155,7 +155,7 @@ def _labelled(task: Task, cluster: Cluster, namespaces: dict[str, Namespace], _m
         if name not in live or "labels" in obj["metadata"]:
             wanted.append(obj)
     if problems:
-        raise JobError(" ".join(problems))
+        raise JobErrors(problems, between=" ")
     plan = manifests.plan(cluster, wanted, MANAGER, preview=task.check_mode or task.diff)
     return Work(plan, facts={"levels": {name: namespace.level for name, namespace in namespaces.items()}})
 
@@ -227,6 +227,9 @@ def _others(cluster: Cluster, ours: list[dict[str, Any]]) -> list[dict[str, Any]
             raise
         raise JobError(
             f"Whether others use the policies and roles of this role cannot be seen: {error.message}. Nothing was "
-            "removed. Let the account list bindings and roles of the whole cluster."
+            "removed.",
+            fix="Let the account list bindings and roles of the whole cluster.",
+            code="right-missing",
+            quotes=[error.message],
         ) from error
     return [obj for objs in listed for obj in objs if identity(obj) not in known]

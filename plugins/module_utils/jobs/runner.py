@@ -74,17 +74,27 @@ def known_secrets(params: dict[str, Any], no_log_values: Iterable[str]) -> Known
 
 
 def _told(error: JobError, task: Task) -> dict[str, Any]:
-    """What a failure says, with its cause where the job had begun to look at the mesh."""
+    """What a failure says, in one text and in parts, with its cause where the job had begun to look at the mesh."""
+    parts = [each.parts() for each in error.errors]
     if task.looks_at is None:
-        return {"msg": error.message}
+        return {"msg": str(error), "errors": parts}
     # The rules of a diagnosis are loaded by who needs them: a run that goes well does not.
     from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.after_failure import explained
 
-    return explained(error.message, task.params, task.looks_at)
+    return {**explained(error, task.params, task.looks_at), "errors": parts}
+
+
+def _of_server(error: ApiError) -> JobError:
+    """An answer of the API server that no job has expected."""
+    return JobError(
+        f"answered {error.status}: {error.message or error.reason}",
+        object="The API server",
+        code="api-unauthorized" if error.status == 401 else "",
+    )
 
 
 #: What a result tells in words, which are those of charts, servers and logs too.
-_WORDS = ("msg", "findings", "diagnosis", "evidence")
+_WORDS = ("msg", "errors", "findings", "diagnosis", "evidence")
 
 
 def _hide_secrets(task: Task, result: dict[str, Any]) -> None:
@@ -100,8 +110,8 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     """Run a job and turn its errors into a failed result, which says what had been written by then.
 
     :arg job: a module of ``module_utils/jobs``
-    :returns: the task's result, with ``failed`` and ``msg`` where it failed, and ``timing``; its diff and its words,
-        whichever part of a job they are of, are without what looks like a secret
+    :returns: the task's result, with ``failed``, ``msg`` and its parts, ``errors``, where it failed, and ``timing``;
+        its diff and its words, whichever part of a job they are of, are without what looks like a secret
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
     user.RUNS_ON.set(task.runs_on)
@@ -112,7 +122,8 @@ def perform(job: Any, task: Task) -> dict[str, Any]:
     except JobError as error:
         result = {"failed": True, **_told(error, task), **error.details}
     except ApiError as error:
-        result = {"failed": True, "msg": f"The API server answered {error.status}: {error.message or error.reason}"}
+        failure = _of_server(error)
+        result = {"failed": True, "msg": str(failure), "errors": [failure.parts()]}
     if result.get("failed") and task.written:
         result |= {"changed": True, "objects": list(dict.fromkeys(task.written))}
     result.setdefault("changed", False)

@@ -156,7 +156,7 @@ def _rendered(task: Task, cluster: Cluster, path: Path) -> Objects:
     params = task.params
     chart = charts.Chart(path)
     if not chart.metadata["name"]:
-        raise JobError(f"{chart.path} is not a chart: its Chart.yaml gives it no name.")
+        raise JobError("is not a chart: its Chart.yaml gives it no name.", object=str(chart.path))
     text = Helm(params["helm_binary"]).template(
         params["chart_release"],
         params["namespace"] or "default",
@@ -195,8 +195,10 @@ def _injected(task: Task, cluster: Cluster, objects: Objects) -> Application:
         missing = f"Manual injection: istiod is not there{under}, in namespace {namespace}"
         if not task.check_mode:
             raise JobError(
-                f"{missing}. Role istio_helm installs it; name another by liveness_verify_revision and "
-                "istio_helm_namespace."
+                f"{missing}.",
+                fix="Run role istio_helm, which installs it, or name another by liveness_verify_revision and "
+                "istio_helm_namespace.",
+                code="istiod-missing",
             )
         task.warnings.append(f"{missing}. The application is shown without the sidecar that it will have.")
         return Application(objects, {"injected": []})

@@ -116,7 +116,7 @@ def _fetch(cluster: Cluster, meta: dict[str, Any]) -> tuple[int, str]:
     try:
         status, _headers, body = cluster.fetch(path, {"Accept": "text/plain"}, TIMEOUT)
     except JobError as error:
-        return 0, error.message
+        return 0, str(error)
     if status == 403:
         return status, "this account may not get pods/proxy (docs/rbac-counted.yml)"
     if status != 200:

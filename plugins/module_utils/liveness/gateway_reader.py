@@ -89,8 +89,10 @@ def _of_release(cluster: Cluster, gateway: Gateway) -> Found:
         live[kind] = cluster.get(api_version, kind, name, gateway.namespace)
         if live[kind] is None:
             raise JobError(
-                f"{kind} {gateway.namespace}/{name} of gateway {gateway} does not exist, though its Helm release says "
-                "so. Run role istio_helm, which restores it."
+                f"of gateway {gateway} does not exist, though its Helm release says so.",
+                object=f"{kind} {gateway.namespace}/{name}",
+                fix="Run role istio_helm, which restores it.",
+                code="gateway-missing" if kind == "Service" else "",
             )
     workload, service = live.get(gateway.kind), live.get("Service")
     if service:

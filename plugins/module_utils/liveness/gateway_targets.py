@@ -87,8 +87,8 @@ def wanted(params: dict[str, Any]) -> list[Wanted]:
         first = next((each for each in installed if _leads_inside(each, params)), installed[0])
     elif params["preset"]:
         raise JobError(
-            "This run installs no gateway, so that there is none to ask for the application. List one in "
-            "istio_helm_gateways, or name one that is there: liveness_verify_gateway."
+            "This run installs no gateway, so that there is none to ask for the application.",
+            fix="List one in istio_helm_gateways, or name one that is there: liveness_verify_gateway.",
         )
     else:
         first = _other(name, namespace, params)

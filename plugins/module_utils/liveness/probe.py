@@ -103,7 +103,7 @@ def over_tls(server_name: str, ca_file: str | None = None) -> Callable[[Endpoint
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise JobError(
-            f"{ca_file} holds no certificates to trust: {error}. It is named by liveness_verify_ca_file."
+            f"holds no certificates to trust: {error}. It is named by liveness_verify_ca_file.", object=str(ca_file)
         ) from error
 
     def send(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
@@ -161,13 +161,16 @@ def through(cluster: Cluster) -> Callable[[Proxied, str, str | None], Answer]:
         try:
             status, answered, body = cluster.fetch(place.path(path), headers, REQUEST_TIMEOUT)
         except JobError as error:
-            raise OSError(error.message) from error
+            raise OSError(str(error)) from error
         refusal = _refusal(status, body)
         if refusal and refusal.status == 403:
             raise JobError(
-                f"The API server does not pass requests on to Service {place.namespace}/{place.service}: "
-                f"{refusal.message}. Bind the role of docs/rbac-proxy.yml to this user, or ask from outside: "
-                "liveness_verify_from: controller."
+                f"does not pass requests on to Service {place.namespace}/{place.service}: {refusal.message}.",
+                object="The API server",
+                fix="Bind the role of docs/rbac-proxy.yml to this user, or ask from outside: liveness_verify_from: "
+                "controller.",
+                code="right-missing",
+                quotes=[refusal.message],
             )
         if refusal:
             raise OSError(f"the API server answers {status}: {refusal.message}")

@@ -82,7 +82,7 @@ class Proof:
         shown = self._said_ready(target) if target.proof != NONE else {}
         _watched, served, wrong = self._seen(target.gateway, [])
         if wrong:
-            raise JobError(wrong)
+            raise wrong
         return {**about, "why": target.why, **shown, "served_by": {"gateway": served["gateway"]}}
 
     def _asked_at(self, target: Target) -> tuple[list[endpoints.Place], Callable[..., probe.Answer]]:
@@ -102,7 +102,7 @@ class Proof:
             asked, send = self._asked_at(target)
             _place, found = probe.in_a_row(asked, STATUS_PATH, None, 1, _READY_WITHIN, self.task.say, send)
         except JobError as error:
-            return {"proof": NONE, "why": f"{target.why}; nor did it say that it is ready: {error.message}"}
+            return {"proof": NONE, "why": f"{target.why}; nor did it say that it is ready: {error}"}
         return {**probe.as_dict(found), "asked_from": self.params["verify_from"]}
 
     # -- by requests --------------------------------------------------------------------------------------------------
@@ -112,28 +112,31 @@ class Proof:
 
         :raises JobError: there is no answer, or it did not come the way that is to be proven
         """
-        wanted, wrong = self.params["successes"], ""
+        wanted = self.params["successes"]
+        failures: list[JobError] = []
         for attempt in range(_ATTEMPTS):
             time.sleep(_PAUSE if attempt else 0)
             watched, served, wrong = self._seen(target.gateway, self.apps)
             if wrong:
+                failures.append(wrong)
                 continue
             try:
                 result = {**self._asked(target, watched), "served_by": served}
             except _AnotherGateway as error:
-                wrong = error.message
+                failures.append(error)
                 continue
             counted = result["counted"].items()
             passed_by = {name: count for name, count in counted if count.get("answers", wanted) < wanted}
             if not passed_by:
                 return result
             name, count = next(iter(passed_by.items()))
-            wrong = (
-                f"{result['url']} has answered {wanted} times, and the {name} has counted {count['answers']} "
-                f"({count['metric']}): the requests went another way. Look at what stands before gateway "
-                f"{target.gateway}, and at the namespace's label for injection."
+            message = (
+                f"has answered {wanted} times, and the {name} has counted {count['answers']} ({count['metric']}): the "
+                "requests went another way."
             )
-        raise JobError(wrong)
+            fix = f"Look at what stands before gateway {target.gateway}, and at the namespace's label for injection."
+            failures.append(JobError(message, object=result["url"], fix=fix))
+        raise failures[-1]
 
     def _asked(self, target: Target, watched: dict[str, Watched]) -> dict[str, Any]:
         """As ``_requested``, once."""
@@ -151,8 +154,16 @@ class Proof:
                 send,
             )
         except JobError as error:
-            message = f"{error.message} This is gateway {target.gateway}. {self._from_inside(target)}".rstrip()
-            raise JobError(message, **error.details) from error
+            inside, fix = self._from_inside(target)
+            raise JobError(
+                f"{error.message} This is gateway {target.gateway}. {inside}".rstrip(),
+                object=error.object,
+                fix=f"{error.fix} {fix}".strip(),
+                code=error.code,
+                quotes=error.quotes,
+                joint=error.joint,
+                **error.details,
+            ) from error
         result = {**probe.as_dict(evidence), "asked_from": params["verify_from"]}
         if params["echo_path"]:
             result["mtls"] = self._mtls(target.gateway, found, send)
@@ -170,8 +181,8 @@ class Proof:
 
     def _seen(
         self, gateway: Gateway, apps: list[Selection]
-    ) -> tuple[dict[str, Watched], dict[str, list[dict[str, str]]], str]:
-        """The proxies on the way, who serves them, and what is wrong with either; empty where nothing is.
+    ) -> tuple[dict[str, Watched], dict[str, list[dict[str, str]]], JobError | None]:
+        """The proxies on the way, who serves them, and what is wrong with either.
 
         :arg apps: as the proof has them; none for a gateway that leads to no application
         """
@@ -197,50 +208,55 @@ class Proof:
         same = self.istiod is not None and self.istiod.key == istiod.key
         return (self.istiod if same else istiod).as_dict()
 
-    def _served_by_another(self, gateway: Gateway, name: str, found: list[served_by.Istiod]) -> str:
-        """What is wrong where another istiod than the expected one serves a proxy; empty where none does."""
+    def _served_by_another(self, gateway: Gateway, name: str, found: list[served_by.Istiod]) -> JobError | None:
+        """What is wrong where another istiod than the expected one serves a proxy."""
         others = [each for each in found if self.istiod and each.key != self.istiod.key]
         if not others:
-            return ""
+            return None
         other = served_by.owned(self.cluster, others[0])
         if name == "gateway":
             whose = f"The proxy of gateway {gateway}"
             workload = f"{gateway.kind.lower() or 'deployment'} {gateway.workload or gateway.name}"
             fix = (
                 "Let role istio_helm install the gateway with the same istio_helm_revision, or restart its pods: "
-                f"kubectl rollout restart {workload} --namespace {gateway.namespace}"
+                f"kubectl rollout restart {workload} --namespace {gateway.namespace}."
             )
         else:
             namespace = self.params["namespace"] or "default"
             whose = f"The application's sidecar in namespace {namespace}"
             fix = (
                 "Label the namespace for that revision (liveness_verify_revision, liveness_verify_injection_labels), "
-                f"and restart the pods: kubectl rollout restart deployment --namespace {namespace}"
+                f"and restart the pods: kubectl rollout restart deployment --namespace {namespace}."
             )
-        return f"{whose} is served by {other}, and not by {self.istiod}, which this run is to prove. Fix: {fix}."
+        message = f"is served by {other}, and not by {self.istiod}, which this run is to prove."
+        return JobError(message, object=whose, fix=fix)
 
     def _count(self, watched: dict[str, Watched]) -> dict[str, counters.Counted]:
         found = in_parallel(lambda each: counters.read(self.cluster, each[1], each[0]), watched.values())
         return dict(zip(watched, found, strict=True))
 
-    def _from_inside(self, target: Target) -> str:
-        """What the gateway answers through the API server, where somebody outside got no answer: whose fault it is."""
+    def _from_inside(self, target: Target) -> tuple[str, str]:
+        """What the gateway answers through the API server, where somebody outside got no answer: whose fault it is.
+
+        :returns: that, and what to do; both empty where it cannot be asked
+        """
         params = self.params
         if params["verify_from"] == "cluster" or params["scheme"] != vantage_points.HTTP or not target.gateway.service:
-            return ""
+            return "", ""
         try:
             send = probe.through(self.cluster)
             answer = send(vantage_points.proxied(self.cluster, target), params["path"], params["host_header"])
         except (JobError, OSError):
-            return ""  # no right to ask so, or no pod of the gateway
+            return "", ""  # no right to ask so, or no pod of the gateway
         if answer.status == 200:
             return (
                 "From inside of the cluster the gateway answers 200: the mesh works, and what is in front of it does "
-                "not. Look at firewall, security group, load balancer and node ports, or name the address that leads "
-                "to it: liveness_verify_address."
+                "not.",
+                "Look at firewall, security group, load balancer and node ports, or name the address that leads to it: "
+                "liveness_verify_address.",
             )
-        told = f"From inside of the cluster the gateway answers {answer.status} too"
-        return f"{told}: look at the mesh, not at the network."
+        told = f"From inside of the cluster the gateway answers {answer.status} too."
+        return told, "Look at the mesh, not at the network."
 
     def _mtls(self, gateway: Gateway, found: endpoints.Place, send: Callable[..., probe.Answer]) -> dict[str, str]:
         """The identities that the app's sidecar saw, taken from what the app was handed.
@@ -251,21 +267,22 @@ class Proof:
         try:
             answer = send(found, self.params["echo_path"], self.params["host_header"])
         except OSError as error:
-            raise JobError(f"{asked} did not answer: {error}.") from error
+            raise JobError(f"did not answer: {error}.", object=asked) from error
         identities = probe.client_certificate(answer.body)
         if "uri" not in identities:
             raise JobError(
                 f"The request reached the app, but not over mutual TLS: {asked} ({answer.status}) echoes no "
-                "X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off. Check the namespace's label "
-                "istio-injection or istio.io/rev and restart the app; set liveness_verify_echo_path to '' for an app "
-                "that echoes nothing."
+                "X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off.",
+                fix="Check the namespace's label istio-injection or istio.io/rev and restart the app; set "
+                "liveness_verify_echo_path to '' for an app that echoes nothing.",
             )
         expected = f"/ns/{gateway.namespace}/sa/{gateway.account}"
         if not identities["uri"].endswith(expected):
             raise _AnotherGateway(
-                f"{asked} was answered by another gateway than {gateway}: the app was called by {identities['uri']}, "
-                f"not by {expected}. Look at what the address leads to: another gateway of an earlier run, or of "
-                "another Istio."
+                f"was answered by another gateway than {gateway}: the app was called by {identities['uri']}, not by "
+                f"{expected}.",
+                object=asked,
+                fix="Look at what the address leads to: another gateway of an earlier run, or of another Istio.",
             )
         return identities
 
@@ -274,15 +291,15 @@ class Proof:
 _ABOUT = ("name", "namespace", "proof")
 
 
-def _strangers(gateway: Gateway, pods: list[Object]) -> str:
-    """What is wrong where a gateway's Service selects pods of another; empty where it does not."""
+def _strangers(gateway: Gateway, pods: list[Object]) -> JobError | None:
+    """What is wrong where a gateway's Service selects pods of another."""
     found = sorted({words for pod in pods for words in _of_another(pod, gateway)})
     if not found:
-        return ""
-    return (
-        f"Service {gateway.namespace}/{gateway.service} of gateway {gateway} also selects pods of {', '.join(found)}, "
-        "so that an answer may come from those. Give each gateway labels of its own (istio_helm_gateways: labels), or "
-        "uninstall the other one."
+        return None
+    return JobError(
+        f"of gateway {gateway} also selects pods of {', '.join(found)}, so that an answer may come from those.",
+        object=f"Service {gateway.namespace}/{gateway.service}",
+        fix="Give each gateway labels of its own (istio_helm_gateways: labels), or uninstall the other one.",
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.selectors import text_of
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 from ansible_collections.meshops.istio.plugins.module_utils.exposure import endpoints
 from ansible_collections.meshops.istio.plugins.module_utils.exposure.gateway_objects import Gateway, called
 from ansible_collections.meshops.istio.plugins.module_utils.liveness import probe
@@ -33,19 +33,22 @@ def check(params: dict[str, Any]) -> None:
     """
     inside, over_tls = params["verify_from"] == "cluster", params["scheme"] == HTTPS
     if inside and params["address"]:
-        raise JobError(
-            f"address: {params['address']} would not be asked from inside of the cluster. Set one of "
-            "liveness_verify_address and liveness_verify_from: cluster."
+        raise ErrorAbout(
+            f"{params['address']} would not be asked from inside of the cluster.",
+            object="address",
+            fix="Set one of liveness_verify_address and liveness_verify_from: cluster.",
         )
     if inside and over_tls:
-        raise JobError(
-            "scheme: https cannot be asked from inside of the cluster, as the API server's proxy sends no server name "
-            "(SNI). Set one of liveness_verify_scheme: https and liveness_verify_from: cluster."
+        raise ErrorAbout(
+            "https cannot be asked from inside of the cluster, as the API server's proxy sends no server name (SNI).",
+            object="scheme",
+            fix="Set one of liveness_verify_scheme: https and liveness_verify_from: cluster.",
         )
     if over_tls and not params["host_header"]:
-        raise JobError(
-            "scheme: https needs the name that the certificate is for, which is also sent as server name (SNI). Set "
-            "liveness_verify_host to it."
+        raise ErrorAbout(
+            "https needs the name that the certificate is for, which is also sent as server name (SNI).",
+            object="scheme",
+            fix="Set liveness_verify_host to it.",
         )
 
 
@@ -59,13 +62,14 @@ def check_way(params: dict[str, Any], target: Target) -> None:
         return
     if not gateway.service:
         raise JobError(
-            f"No Service leads to the pods of gateway {gateway} (service.type: None). Give the address that leads to "
-            "it: liveness_verify_address."
+            f"No Service leads to the pods of gateway {gateway} (service.type: None).",
+            fix="Give the address that leads to it: liveness_verify_address.",
         )
     if params["verify_from"] == "cluster" and target.port is None:
         raise JobError(
-            f"Service {gateway.namespace}/{gateway.service} has no port {_wanted(params)} (its ports: "
-            f"{_port_names(gateway)}). Name another by liveness_verify_gateway_port."
+            f"has no port {_wanted(params)} (its ports: {_port_names(gateway)}).",
+            object=f"Service {gateway.namespace}/{gateway.service}",
+            fix="Name another by liveness_verify_gateway_port.",
         )
     if params["verify_from"] == "controller" and (target.port is None or gateway.type not in OUTSIDE):
         raise _unreachable(params, target)
@@ -74,10 +78,12 @@ def check_way(params: dict[str, Any], target: Target) -> None:
 def _unreachable(params: dict[str, Any], target: Target) -> JobError:
     gateway = target.gateway
     return JobError(
-        f"Service {gateway.namespace}/{gateway.service} of type {gateway.type} cannot be reached from outside by a "
-        f"port {_wanted(params)} (its ports: {_port_names(gateway)}). Expose it as NodePort or LoadBalancer "
-        "(istio_helm_exposure), name its port (liveness_verify_gateway_port), ask from inside (liveness_verify_from: "
-        "cluster), or give the address that leads to it: liveness_verify_address."
+        f"of type {gateway.type} cannot be reached from outside by a port {_wanted(params)} (its ports: "
+        f"{_port_names(gateway)}).",
+        object=f"Service {gateway.namespace}/{gateway.service}",
+        fix="Expose it as NodePort or LoadBalancer (istio_helm_exposure), name its port "
+        "(liveness_verify_gateway_port), ask from inside (liveness_verify_from: cluster), or give the address that "
+        "leads to it: liveness_verify_address.",
     )
 
 
@@ -109,7 +115,7 @@ def given_address(params: dict[str, Any], target: Target) -> endpoints.Endpoint 
         return None
     found = endpoints.at_address(params["address"], params["scheme"])
     if found is None:
-        raise JobError(f"address: {params['address']} is not HOST:PORT.")
+        raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address")
     return found
 
 
@@ -140,8 +146,8 @@ def _serving(cluster: Cluster, gateway: Gateway, service: dict[str, Any]) -> set
     serving = endpoints.serving_nodes(pods)
     if not serving:
         raise JobError(
-            f"Service {gateway.namespace}/{gateway.service} has external_traffic_policy Local, and no node runs a pod "
-            "of it that is ready, so that none answers."
+            "has external_traffic_policy Local, and no node runs a pod of it that is ready, so that none answers.",
+            object=f"Service {gateway.namespace}/{gateway.service}",
         )
     return serving
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
@@ -171,21 +171,25 @@ def _checked_values(options: MeshOptions) -> None:
     known = set(COMPONENTS) | options.gateway_names
     for name, over in options.values.items():
         if name not in known and name in components.FORMER_GATEWAYS:
-            raise JobError(
-                f"values: {name} is a name of the chart of 2018; use istio_helm_gateways, and values by their names."
+            raise ErrorAbout(
+                f"{name} is a name of the chart of 2018.",
+                object="values",
+                fix="Use istio_helm_gateways, and values by their names.",
             )
         if name in components.FORMER:
             former = components.FORMER[name]
-            instead = f"give values of {' and '.join(former.now)} instead" if former.now else f"it {former.what}"
-            raise JobError(f"values: {name} is a name of the chart of 2018; {instead}.")
+            message = f"{name} is a name of the chart of 2018{'' if former.now else f'; it {former.what}'}."
+            fix = f"Give values of {' and '.join(former.now)} instead." if former.now else ""
+            raise ErrorAbout(message, object="values", fix=fix)
         if name not in known:
-            raise JobError(f"values: unknown component {name}. Known here: {', '.join(sorted(known))}.")
+            raise ErrorAbout(f"unknown component {name}. Known here: {', '.join(sorted(known))}.", object="values")
         if not isinstance(over, (dict, type(None))):
-            raise JobError(f"values: {name}: {over!r} is no map of Helm values.")
+            raise ErrorAbout(f"{over!r} is no map of Helm values.", object=f"values: {name}")
         if over and name in options.components and _chart(name, options).manifest:
-            raise JobError(
-                f"values: {name} is installed from Istio's manifest, which takes none. Name a chart of its own in "
-                "istio_helm_charts."
+            raise ErrorAbout(
+                f"{name} is installed from Istio's manifest, which takes none.",
+                object="values",
+                fix="Name a chart of its own in istio_helm_charts.",
             )
 
 
@@ -197,11 +201,13 @@ def _checked_charts(options: MeshOptions) -> None:
     for choice in options.charts:
         component = choice.component
         if component not in COMPONENTS:
-            raise JobError(f"charts: there is no component {component}. There are {', '.join(COMPONENTS)}.")
+            raise ErrorAbout(f"there is no component {component}. There are {', '.join(COMPONENTS)}.", object="charts")
         if component == "base":
-            raise JobError("charts: base comes from chart_repository, from where role crds takes its definitions too.")
+            raise ErrorAbout(
+                "base comes from chart_repository, from where role crds takes its definitions too.", object="charts"
+            )
         if COMPONENTS[component].source == MANIFESTS and not (choice.repository and choice.version):
-            raise JobError(f"charts: {component}: name both repository and version of its chart.")
+            raise ErrorAbout("name both repository and version of its chart.", object=f"charts: {component}")
 
 
 def releases(options: MeshOptions) -> list[Release]:
@@ -246,12 +252,14 @@ def _checked_releases(result: list[Release]) -> None:
     keys = [(release.namespace, release.name) for release in result]
     twice = sorted({"/".join(key) for key in keys if keys.count(key) > 1})
     if twice:
-        raise JobError(f"gateways: the name {', '.join(twice)} is used twice; releases need names of their own.")
+        message = f"the name {', '.join(twice)} is used twice; releases need names of their own."
+        raise ErrorAbout(message, object="gateways")
     for release in result:
         for path in go_yaml.beyond_json(release.values):
-            raise JobError(
-                f"values: {release.name}: {path} is a number that JSON cannot hold, nor Helm. Put it in quotes to make "
-                "it text."
+            raise ErrorAbout(
+                f"{path} is a number that JSON cannot hold, nor Helm.",
+                object=f"values: {release.name}",
+                fix="Put it in quotes to make it text.",
             )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import providers
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import Gateway
 
@@ -73,14 +73,17 @@ def ports_of(gateway: Gateway) -> list[dict[str, Any]]:
     for name, number in gateway.node_ports.items():
         where = f"gateways: {gateway.name}: node_ports: {name}"
         if name not in names:
-            raise JobError(f"{where}: the gateway has no port of that name. Its ports are {', '.join(names)}.")
+            message = f"the gateway has no port of that name. Its ports are {', '.join(names)}."
+            raise ErrorAbout(message, object=where)
         try:
             number = int(str(number))  # neither true nor 30010.5
         except ValueError:
-            raise JobError(f"{where}: {number!r} is not a port number.") from None
+            raise ErrorAbout(f"{number!r} is not a port number.", object=where) from None
         if gateway.type == "ClusterIP":
-            raise JobError(
-                f"{where}: a Service of type ClusterIP has no node ports. Use type NodePort or LoadBalancer."
+            raise ErrorAbout(
+                "a Service of type ClusterIP has no node ports.",
+                object=where,
+                fix="Use type NodePort or LoadBalancer.",
             )
         ports[names.index(name)]["nodePort"] = number
     return ports
@@ -102,8 +105,9 @@ def node_ports(wanted: Iterable[Gateway]) -> list[NodePort]:
             shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
             if other is not pinned and not (shared and other.protocol != pinned.protocol):
                 raise JobError(
-                    f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}. "
-                    "Give each port one of its own in istio_helm_gateways."
+                    f"is pinned twice: by {other.where} and by {pinned.where}.",
+                    object=f"Node port {pinned.port}",
+                    fix="Give each port one of its own in istio_helm_gateways.",
                 )
     return list(found.values())
 
@@ -133,9 +137,9 @@ def _only_for(gateway: Gateway) -> None:
     known = {"external_traffic_policy": ("LoadBalancer", "NodePort"), **dict.fromkeys(balanced, ("LoadBalancer",))}
     for option, kinds in known.items():
         if getattr(gateway, option) and gateway.type not in kinds:
-            raise JobError(
-                f"gateways: {gateway.name}: {option} is for a Service of type {' or '.join(kinds)}, and this one is "
-                f"of type {gateway.type}."
+            raise ErrorAbout(
+                f"{option} is for a Service of type {' or '.join(kinds)}, and this one is of type {gateway.type}.",
+                object=f"gateways: {gateway.name}",
             )
 
 
@@ -152,7 +156,9 @@ def _exposure_values(gateway: Gateway) -> dict[str, Any]:
     ranges = list(gateway.load_balancer_source_ranges)
     for text in ranges:
         if not _is_range(text):
-            raise JobError(f"{where}: load_balancer_source_ranges: {text} is not a range like 192.0.2.0/24.")
+            raise ErrorAbout(
+                f"{text} is not a range like 192.0.2.0/24.", object=f"{where}: load_balancer_source_ranges"
+            )
     wanted_fields = {
         "annotations": _texts({**annotations, **gateway.annotations}),
         "externalTrafficPolicy": gateway.external_traffic_policy,

@@ -21,6 +21,8 @@ _INJECTION_SECONDS = 120.0
 _LOOKING_SECONDS = 60.0
 #: How kube-inject begins its remarks about workloads that it leaves alone.
 _REMARK = "===> "
+#: The finding that an istioctl is which is not there, or cannot be run.
+MISSING = "istioctl-missing"
 
 
 class Istioctl:
@@ -35,10 +37,12 @@ class Istioctl:
         found = shutil.which(wanted)
         if not found:
             raise JobError(
-                f"istioctl is not at {wanted}."
+                f"is not at {wanted}."
                 if os.sep in wanted
-                else f"{wanted} is not on PATH. Manual injection needs the istioctl of your Istio's version: install "
-                "it, or name it by istio_helm_istioctl_binary."
+                else "is not on PATH. Manual injection needs the istioctl of your Istio's version.",
+                object="istioctl" if os.sep in wanted else wanted,
+                fix="" if os.sep in wanted else "Install it, or name it by istio_helm_istioctl_binary.",
+                code=MISSING,
             )
         self.binary = found
 
@@ -57,7 +61,7 @@ class Istioctl:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise JobError(f"{self.binary} cannot be run: {error}.") from error
+            raise JobError(f"cannot be run: {error}.", object=self.binary, code=MISSING) from error
 
     @property
     def version(self) -> str:
@@ -66,7 +70,8 @@ class Istioctl:
         match = re.search(r"(?<!\d)\d+\.\d+\.\d+\S*", done.stdout)
         if not match:
             printed = (done.stdout + done.stderr).strip()[:200]
-            raise JobError(f"{self.binary} does not say which version of istioctl it is: {printed!r}.")
+            message = f"does not say which version of istioctl it is: {printed!r}."
+            raise JobError(message, object=self.binary, code=MISSING)
         return match[0]
 
     def kube_inject(self, text: str, flags: list[str], environment: dict[str, str]) -> tuple[str, list[str]]:
@@ -83,9 +88,12 @@ class Istioctl:
         if done.returncode:
             # It logs to standard error beside its error; the error is what counts.
             words = [line for line in lines if line.startswith("Error:")] or lines[-1:]
+            said = " ".join(words)[:2000]
             raise JobError(
-                f"istioctl kube-inject failed: {' '.join(words)[:2000]} ({self.binary}; an istioctl of another version "
-                "than istiod's may not understand its template)"
+                f"failed: {said} ({self.binary}; an istioctl of another version than istiod's may not understand its "
+                "template)",
+                object="istioctl kube-inject",
+                quotes=[said],
             )
         return done.stdout, [line[len(_REMARK) :] for line in lines if line.startswith(_REMARK)]
 

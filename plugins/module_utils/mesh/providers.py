@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 
 AUTO, NONE = "auto", "none"
 AWS, AWS_AS_IT_IS = "aws", "aws-as-it-is"
@@ -35,7 +35,8 @@ class Preset:
     :ivar dict internal: annotations of an internal one, beside ``always``; None where it has none
     :ivar dict addresses: version of IP -> the annotations that ask for an address; {} where only the Service's field
         ``loadBalancerIP`` does; None where an address cannot be asked for
-    :ivar str instead: what to do where ``internal`` or ``addresses`` is None
+    :ivar str why: why ``internal`` or ``addresses`` is None, where one is
+    :ivar str instead: what to do then
     """
 
     name: str
@@ -46,6 +47,7 @@ class Preset:
     public: dict[str, str] = field(default_factory=dict)
     internal: dict[str, str] | None = None
     addresses: dict[int, tuple[str, ...]] | None = field(default_factory=dict)
+    why: str = ""
     instead: str = ""
 
 
@@ -60,11 +62,15 @@ def _alike(*annotations: str) -> dict[int, tuple[str, ...]]:
 #: webhook gave its class, whatever the type is (webhooks/core/service_mutator.go), makes NLBs only, and internal ones
 #: unless "...-scheme" says otherwise. So all of them are given: an NLB comes of either.
 _AWS_INTERNAL = {AWS_SCHEME: "internal", "service.beta.kubernetes.io/aws-load-balancer-internal": "true"}
+_AWS_WHY = "An NLB has an address in each subnet."
 _AWS_ADDRESSES = (
-    "an NLB has an address in each subnet: give their allocations by annotations: "
+    "Give their allocations by annotations: "
     "{service.beta.kubernetes.io/aws-load-balancer-eip-allocations: eipalloc-...}, or with the AWS Load Balancer "
-    "Controller private ones by service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses"
+    "Controller private ones by service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses."
 )
+
+#: The finding that a gateway is which asks for what its provider cannot do.
+UNABLE = "load-balancer-unable"
 
 PRESETS: dict[str, Preset] = {
     AWS: Preset(
@@ -75,12 +81,13 @@ PRESETS: dict[str, Preset] = {
         public={AWS_SCHEME: "internet-facing"},
         internal=_AWS_INTERNAL,
         addresses=None,
+        why=_AWS_WHY,
         instead=_AWS_ADDRESSES,
     ),
     # For a Service that is there already and has no scheme: "Do not modify or add the type annotation on an existing
     # service object" (aws-load-balancer-controller, docs/guide/service/nlb.md): the old balancer would be left behind.
     # And a scheme of ours would open to the internet what that controller had made internal.
-    AWS_AS_IT_IS: Preset("AWS", internal=_AWS_INTERNAL, addresses=None, instead=_AWS_ADDRESSES),
+    AWS_AS_IT_IS: Preset("AWS", internal=_AWS_INTERNAL, addresses=None, why=_AWS_WHY, instead=_AWS_ADDRESSES),
     # cloud-provider-azure, "Azure LoadBalancer": the annotations of an address deprecate the Service's field.
     "azure": Preset(
         "Azure",
@@ -111,7 +118,8 @@ PRESETS: dict[str, Preset] = {
         schemes=("digitalocean",),
         internal={"service.beta.kubernetes.io/do-loadbalancer-network": "INTERNAL"},
         addresses=None,
-        instead="DigitalOcean chooses the address, and keeps it while the Service exists: leave load_balancer_ip out",
+        why="DigitalOcean chooses the address, and keeps it while the Service exists.",
+        instead="Leave load_balancer_ip out.",
     ),
     # hcloud-cloud-controller-manager, docs/reference/load_balancer_annotations.md; it must know a private network.
     "hetzner": Preset(
@@ -119,30 +127,33 @@ PRESETS: dict[str, Preset] = {
         schemes=("hcloud",),
         internal={"load-balancer.hetzner.cloud/disable-public-network": "true"},
         addresses=None,
-        instead="Hetzner Cloud chooses the address: leave load_balancer_ip out, and name an existing load balancer by "
-        "annotations: {load-balancer.hetzner.cloud/name: NAME} to keep its address",
+        why="Hetzner Cloud chooses the address.",
+        instead="Leave load_balancer_ip out, and name an existing load balancer by annotations: "
+        "{load-balancer.hetzner.cloud/name: NAME} to keep its address.",
     ),
     # MetalLB, "Usage": the first since 0.14.9, the second before. It refuses the Service's field beside them.
     "metallb": Preset(
         "MetalLB",
         groups=("metallb.io",),
         addresses=_alike("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"),
-        instead="MetalLB gives the addresses of its pools: choose a pool of internal ones by annotations: "
-        "{metallb.io/address-pool: NAME}",
+        why="MetalLB gives the addresses of its pools.",
+        instead="Choose a pool of internal ones by annotations: {metallb.io/address-pool: NAME}.",
     ),
     # kube-vip's source, LoadbalancerIPAnnotation.
     "kube-vip": Preset(
         "kube-vip",
         classes=("kube-vip.io/kube-vip-class",),
         addresses=_alike("kube-vip.io/loadbalancerIPs"),
-        instead="kube-vip gives the addresses of its pools, and those are internal or not: leave internal out",
+        why="kube-vip gives the addresses of its pools, and those are internal or not.",
+        instead="Leave internal out.",
     ),
     # Cilium, "LoadBalancer IP Address Management (LB IPAM)", "Requesting IPs".
     "cilium": Preset(
         "Cilium",
         classes=("io.cilium/bgp-control-plane", "io.cilium/l2-announcer"),
         addresses=_alike("lbipam.cilium.io/ips"),
-        instead="Cilium gives the addresses of its pools: choose one by the labels that its serviceSelector asks for",
+        why="Cilium gives the addresses of its pools.",
+        instead="Choose one by the labels that its serviceSelector asks for.",
     ),
 }
 
@@ -181,7 +192,7 @@ def parsed_addresses(text: str, where: str) -> list[ipaddress.IPv4Address | ipad
         found = []
     versions = [address.version for address in found]
     if not found or len(set(versions)) < len(versions):
-        raise JobError(f"{where}: {text} is not an IP address, nor one of IPv4 and one of IPv6 with a comma.")
+        raise ErrorAbout(f"{text} is not an IP address, nor one of IPv4 and one of IPv6 with a comma.", object=where)
     return found
 
 
@@ -196,20 +207,22 @@ def settings(provider: str, internal: bool, address: str, where: str) -> tuple[d
     """
     preset = PRESETS.get(provider)
     if internal and preset is None:
-        raise JobError(
-            f"{where}: internal: how this cluster's provider makes an internal load balancer is not known, and it "
-            "would make a public one. Name the provider (istio_helm_provider), or leave internal out and give the "
-            "gateway what the provider documents by annotations."
+        raise ErrorAbout(
+            "how this cluster's provider makes an internal load balancer is not known, and it would make a public one.",
+            object=f"{where}: internal",
+            fix="Name the provider (istio_helm_provider), or leave internal out and give the gateway what the provider "
+            "documents by annotations.",
+            code=UNABLE,
         )
     if preset is None:
         preset = Preset("")
     if internal and preset.internal is None:
-        raise JobError(f"{where}: internal: {preset.instead}.")
+        raise ErrorAbout(preset.why, object=f"{where}: internal", fix=preset.instead, code=UNABLE)
     result = {**preset.always, **((preset.internal or {}) if internal else preset.public)}
     if not address:
         return result, ""
     if preset.addresses is None:
-        raise JobError(f"{where}: load_balancer_ip: {preset.instead}.")
+        raise ErrorAbout(preset.why, object=f"{where}: load_balancer_ip", fix=preset.instead, code=UNABLE)
     addresses = parsed_addresses(address, f"{where}: load_balancer_ip")
     for found in addresses:
         for annotation in preset.addresses.get(found.version, ()):
@@ -217,5 +230,6 @@ def settings(provider: str, internal: bool, address: str, where: str) -> tuple[d
     if preset.addresses:
         return result, ""
     if len(addresses) > 1:
-        raise JobError(f"{where}: load_balancer_ip: {preset.name or 'a Service'} takes one address.")
+        message = f"{preset.name or 'a Service'} takes one address."
+        raise ErrorAbout(message, object=f"{where}: load_balancer_ip", code=UNABLE)
     return result, str(addresses[0])

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import REVISION
 
 #: What Istio calls the one without a name.
@@ -42,20 +42,24 @@ def effective(option: str, values: Mapping[str, Any], names: Iterable[str], list
     said = [each for each in _said(option, values, listed) if each[1]]
     for where, value in said:
         if not _NAME.fullmatch(value):
-            raise JobError(
-                f"{where}: {value} cannot be the name of a revision, which consists of lower-case letters, digits and "
-                f"dashes, such as {_suggested(value)}."
+            raise ErrorAbout(
+                f"{value} cannot be the name of a revision, which consists of lower-case letters, digits and dashes, "
+                f"such as {_suggested(value)}.",
+                object=where,
             )
     if not said:
         return ""
     where, value = said[0]
     others = [each for each in said[1:] if each[1] != value]
     if others:
-        raise JobError(f"{others[0][0]}: {others[0][1]} contradicts {where}: {value}. Set istio_helm_revision alone.")
+        other, contradicting = others[0]
+        message = f"{contradicting} contradicts {where}: {value}."
+        raise ErrorAbout(message, object=other, fix="Set istio_helm_revision alone.")
     if "istiod" in names and where not in (_OPTION, _ISTIOD):
-        raise JobError(
-            f"{where}: {value} is not the revision of the istiod that this run installs, which has none. Set "
-            f"istio_helm_revision: {value} for both."
+        raise ErrorAbout(
+            f"{value} is not the revision of the istiod that this run installs, which has none.",
+            object=where,
+            fix=f"Set istio_helm_revision: {value} for both.",
         )
     return value
 

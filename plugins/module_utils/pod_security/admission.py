@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
 #: From the strictest to the most lenient, as Kubernetes names them.
 LEVELS = ("restricted", "baseline", "privileged")
 MODES = ("enforce", "audit", "warn")
@@ -41,24 +43,26 @@ def foreign_labels(namespace: dict[str, Any] | None, manager: str) -> dict[str, 
     }
 
 
-def namespace_object(name: str, level: str, foreign: dict[str, str], force: bool) -> tuple[dict[str, Any], list[str]]:
+def namespace_object(
+    name: str, level: str, foreign: dict[str, str], force: bool
+) -> tuple[dict[str, Any], list[JobError]]:
     """A namespace with the labels that let pods of a level run, and what is wrong with those of others.
 
     Labels of others that are lenient enough stay theirs; those that are too strict stay too unless ``force`` is given,
     and are reported.
 
-    :returns: the object to apply, and messages about labels that will refuse pods
+    :returns: the object to apply, and what is wrong with labels that will refuse pods
     """
-    wanted, problems = labels(level), []
+    wanted = labels(level)
+    problems: list[JobError] = []
     for key, value in foreign.items():
         if key not in wanted or force:
             continue
         enough = value in LEVELS and admits(value, level)
         if not enough and key == PREFIX + "enforce":
-            problems.append(
-                f"Namespace {name} enforces Pod Security level {value}, set by somebody else; pods there need {level}. "
-                "Let its owner change the label, or set psp_rbac_force: true."
-            )
+            message = f"enforces Pod Security level {value}, set by somebody else; pods there need {level}."
+            fix = "Let its owner change the label, or set psp_rbac_force: true."
+            problems.append(JobError(message, object=f"Namespace {name}", fix=fix))
         del wanted[key]
     metadata: dict[str, Any] = {"name": name, **({"labels": wanted} if wanted else {})}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, problems

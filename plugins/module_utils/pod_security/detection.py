@@ -56,6 +56,9 @@ def _policies_admit(cluster: Cluster) -> bool:
             return True
         raise JobError(
             f"Whether PodSecurityPolicy admission is active cannot be told: the dry run of a pod in namespace "
-            f"{PROBED_NAMESPACE} was refused: {error.message or error.reason}. Allow it, or set psp_rbac_mechanism."
+            f"{PROBED_NAMESPACE} was refused: {error.message or error.reason}.",
+            fix="Allow that, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission where it is off.",
+            code="pod-security-unknown",
+            quotes=[error.message],
         ) from error
     return _ADMITTED_BY in (pod["metadata"].get("annotations") or {})

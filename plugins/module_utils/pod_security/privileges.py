@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 
 ADMISSION, POLICY, CONSTRAINTS = "PodSecurityAdmission", "PodSecurityPolicy", "SecurityContextConstraints"
 
@@ -65,13 +65,15 @@ def check_level(namespace: str, level: str, needed: str, seccomp_profile: bool) 
     :raises JobError: it would
     """
     if level != "privileged" and needed != "none":
-        raise JobError(
-            f"Namespace {namespace}: level {level} refuses pods that need {PRIVILEGES[needed].level}. Leave the level "
-            "out, or install Istio CNI and set psp_rbac_istio_cni: true."
+        raise ErrorAbout(
+            f"level {level} refuses pods that need {PRIVILEGES[needed].level}.",
+            object=f"Namespace {namespace}",
+            fix="Leave the level out, or install Istio CNI and set psp_rbac_istio_cni: true.",
         )
     if level == "restricted" and not seccomp_profile:
-        raise JobError(
-            f"Namespace {namespace}: level restricted refuses proxies without a seccomp profile. Set "
-            "global.proxy.seccompProfile: {type: RuntimeDefault} of istiod in istio_helm_values and "
-            "psp_rbac_seccomp_profile: true, or use level baseline."
+        raise ErrorAbout(
+            "level restricted refuses proxies without a seccomp profile.",
+            object=f"Namespace {namespace}",
+            fix="Set global.proxy.seccompProfile: {type: RuntimeDefault} of istiod in istio_helm_values and "
+            "psp_rbac_seccomp_profile: true, or use level baseline.",
         )

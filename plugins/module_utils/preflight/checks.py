@@ -22,7 +22,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.exposure import (
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, errors
 from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts, sources
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
-from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import RETIRED, ChartError
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import MISSING, RETIRED, ChartError
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import (
     composition,
@@ -81,6 +81,14 @@ class Checks:
         """Note one finding."""
         self.findings.append(Finding(code, obj, message, fix))
 
+    def add_error(self, error: JobError, code: str, obj: str, fix: str) -> None:
+        """Note a failure of another room as a finding.
+
+        :arg fix: for one that has none of its own
+        """
+        for each in error.errors:
+            self.add(code, obj, each.condition, each.fix or fix)
+
     def run(self) -> None:
         """All checks; those of the cluster only when it answers."""
         self.findings += composition.advice(self.options)
@@ -107,7 +115,7 @@ class Checks:
             self.findings += unfit
             self.helm = helm
         except JobError as error:
-            self.add("helm-missing", "helm", error.message, "Install helm, or set preflight_fetch_tools: true.")
+            self.add_error(error, "helm-missing", "helm", "Install helm, or set preflight_fetch_tools: true.")
         binary = self.params["istioctl_binary"]
         if binary:
             try:
@@ -115,7 +123,7 @@ class Checks:
                 self.findings += versions.istioctl_findings(binary, found, self.options.version)
             except JobError as error:
                 fix = "Install istioctl and name it by istio_helm_istioctl_binary; only manual injection needs one."
-                self.add("istioctl-missing", "istioctl", error.message, fix)
+                self.add_error(error, "istioctl-missing", "istioctl", fix)
 
     def _charts_and_rights(self, cluster: Cluster) -> list[tuple[str, list[dict[str, Any]]]]:
         """Find the charts, render what runs pods, and ask for the rights that their roles need.
@@ -147,15 +155,14 @@ class Checks:
             about, repository = f"chart {wanted.name} {wanted.version}", wanted.source.repository
             try:
                 self.charts[wanted] = chart_lookup.find(self._need_helm, wanted)
-            except ChartError as error:
+            except JobError as error:
                 if error.code == RETIRED:
                     where = retirement.about(repository)
-                    retired.setdefault(repository, Finding(RETIRED, where, error.cause, error.fix))
+                    retired.setdefault(repository, Finding(RETIRED, where, error.condition, error.fix))
                 else:
-                    self.add(error.code, about, error.cause, error.fix)
-            except JobError as error:
-                fix = "Check istio_helm_chart_repository, istio_helm_chart_version and istio_helm_charts."
-                self.add("chart-missing", about, error.message, fix)
+                    fix = "Check istio_helm_chart_repository, istio_helm_chart_version and istio_helm_charts."
+                    code = error.code if isinstance(error, ChartError) else MISSING
+                    self.add_error(error, code, about, fix)
             if repository not in retired:
                 found = wanted in self.charts
                 self.findings += retirement.chart_findings(repository, wanted.version, found, today)
@@ -197,7 +204,7 @@ class Checks:
         except JobError as error:
             self._refused.add(release.name)
             about = f"release {release.namespace}/{release.name}"
-            self.add("chart-refused", about, error.message, "Correct its values in istio_helm_values.")
+            self.add_error(error, "chart-refused", about, "Correct its values in istio_helm_values.")
             return []
 
     # -- the cluster --------------------------------------------------------------------------------------------------
@@ -208,14 +215,14 @@ class Checks:
             cluster.connection.check()
         except JobError as error:
             fix = "Follow the message, or name others by istio_kubeconfig and istio_context."
-            self.add("api-unauthorized", "kubeconfig", error.message, fix)
+            self.add_error(error, "api-unauthorized", "kubeconfig", fix)
             return None
         try:
             server = cluster.version()
             uid = self._uid(cluster)
             self._served = served_groups(cluster)
         except JobError as error:
-            self.add("api-unreachable", cluster.host, error.message, "Mend the connection and run again.")
+            self.add_error(error, "api-unreachable", cluster.host, "Mend the connection and run again.")
             return None
         except ApiError as error:
             self.add(
@@ -256,7 +263,7 @@ class Checks:
             self.facts["pod_security"] = detect(cluster, self._served) if mechanism == "auto" else mechanism
         except JobError as error:
             fix = "Allow that, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission where it is off."
-            self.add("pod-security-unknown", cluster.host, error.message, fix)
+            self.add_error(error, "pod-security-unknown", cluster.host, fix)
 
     # -- rules, each called where all that it needs could be read -----------------------------------------------------
 
@@ -275,7 +282,7 @@ class Checks:
         if seen.webhooks is not None and seen.services is not None:
             services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in seen.services}
             self.findings += existing_istio.webhooks(seen.webhooks, services, ours)
-        other_istio = any(finding.code.startswith("istio-") for finding in errors(self.findings))
+        other_istio = any(finding.code in existing_istio.OTHERS for finding in errors(self.findings))
         looked_at = "base" in self.options.components and not self.params["adopt"]
         if seen.crds is not None and looked_at and not other_istio:
             self.findings += existing_istio.definitions(seen.crds, namespace, seen.istiods or [], ours)
@@ -353,7 +360,7 @@ class Checks:
             composition.releases(self.options.with_providers(lambda: providers.of_cluster(self._served, nodes)))
         except JobError as error:
             fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
-            self.add("load-balancer-unable", "istio_helm_gateways", error.message, fix)
+            self.add_error(error, "load-balancer-unable", "istio_helm_gateways", fix)
 
     def _ask_for_port(self, cluster: Cluster, pinned: gateways.NodePort) -> None:
         try:

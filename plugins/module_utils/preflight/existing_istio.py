@@ -56,6 +56,8 @@ _FIXES = {
         "istio_helm_revision: NAME."
     ),
 }
+#: An Istio that is not this run's.
+OTHERS = frozenset(("istio-by-other-release", "istio-not-by-helm", "istio-by-operator", "istio-other-revision"))
 #: What is no error where it is going to be adopted; an operator would take it back.
 ADOPTABLE = frozenset(("istio-by-other-release", "istio-not-by-helm"))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import conditions, observed, refusal
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.workloads import Workload
+from ansible_collections.meshops.istio.plugins.module_utils.errors import sentence
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import (
     INJECT,
@@ -92,5 +93,5 @@ def refusal_findings(deployments: Iterable[dict[str, Any]]) -> list[Finding]:
         fix = refusal(message) or "mend what the message says"
         where = f"Deployment {meta['namespace']}/{meta['name']}"
         text = f"its pods are refused: {message.rstrip('.')}."
-        findings.append(Finding("pods-refused", where, text, f"{fix[0].upper()}{fix[1:]}."))
+        findings.append(Finding("pods-refused", where, text, sentence(fix)))
     return findings

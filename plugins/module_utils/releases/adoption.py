@@ -62,6 +62,7 @@ def adopt(
         else:
             return True
     raise JobError(
-        f"{reference(live)} was changed by somebody else during each of {TRIES} attempts to adopt it. Stop what "
-        "changes it all the time (a GitOps controller, an operator), and run again."
+        f"was changed by somebody else during each of {TRIES} attempts to adopt it.",
+        object=reference(live),
+        fix="Stop what changes it all the time (a GitOps controller, an operator), and run again.",
     )

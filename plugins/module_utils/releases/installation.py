@@ -181,8 +181,9 @@ class Installation:
         if not storage.in_secrets():
             release, status = pending[0].release, pending[0].stored.status
             raise JobError(
-                f"Release {release.namespace}/{release.name} is {status}, and is not kept in secrets (HELM_DRIVER). "
-                "Make sure that no helm is at work on it, roll it back or uninstall it with helm, and run again."
+                f"is {status}, and is not kept in secrets (HELM_DRIVER).",
+                object=f"Release {release.namespace}/{release.name}",
+                fix="Make sure that no helm is at work on it, roll it back or uninstall it with helm, and run again.",
             )
         if self.lease:
             from_the_dead = self.lease.from_the_dead
@@ -195,9 +196,10 @@ class Installation:
             age = storage.dated(self.cluster, step.stored).age(now)
             if age < limit:
                 raise JobError(
-                    f"Release {step.release.namespace}/{step.release.name} is {step.stored.status} since {age:.0f} s: "
-                    f"another pipeline may be at work. Wait for it to end; a release that has been pending for "
-                    f"{limit} s counts as left behind, and is recovered."
+                    f"is {step.stored.status} since {age:.0f} s: another pipeline may be at work.",
+                    object=f"Release {step.release.namespace}/{step.release.name}",
+                    fix=f"Wait for it to end; a release that has been pending for {limit} s counts as left behind, and "
+                    "is recovered.",
                 )
 
     def gateways(self, steps: list[Step]) -> list[dict[str, Any]]:

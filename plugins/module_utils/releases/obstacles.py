@@ -21,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_manage
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import read
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError, JobErrors
 from ansible_collections.meshops.istio.plugins.module_utils.exposure import port_conflicts
 from ansible_collections.meshops.istio.plugins.module_utils.helm import release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
@@ -76,16 +76,16 @@ class Examination:
         planned = {identity(obj) for objects in wanted for obj in objects if self.is_planned(obj)}
         wanted, before = _without(planned, wanted), _without(planned, before)
         live = read(self.cluster, [obj for objects in [*wanted, *before] for obj in objects])
-        stops: list[str] = []
+        stops: list[JobError] = []
         for step, objects in zip(changing, wanted, strict=True):
             stops += self._ownership(step, objects, live)
         if stops:
-            raise JobError("\n".join(stops))
+            raise JobErrors(stops)
         for step, objects, earlier in zip(changing, wanted, before, strict=True):
             if self._is_previewed(objects, live):
                 stops += self._preview(step, earlier, objects, live, definitions)
         if stops:
-            raise JobError("\n".join(stops))
+            raise JobErrors(stops)
 
     def _upgraded_from(self, step: Step) -> Stored | None:
         return None if step.is_first or step.stored is None else upgraded_from(self.cluster, step.stored)
@@ -109,7 +109,7 @@ class Examination:
         shown = self.task.check_mode or self.task.diff
         return shown or any(identity(obj) in live for obj in wanted if obj["kind"] != _DEFINITION)
 
-    def _ownership(self, step: Step, wanted: Objects, live: dict[Identity, dict[str, Any]]) -> list[str]:
+    def _ownership(self, step: Step, wanted: Objects, live: dict[Identity, dict[str, Any]]) -> list[JobError]:
         """Objects that helm would refuse to make part of the release ("invalid ownership metadata")."""
         release, found, marked = step.release, {}, []
         for obj in wanted:
@@ -131,14 +131,14 @@ class Examination:
             self._warn_of_records({foreign.by for foreign in found if foreign.owner == ownership.HELM})
             return []
         about = busy if self.adopts else list(found)
-        what = f"Release {release.namespace}/{release.name} cannot have objects of others: {_named(about)}."
+        message = f"cannot have objects of others: {_named(about)}."
         fix = (
             "They would be taken back at once: remove the Istio resource or application that makes them there."
             if busy
             else "To make them part of the release, set istio_helm_adopt: true; to be rid of them, uninstall what made "
             "them."
         )
-        return [f"{what} {fix}"]
+        return [JobError(message, object=f"Release {release.namespace}/{release.name}", fix=fix)]
 
     def _warn_of_records(self, others: set[str]) -> None:
         for other in sorted(others):
@@ -154,7 +154,7 @@ class Examination:
         wanted: Objects,
         live: dict[Identity, dict[str, Any]],
         definitions: Objects,
-    ) -> list[str]:
+    ) -> list[JobError]:
         """What helm will do to each object, and the fields at which Helm 4 would stop."""
         stored, repair = None if step.is_first else step.stored, step.action == "repair"
         upgrade = Upgrade.of(self.helm.major, stored, bool(step.adopted), repair)
@@ -166,11 +166,12 @@ class Examination:
         if not held:
             return []
         release = step.release
-        return [
-            f"Release {release.namespace}/{release.name}: fields that helm wants to set are held by others: "
-            f"{_named(held)}. Let those who hold them leave them alone, give the release the value that they set, or "
-            "set istio_helm_repair_drift: true to take them over."
-        ]
+        message = f"fields that helm wants to set are held by others: {_named(held)}."
+        fix = (
+            "Let those who hold them leave them alone, give the release the value that they set, or set "
+            "istio_helm_repair_drift: true to take them over."
+        )
+        return [ErrorAbout(message, object=f"Release {release.namespace}/{release.name}", fix=fix)]
 
     def _may_take(self, conflict: Conflict, step: Step) -> bool:
         """Whether a field may be taken over without a question, or was asked for."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.codes import ERROR
 from ansible_collections.meshops.istio.plugins.plugin_utils.report.model import FAILED
+from ansible_collections.meshops.istio.plugins.plugin_utils.report.words import brief
 
 #: Characters that XML has no way to write.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -23,7 +24,7 @@ def render(model: dict[str, Any]) -> bytes:
     for row in model["phases"]:
         case = _case(suite, "phase", row["name"], row["seconds"])
         if row["status"] == FAILED:
-            _failure(case, "failed", row["message"])
+            _failure(case, "failed", brief("", row["message"]), row["message"])
         elif row["status"] in _NOT_RUN:
             ET.SubElement(case, "skipped", message=row["status"])
         elif row["summary"]:
@@ -35,7 +36,7 @@ def render(model: dict[str, Any]) -> bytes:
             filter(None, [finding["message"], *finding["evidence"], finding["fix"] and f"Fix: {finding['fix']}"])
         )
         if finding["severity"] == ERROR:
-            _failure(case, finding["code"] or "error", text)
+            _failure(case, finding["code"] or "error", finding["message"], text)
         else:
             ET.SubElement(case, "system-out").text = _plain(text)
     if model["evidence"]:
@@ -56,7 +57,8 @@ def render(model: dict[str, Any]) -> bytes:
 def _evidence(suite: ET.Element, evidence: dict[str, Any]) -> None:
     answer = _case(suite, "evidence", f"{evidence.get('url')} answers 200")
     if evidence.get("status") != 200:
-        _failure(answer, "status", f"It answered {evidence.get('status')}.")
+        words = f"It answered {evidence.get('status')}."
+        _failure(answer, "status", words, words)
     if evidence.get("mtls"):
         case = _case(suite, "evidence", "mutual TLS between gateway and application")
         ET.SubElement(case, "system-out").text = _plain(
@@ -80,9 +82,8 @@ def _case(suite: ET.Element, group: str, name: str, seconds: float | None = None
     )
 
 
-def _failure(case: ET.Element, kind: str, text: str) -> None:
-    first = text.strip().split("\n", 1)[0]
-    ET.SubElement(case, "failure", type=_plain(kind), message=_plain(first)).text = _plain(text)
+def _failure(case: ET.Element, kind: str, message: str, text: str) -> None:
+    ET.SubElement(case, "failure", type=_plain(kind), message=_plain(message)).text = _plain(text)
 
 
 def _plain(text: Any) -> str:

@@ -8,7 +8,6 @@ Of each result only what is named here is taken, and never a diff: objects' cont
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.codes import ERROR, WARNING
+from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding, shown
 from ansible_collections.meshops.istio.plugins.plugin_utils.report import gateways, timeline
-from ansible_collections.meshops.istio.plugins.plugin_utils.report.words import plural, sentence
+from ansible_collections.meshops.istio.plugins.plugin_utils.report.words import brief, plural
 
 #: Of the JSON's form; a key that goes, or means something else, makes it grow.
 FORMAT = 1
@@ -69,6 +69,8 @@ def build(
     failed = failed or any(row["status"] == FAILED for row in rows)
     started = min((timeline.instant(row["started"]) for row in rows if row["started"]), default=now)
     cause, findings = _findings(found, rows, failed)
+    for row in rows:
+        row["is_cause"] = row["status"] == FAILED and _says_cause(row["name"], found, cause)
     evidence = dict(_of(found, "liveness_verify", "evidence") or {})
     changes = [change for name, result in found.items() for change in _changes(name, result, check)]
     drawn = [] if check else timeline.of_pods(pods, started, ahead)
@@ -236,12 +238,10 @@ def _finding(phase: str, given: dict[str, Any], severity: str = ERROR) -> dict[s
     }
 
 
-def _said(phase: str, message: str) -> dict[str, Any]:
-    """A task's own words as a finding; ours end with the fix."""
-    cause, _word, fix = message.partition(" Fix: ")
-    code = re.match(r"(?:Nothing was written\. )?\[([a-z-]+)\] ", cause)
-    cause = cause[code.end() :] if code else cause
-    return _finding(phase, {"code": code[1] if code else "", "message": cause, "fix": fix})
+def _told(phase: str, result: Result) -> list[dict[str, Any]]:
+    """What a failed task says as findings: its parts, or the message of a task that is not ours, as it is."""
+    parts = [given for given in result.get("errors") or [] if isinstance(given, dict)]
+    return [_finding(phase, given) for given in parts or [{"message": result.get("msg")}]]
 
 
 def _diagnosis(result: Result) -> dict[str, Any]:
@@ -261,7 +261,9 @@ def _findings(
         if result.get("failed") and cause is None:
             main = diagnosis.get("main")
             errors = [finding for finding in own if finding["severity"] == ERROR]
-            cause = _finding(name, main) if main else errors[0] if errors else _said(name, str(result.get("msg", "")))
+            told = errors or _told(name, result)
+            cause = _finding(name, main) if main else told[0]
+            own += [] if main else told[1:]
         findings += own
     if failed and cause is None:
         cause = _unknown(rows)
@@ -276,6 +278,11 @@ def _findings(
     return cause, sorted(others, key=lambda finding: finding["severity"] != ERROR)
 
 
+def _says_cause(phase: str, found: dict[str, Result], cause: dict[str, Any] | None) -> bool:
+    """Whether the cause of a failure is what a phase said itself, and not what a diagnosis has found after it."""
+    return cause is not None and cause["phase"] == phase and not _diagnosis(found[phase]).get("main")
+
+
 def _unknown(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A task failed that is no phase's own, such as the download of a program."""
     done = [row["name"] for row in rows if row["status"] in ("changed", "unchanged")]
@@ -287,11 +294,14 @@ def _unknown(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _warnings(found: dict[str, Result]) -> list[dict[str, str]]:
     """What tasks warned of, less what is among the findings already."""
+    given = [each for result in found.values() for each in result.get("findings") or []]
+    parts = ("code", "object", "message", "fix")
+    told = set(shown(Finding(*(str(each.get(part) or "") for part in parts)) for each in given))
     return [
         {"phase": name, "message": str(message)}
         for name, result in found.items()
         for message in result.get("warnings") or []
-        if not (result.get("findings") and str(message).startswith("["))
+        if str(message) not in told
     ]
 
 
@@ -337,7 +347,7 @@ def _verdict(model: dict[str, Any], failed: bool) -> dict[str, str]:
     istio = " ".join(filter(None, ["Istio", model["versions"].get("istio")]))
     if failed:
         where = f"in {cause['phase']}" if cause["phase"] else "at its beginning"
-        return {"status": FAILED, "text": f"The run stopped {where}: {sentence(cause)}"}
+        return {"status": FAILED, "text": f"The run stopped {where}: {brief(cause['object'], cause['message'])}"}
     if model["check"]:
         number = len(model["changes"])
         would = f"would change {plural(number, 'thing')}" if number else "would change nothing"

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import textwrap
 
-#: Characters of a cause that the verdict quotes.
+#: Characters of a cause that are told where one line must do.
 LONGEST = 160
 
 
@@ -16,8 +15,10 @@ def plural(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def sentence(cause: dict[str, Any]) -> str:
-    """The cause in one sentence, however long its message is."""
-    text = " ".join(" ".join(filter(None, [cause["object"], cause["message"]])).split())
-    first = re.split(r"(?<=[.!?])\s+(?=[A-Z\"'])", text, maxsplit=1)[0].rstrip(".")
-    return f"{first}." if len(first) <= LONGEST else f"{first[:LONGEST].rsplit(' ', 1)[0]} ..."
+def brief(about: str, message: str) -> str:
+    """An object and what is wrong with it on one line, however long the message is.
+
+    :arg about: the object; "" where the message names it
+    """
+    text = " ".join((f"{about}: {message}" if about else message).split())
+    return textwrap.shorten(text, LONGEST, placeholder=" ...") if " " in text[:LONGEST] else text[:LONGEST]

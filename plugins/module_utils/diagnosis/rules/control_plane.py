@@ -84,13 +84,13 @@ def webhooks_without_service(state: MeshState) -> Iterator[Symptom]:
         return
     services = {(service["metadata"]["namespace"], service["metadata"]["name"]) for service in state.of("Service")}
     kinds = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-    configurations = [obj for kind in kinds for obj in state.of(kind)]
-    for found in existing_istio.webhooks(configurations, services, set()):
-        breaks = frozenset({INJECTOR}) if found.object.startswith("Mutating") else frozenset()
-        fix = f"Restore the Service (role istio_helm); of an Istio that is gone: {found.fix}"
-        if found.severity == ERROR:
-            evidence = (f"{found.object} {found.message}",)
-            yield Symptom(found.code, found.object, found.message, fix, evidence, breaks, frozenset({ISTIOD}))
+    for kind in kinds:
+        breaks = frozenset({INJECTOR}) if kind == kinds[0] else frozenset()
+        for found in existing_istio.webhooks(state.of(kind), services, set()):
+            fix = f"Restore the Service (role istio_helm); of an Istio that is gone: {found.fix}"
+            if found.severity == ERROR:
+                evidence = (f"{found.object} {found.message}",)
+                yield Symptom(found.code, found.object, found.message, fix, evidence, breaks, frozenset({ISTIOD}))
 
 
 def _pem(text: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import service_ready
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom import Symptom, described, quoted, thing
+from ansible_collections.meshops.istio.plugins.module_utils.errors import sentence
 from ansible_collections.meshops.istio.plugins.module_utils.exposure import endpoints, load_balancers
 
 #: Seconds that a cloud is given for an address.
@@ -45,7 +46,7 @@ def addresses(state: MeshState) -> Iterator[Symptom]:
         if code == "load-balancer-pending" and not told and not lasts:
             continue
         message = f"is of type LoadBalancer and has no address: {quoted(cause.message)}."
-        fix = f"{cause.fix[0].upper()}{cause.fix[1:]}."
+        fix = sentence(cause.fix)
         evidence = ("status.loadBalancer.ingress is empty", quoted(cause.message))
         yield Symptom(code, described(service), message, fix, evidence, frozenset({("address", *thing(service)[1:])}))
 

@@ -30,6 +30,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom im
     quoted,
     thing,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.errors import sentence
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import retirement
 from ansible_collections.meshops.istio.plugins.module_utils.preflight import namespaces
 
@@ -55,11 +56,11 @@ def _named(key: Thing) -> str:
 
 def going(state: MeshState) -> Iterator[Symptom]:
     """Namespaces that are being deleted, so that nothing can be made in them."""
-    for found in namespaces.terminating(state.of("Namespace"), state.control_plane | state.named):
-        name = found.object.split()[1]
-        broken = {thing(obj) for kind in ("Deployment", "Service") for obj in state.of(kind)}
-        breaks = frozenset(key for key in broken if key[1] == name)
-        yield Symptom(found.code, found.object, found.message, found.fix, (found.message,), breaks)
+    broken = {thing(obj) for kind in ("Deployment", "Service") for obj in state.of(kind)}
+    for namespace in state.of("Namespace"):
+        breaks = frozenset(key for key in broken if key[1] == namespace["metadata"]["name"])
+        for found in namespaces.terminating([namespace], state.control_plane | state.named):
+            yield Symptom(found.code, found.object, found.message, found.fix, (found.message,), breaks)
 
 
 def _refusals(state: MeshState) -> Iterator[tuple[dict[str, Any], str, str | None]]:
@@ -96,7 +97,7 @@ def refused(state: MeshState) -> Iterator[Symptom]:
         else:
             continue
         message = f"its pods are refused: {quoted(words)}."
-        fix = f"{fix[0].upper()}{fix[1:]}."
+        fix = sentence(fix)
         yield Symptom(code, _named(key), message, fix, (quoted(words),), frozenset({key}), needs)
 
 
@@ -164,7 +165,7 @@ def crashing(state: MeshState) -> Iterator[Symptom]:
         message = f"container {name} has ended {container['restartCount']} times ({end})."
         fix = f"Read its log: kubectl logs --previous -n {key[1]} {pod['metadata']['name']} -c {name}"
         if name in _ISTIOS:
-            fix = f"{_ISTIOS[name][0].upper()}{_ISTIOS[name][1:]}. {fix}"
+            fix = f"{sentence(_ISTIOS[name])} {fix}"
         yield Symptom("container-crashes", _named(key), message, fix, (end, *filter(None, [words])), frozenset({key}))
 
 
@@ -189,7 +190,7 @@ def unready(state: MeshState) -> Iterator[Symptom]:
         message = f"its pods run, and container {', '.join(names)} does not become ready{said}."
         fix = f"Read its log and mend its readiness probe: kubectl logs -n {key[1]} deployment/{key[2]} -c {names[0]}"
         if names == ["istio-proxy"]:
-            fix = f"{_ISTIOS['istio-proxy'][0].upper()}{_ISTIOS['istio-proxy'][1:]}. {fix}"
+            fix = f"{sentence(_ISTIOS['istio-proxy'])} {fix}"
         needs = frozenset({key, *([ISTIOD] if names == ["istio-proxy"] else [])})
         yield Symptom("pod-unready", _named(key), message, fix, tuple(words[-2:]), frozenset({key}), needs)
 
