@@ -266,7 +266,7 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     assert message.startswith("Not ready after 3 s: Service ")
     assert "no address yet; nothing here gives an address: no cloud's nodes, no provider's pods" in message
     # A diagnosis may follow: there is no istiod here.
-    assert "Fix: install a provider such as MetalLB, or use istio_helm_exposure: NodePort." in message
+    assert " Install a provider such as MetalLB, or use istio_helm_exposure: NodePort." in message
     with nodes_of(cluster, "gce://project/zone/name"):
         assert "the nodes are of Google Cloud, whose controller has not complained" in ask(cluster, mesh)["msg"]
     uid = live(cluster, mesh)["metadata"]["uid"]

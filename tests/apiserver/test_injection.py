@@ -62,7 +62,9 @@ def test_no_istiod(today: BedCluster) -> None:
         options = {f"liveness_verify_{name}": value for name, value in named.items()}
         manual = {"liveness_verify_namespace": NAMESPACE, "liveness_verify_injection": "manual"}
         run = today.role("liveness_verify", **manual, **options)
-    assert run.message.startswith("Manual injection: istiod is not there, in namespace istio-system. Role istio_helm")
+    assert run.message.startswith(
+        "Manual injection: istiod is not there, in namespace istio-system. Run role istio_helm"
+    )
     assert asked.writes == []
 
 

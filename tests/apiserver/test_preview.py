@@ -640,7 +640,7 @@ def test_refused_locally(releases: Releases) -> None:
     with pytest.raises(JobError) as caught:
         releases.preview("demo", chart, {"demo": {"mode": "on", "x": 1}, "replicas": 2})
     demo = f"Demo {releases.namespace}/demo"
-    begin, found = "Not as the schema of its kind has it: ", caught.value.message.partition(". Correct ")[0]
+    begin, found = "Not as the schema of its kind has it: ", str(caught.value).partition(". Correct ")[0]
     assert found.startswith(begin)
     assert sorted(found.removeprefix(begin).split("; ")) == [
         f"{demo}: spec.mode is 'on', not one of ON, OFF",

@@ -174,7 +174,16 @@ FAILED: dict[str, dict[str, Any]] = {
         "changed": False,
         "failed": True,
         "msg": "Pod liveness/liveness-b7dd of Deployment liveness/liveness cannot start: container app: "
-        'ImagePullBackOff: Back-off pulling image "localhost/nothing:1". Fix: check the image\'s name.',
+        'ImagePullBackOff: Back-off pulling image "localhost/nothing:1". Check the image\'s name.',
+        "errors": [
+            {
+                "code": "image-pull",
+                "object": "Pod liveness/liveness-b7dd of Deployment liveness/liveness",
+                "message": "cannot start: container app: ImagePullBackOff: Back-off pulling image "
+                '"localhost/nothing:1".',
+                "fix": "Check the image's name.",
+            }
+        ],
         "timing": _timing(47, 14.4),
     },
 }

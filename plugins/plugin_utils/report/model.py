@@ -69,8 +69,6 @@ def build(
     failed = failed or any(row["status"] == FAILED for row in rows)
     started = min((timeline.instant(row["started"]) for row in rows if row["started"]), default=now)
     cause, findings = _findings(found, rows, failed)
-    for row in rows:
-        row["is_cause"] = row["status"] == FAILED and _says_cause(row["name"], found, cause)
     evidence = dict(_of(found, "liveness_verify", "evidence") or {})
     changes = [change for name, result in found.items() for change in _changes(name, result, check)]
     drawn = [] if check else timeline.of_pods(pods, started, ahead)
@@ -267,6 +265,8 @@ def _findings(
         findings += own
     if failed and cause is None:
         cause = _unknown(rows)
+    for row in rows:
+        row["is_cause"] = row["status"] == FAILED and _says_cause(row["name"], found, cause)
     same = ("code", "object", "message")
     seen = [[finding[key] for key in same] for finding in ([cause] if cause else [])]
     others = []

@@ -199,7 +199,7 @@ def test_failed_job(error: JobError, expected: dict[str, Any], as_module: Run) -
     job = fake_job(mock.Mock(side_effect=error))
     result = as_action(job, {})[0]
     assert result == as_module(job, {})
-    assert {"failed": True, "changed": False, "msg": error.message, **expected}.items() <= result.items()
+    assert {"failed": True, "changed": False, "msg": str(error), **expected}.items() <= result.items()
 
 
 def test_secrets_do_not_come_back(as_module: Run) -> None:

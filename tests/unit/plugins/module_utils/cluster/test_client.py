@@ -327,7 +327,7 @@ def test_answers_that_are_final(status: int, api: ApiServer, cluster: Cluster, c
     api.answers(failure(status, "Reason", "message"))
     with pytest.raises(ApiError) as caught:
         cluster.version()
-    assert (caught.value.status, caught.value.reason, caught.value.message) == (status, "Reason", "message")
+    assert (caught.value.status, caught.value.reason, str(caught.value)) == (status, "Reason", "message")
     assert len(api.asked) == 1
     assert clock.slept == []
 
@@ -395,9 +395,9 @@ def test_port_where_nothing_listens(clock: Clock) -> None:
         host = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(Unreachable) as caught:
             Cluster({"host": host, "api_key": "t"}).version()
-    assert caught.value.message.startswith(f"The API server {host} cannot be reached: ")
-    assert "refused" in caught.value.message
-    assert "Check the address in the kubeconfig" in caught.value.message
+    assert str(caught.value).startswith(f"The API server {host} cannot be reached: ")
+    assert "refused" in str(caught.value)
+    assert "Check the address in the kubeconfig" in str(caught.value)
     assert clock.slept == []
 
 

@@ -220,7 +220,7 @@ def test_holder_that_is_alive(skew: timedelta, clock: Clock) -> None:
     clock.every = renew
     with pytest.raises(JobError) as caught, held(cluster, said, timeout=100):
         pytest.fail("two writers")
-    assert caught.value.message == (
+    assert str(caught.value) == (
         "Another run writes to this mesh: other/1 holds Lease istio-system/meshops-istio and is still at work, after "
         "101 s. Wait for it to end and run again, or wait longer: istio_helm_wait_timeout."
     )
@@ -541,7 +541,7 @@ def test_not_ours_any_more() -> None:
         cluster.taken_by(f"ci-7/42_0011aabbccdd-77_{RUN}")
         with pytest.raises(JobError) as caught:
             ours.still()
-        assert caught.value.message == (
+        assert str(caught.value) == (
             "Lease istio-system/meshops-istio was taken over by ci-7/42, as this run had not been able to renew it for "
             "30 s. Nothing more was written. Wait for that run to end, and run again."
         )

@@ -20,6 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import p
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 
 WORDS = 'pods "web-x" is forbidden: exceeded quota: team, requested: requests.cpu=1'
+NO_ANSWER = JobError("No 200.")
 CAUSE = Symptom("quota-exceeded", "Deployment shop/web", f"its pods are refused: {WORDS}.", "Raise it.", (WORDS,))
 
 
@@ -36,7 +37,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_cause_is_added(found: dict[str, Any]) -> None:
     """Behind the message, with the whole diagnosis beside it."""
-    result = after_failure.explained("No 200.", {}, Scope())
+    result = after_failure.explained(NO_ANSWER, {}, Scope())
     assert result["msg"] == f"No 200. Cause: {CAUSE}"
     assert result["diagnosis"]["main"]["code"] == "quota-exceeded"
     assert result["diagnosis"]["skipped"] == ["a check"]
@@ -44,22 +45,25 @@ def test_cause_is_added(found: dict[str, Any]) -> None:
 
 def test_cause_that_is_told_already(found: dict[str, Any]) -> None:
     """Is not told again; line breaks make no difference."""
-    message = f"Deployment shop/web cannot start its pods: {WORDS[:40]}\n{WORDS[40:]}. Fix: raise it."
-    result = after_failure.explained(message, {}, Scope())
-    assert result["msg"] == message
+    words = f"{WORDS[:40]}\n{WORDS[40:]}"
+    error = JobError(f"cannot start its pods: {words}.", object="Deployment shop/web", fix="Raise it.", quotes=[words])
+    result = after_failure.explained(error, {}, Scope())
+    assert result["msg"] == str(error)
     assert result["diagnosis"]["main"]
 
 
 def test_short_evidence_is_no_quote() -> None:
-    """A word that both have proves nothing."""
+    """A word that both have proves nothing; nor do words of ours that happen to be alike."""
     short = Symptom("istiod-not-ready", "Deployment x", "no.", "Mend.", ("0/1 available",))
-    assert not after_failure.says("Not ready: Deployment y (0/1 available)", short)
+    error = JobError("Not ready: Deployment y (0/1 available)", quotes=["0/1 available"])
+    assert not after_failure.says(error, short)
+    assert not after_failure.says(JobError(f"Not quoted: {WORDS}"), CAUSE)
 
 
 def test_nothing_found(found: dict[str, Any]) -> None:
     """The message stays as it is, and that nothing was found is in the result."""
     found["does"] = lambda: Diagnosis([], [])
-    assert after_failure.explained("No 200.", {}, Scope()) == {
+    assert after_failure.explained(NO_ANSWER, {}, Scope()) == {
         "msg": "No 200.",
         "diagnosis": Diagnosis([], []).as_dict(),
     }
@@ -73,7 +77,7 @@ def test_failure_of_the_diagnosis(error: Exception, found: dict[str, Any]) -> No
         raise error
 
     found["does"] = fail
-    assert after_failure.explained("No 200.", {}, Scope()) == {"msg": "No 200."}
+    assert after_failure.explained(NO_ANSWER, {}, Scope()) == {"msg": "No 200."}
 
 
 def test_time(found: dict[str, Any]) -> None:
@@ -85,7 +89,7 @@ def test_time(found: dict[str, Any]) -> None:
 
     found["does"] = sleep
     started = time.monotonic()
-    assert after_failure.explained("No 200.", {}, Scope(), seconds=0.2) == {"msg": "No 200."}
+    assert after_failure.explained(NO_ANSWER, {}, Scope(), seconds=0.2) == {"msg": "No 200."}
     assert time.monotonic() - started < 1
 
 
@@ -103,7 +107,14 @@ def test_jobs(found: dict[str, Any]) -> None:
     """Only those that have begun to look at the mesh are explained by it; details go along."""
     plain = perform(failing(False), Task({}))
     del plain["timing"]
-    assert plain == {"failed": True, "msg": "No 200.", "tried": 3, "changed": False}
+    assert plain == {
+        "failed": True,
+        "msg": "No 200.",
+        "errors": [NO_ANSWER.parts()],
+        "tried": 3,
+        "changed": False,
+    }
     result = perform(failing(True), Task({}))
     assert result["msg"].endswith(str(CAUSE))
+    assert result["errors"] == [NO_ANSWER.parts()]
     assert (result["tried"], result["diagnosis"]["main"]["object"]) == (3, "Deployment shop/web")

@@ -211,7 +211,7 @@ def test_port_that_another_service_holds_10795() -> None:
     cluster = FakeCluster(services=[node_port("web", 30010)])
     with pytest.raises(JobError) as caught:
         port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
-    assert caught.value.message == (
+    assert str(caught.value) == (
         "Nothing was written, as node ports are not free: gateway in, port http2: node port 30010 is held by Service "
         "default/web (port port-30010). Choose another in istio_helm_gateways, or change that Service."
     )
@@ -224,7 +224,7 @@ def test_all_taken_ports_are_named_45113() -> None:
     cluster = FakeCluster(services=[node_port("web", 30010, 30011), node_port("db", 30012)])
     with pytest.raises(JobError) as caught:
         port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT, {"type": "NodePort", "values": own}))
-    assert caught.value.message.count("is held by Service") == 3
+    assert str(caught.value).count("is held by Service") == 3
     assert "gateway in1, port tcp: node port 30012 is held by Service default/db (port port-30012)" in str(caught.value)
 
 

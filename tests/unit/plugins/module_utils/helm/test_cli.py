@@ -126,8 +126,8 @@ def test_helm_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(JobError) as caught:
         Helm()
-    assert caught.value.message.startswith("helm is not on PATH. Install it, name it by the variable ")
-    assert "preflight_fetch_tools: true" in caught.value.message
+    assert str(caught.value).startswith("helm is not on PATH. Install it, name it by the variable ")
+    assert "preflight_fetch_tools: true" in str(caught.value)
     with pytest.raises(JobError, match=f"^helm is not at {tmp_path}/helm"):
         Helm(f"{tmp_path}/helm")
 
@@ -207,7 +207,7 @@ def test_error_line(stdout: str, stderr: str, expected: str, program: Program, h
     program.says(stdout, stderr, 1)
     with pytest.raises(JobError) as caught:
         helm._run(["upgrade", "istiod", str(CHART), "--install"], dict(os.environ), 9)
-    assert caught.value.message == f"helm upgrade istiod {CHART} failed: {expected}"
+    assert str(caught.value) == f"helm upgrade istiod {CHART} failed: {expected}"
 
 
 # -- its verbs ---------------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_login_is_gone_after_a_failure(repository: str, temporary: Path, program
     program.says(stderr="Error: unexpected status: 401 Unauthorized", code=1)
     with pytest.raises(ChartError) as caught:
         pull(helm, repository, **LOGIN)
-    assert "hunter22" not in caught.value.message
+    assert "hunter22" not in str(caught.value)
     assert list(temporary.iterdir()) == []
 
 
@@ -374,7 +374,7 @@ def test_unknown_version_in_a_repository(program: Program, helm: Helm) -> None:
     )
     with pytest.raises(ChartError) as caught:
         pull(helm, HTTP, **LOGIN)
-    assert caught.value.message == (
+    assert str(caught.value) == (
         "Chart istiod 1.31.0 is not in https://charts.example.com. It has 1.30.0, 1.29.0, 1.28.0, 1.27.0, 1.26.0. "
         "Change istio_helm_chart_version or istio_helm_chart_repository."
     )

@@ -170,7 +170,7 @@ def test_level_that_would_refuse_istio_init(world: World) -> None:
     """Is refused before anything is written."""
     with pytest.raises(JobError) as caught:
         run(MESH, {**SHOP, "level": "baseline"})
-    assert "Namespace shop: level baseline" in caught.value.message
+    assert "Namespace shop: level baseline" in str(caught.value)
     assert world.applied == []
 
 
@@ -212,9 +212,9 @@ def test_labels_that_are_too_strict_54968(world: World) -> None:
     world.add("web", enforce="baseline")
     with pytest.raises(JobError) as caught:
         run(MESH, SHOP, {"name": "web"})
-    assert "Namespace shop enforces Pod Security level restricted" in caught.value.message
-    assert "Namespace web enforces Pod Security level baseline" in caught.value.message
-    assert "psp_rbac_force: true" in caught.value.message
+    assert "Namespace shop enforces Pod Security level restricted" in str(caught.value)
+    assert "Namespace web enforces Pod Security level baseline" in str(caught.value)
+    assert "psp_rbac_force: true" in str(caught.value)
     assert world.applied == []
 
 

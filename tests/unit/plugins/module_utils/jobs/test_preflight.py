@@ -726,6 +726,14 @@ def test_bad_options(cluster: FakeCluster, options: dict[str, Any]) -> None:
         "failed": True,
         "changed": False,
         "msg": "gateways: in: node_ports: http2: 'web' is not a port number.",
+        "errors": [
+            {
+                "code": "",
+                "object": "gateways: in: node_ports: http2",
+                "message": "'web' is not a port number.",
+                "fix": "",
+            }
+        ],
     }
 
 

@@ -21,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils import task
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import Change, removal_diff
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError, JobErrors
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.helm.storage import Stored
 from ansible_collections.meshops.istio.plugins.module_utils.jobs.runner import perform, secrets_of
@@ -35,6 +35,11 @@ KUBECONFIG = {
     "clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1:6443"}}],
     "users": [{"name": "u", "user": {"token": "token-of-the-user", "client-key-data": "a2V5LW9mLXRoZS11c2Vy"}}],
 }
+
+
+def parts(message: str, about: str = "", fix: str = "", code: str = "") -> dict[str, str]:
+    """One failure as a result has it."""
+    return {"code": code, "object": about, "message": message, "fix": fix}
 
 
 def ending(result: Any) -> SimpleNamespace:
@@ -77,20 +82,59 @@ def test_job_gets_its_task() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (JobError("what and why"), {"msg": "what and why"}),
+        (JobError("what and why"), {"msg": "what and why", "errors": [parts("what and why")]}),
         (
             JobError("no room", findings=[{"code": "room-none"}]),
-            {"msg": "no room", "findings": [{"code": "room-none"}]},
+            {"msg": "no room", "errors": [parts("no room")], "findings": [{"code": "room-none"}]},
         ),
-        (Unreachable("cannot be reached"), {"msg": "cannot be reached"}),
-        (ApiError(403, "Forbidden", "User x cannot y"), {"msg": "The API server answered 403: User x cannot y"}),
-        (ApiError(409, "Conflict", ""), {"msg": "The API server answered 409: Conflict"}),
+        (
+            JobError("is full.", object="Node a", fix="Add one.", code="room-none"),
+            {"msg": "Node a is full. Add one.", "errors": [parts("is full.", "Node a", "Add one.", "room-none")]},
+        ),
+        (
+            ErrorAbout("x is no number.", object="ports", fix="Give one."),
+            {"msg": "ports: x is no number. Give one.", "errors": [parts("x is no number.", "ports", "Give one.")]},
+        ),
+        (
+            JobErrors([JobError("is full.", object="Node a"), ErrorAbout("b is none.", object="port", tried=3)]),
+            {
+                "msg": "Node a is full.\nport: b is none.",
+                "errors": [parts("is full.", "Node a"), parts("b is none.", "port")],
+                "tried": 3,
+            },
+        ),
+        (
+            Unreachable("cannot be reached"),
+            {"msg": "cannot be reached", "errors": [parts("cannot be reached", code="api-unreachable")]},
+        ),
+        (
+            ApiError(403, "Forbidden", "User x cannot y"),
+            {
+                "msg": "The API server answered 403: User x cannot y",
+                "errors": [parts("answered 403: User x cannot y", "The API server")],
+            },
+        ),
+        (
+            ApiError(401, "Unauthorized", ""),
+            {
+                "msg": "The API server answered 401: Unauthorized",
+                "errors": [parts("answered 401: Unauthorized", "The API server", code="api-unauthorized")],
+            },
+        ),
     ],
-    ids=["JobError", "with details", "Unreachable", "ApiError", "without a message"],
+    ids=["JobError", "with details", "all parts", "of an option", "several", "Unreachable", "ApiError", "unauthorized"],
 )
 def test_error_is_a_failed_result(error: Exception, expected: dict[str, Any]) -> None:
-    """The user reads a message, never a traceback."""
+    """The user reads a message, never a traceback; who goes on with it reads its parts."""
     assert performed(error) == {"failed": True, "changed": False, **expected}
+
+
+def test_secrets_are_hidden_in_the_parts_too() -> None:
+    """They are the same words as the message."""
+    token = "Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"  # noqa: S105 -- made up
+    result = performed(JobError(f"sent Authorization: {token}.", object="A proxy", fix=f"Do not send {token}."))
+    assert "c2lnbmF0dXJl" not in str(result)
+    assert result["errors"][0]["object"] == "A proxy"
 
 
 @pytest.mark.parametrize("fault", [None, JobError("no room")], ids=["success", "failure"])

@@ -201,8 +201,8 @@ def test_chart_that_is_none(content: str | None, says: str, tmp_path: Path) -> N
         (tmp_path / "Chart.yaml").write_text(content)
     with pytest.raises(JobError) as caught:
         prepare(chart=str(tmp_path))
-    assert caught.value.message.startswith(f"{tmp_path} is not a chart: ")
-    assert says in caught.value.message
+    assert str(caught.value).startswith(f"{tmp_path} is not a chart: ")
+    assert says in str(caught.value)
 
 
 def test_chart_that_is_not_there(tmp_path: Path) -> None:
@@ -249,8 +249,8 @@ def test_istiod_that_is_not_there(revision: str, under: str, asked: list[str]) -
     """The message says where it was looked for, who installs it, and how to name another."""
     with pytest.raises(JobError) as caught:
         prepare(Cluster(istiod=False), manifests=[APP], injection="manual", revision=revision)
-    assert caught.value.message.startswith(
-        f"Manual injection: istiod is not there{under}, in namespace istio-system. Role"
+    assert str(caught.value).startswith(
+        f"Manual injection: istiod is not there{under}, in namespace istio-system. Run role istio_helm"
     )
     assert asked == []
 

@@ -303,7 +303,7 @@ def test_failure_of_istioctl(tmp_path: Path) -> None:
     istioctl = failing(tmp_path, "echo 2026-01-01 warn noise >&2; echo 'Error: function \"x\" not defined' >&2; exit 1")
     with pytest.raises(JobError) as caught:
         istioctl.kube_inject("", [], dict(os.environ))
-    assert caught.value.message == (
+    assert str(caught.value) == (
         f'istioctl kube-inject failed: Error: function "x" not defined ({istioctl.binary}; an istioctl of another '
         "version than istiod's may not understand its template)"
     )
@@ -393,5 +393,5 @@ def test_settings_that_are_not_there(maps: Maps, says: str) -> None:
     """The message names ConfigMap and key, and two ways out."""
     with pytest.raises(JobError) as caught:
         injection.settings(Store(maps), "mesh", "")
-    assert caught.value.message.startswith(says)
-    assert "liveness_verify_injection_source: live" in caught.value.message
+    assert str(caught.value).startswith(says)
+    assert "liveness_verify_injection_source: live" in str(caught.value)

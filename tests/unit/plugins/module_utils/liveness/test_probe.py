@@ -70,7 +70,7 @@ def failure(gateway: Gateway, endpoints: list[Endpoint], successes: int = 3) -> 
     """The message after a deadline that passes soon."""
     with pytest.raises(JobError) as caught:
         ask(gateway, endpoints, successes, timeout=0.1)
-    return caught.value.message
+    return str(caught.value)
 
 
 def test_successes_in_a_row() -> None:

@@ -38,7 +38,7 @@ def refused(**given: Any) -> str:
     """The message with which a mesh is refused."""
     with pytest.raises(JobError) as caught:
         composition.releases(settings(**given))
-    return caught.value.message
+    return str(caught.value)
 
 
 def ports_of(found: composition.Release) -> dict[str, int | None]:
@@ -267,9 +267,9 @@ def test_unknown_component() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"pilot": {"traceSampling": 1}}, "pilot is a name of the chart of 2018; give values of istiod instead."),
+        ({"pilot": {"traceSampling": 1}}, "pilot is a name of the chart of 2018. Give values of istiod instead."),
         ({"mixer": {}}, "mixer is a name of the chart of 2018; it is gone: proxies report by themselves"),
-        ({"gateways": {"istio-ingressgateway": {"type": "NodePort"}}}, "use istio_helm_gateways, and values by their"),
+        ({"gateways": {"istio-ingressgateway": {"type": "NodePort"}}}, "Use istio_helm_gateways, and values by their"),
     ],
 )
 def test_values_of_the_chart_of_2018(values: dict[str, Any], says: str) -> None:

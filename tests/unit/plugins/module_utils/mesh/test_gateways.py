@@ -37,7 +37,7 @@ def refused(gateway: dict[str, Any], **given: Any) -> str:
     """The message with which it is refused."""
     with pytest.raises(JobError) as caught:
         values_of(gateway, **given)
-    return caught.value.message
+    return str(caught.value)
 
 
 def test_nothing_is_the_charts_own() -> None:

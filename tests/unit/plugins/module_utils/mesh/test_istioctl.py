@@ -36,14 +36,14 @@ def test_one_that_does_not_say(text: str, says: str, tmp_path: Path) -> None:
     """With what it printed."""
     with pytest.raises(JobError) as caught:
         version_of(program(tmp_path, text))
-    assert says in caught.value.message
+    assert says in str(caught.value)
 
 
 def test_one_that_is_not_there(tmp_path: Path) -> None:
     """Or is no program."""
     with pytest.raises(JobError) as caught:
         version_of("/nonexistent/istioctl")
-    assert caught.value.message == "istioctl is not at /nonexistent/istioctl."
+    assert str(caught.value) == "istioctl is not at /nonexistent/istioctl."
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o755)

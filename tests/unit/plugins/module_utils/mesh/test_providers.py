@@ -26,7 +26,7 @@ def refused(provider: str, internal: bool = False, address: str = "") -> str:
     """The message with which it is refused."""
     with pytest.raises(JobError) as caught:
         settings(provider, internal, address)
-    return caught.value.message
+    return str(caught.value)
 
 
 def node(provider: str | None) -> dict[str, Any]:
@@ -177,7 +177,9 @@ def test_the_table_is_of_one_mind() -> None:
     for preset in PRESETS.values():
         assert all(CLOUDS[scheme] == preset.name for scheme in preset.schemes)
         assert bool(preset.instead) == (preset.internal is None or preset.addresses is None)
-        assert not preset.instead.endswith(".")
+        for words in (preset.why, preset.instead):
+            assert bool(words) == bool(preset.instead)
+            assert not words or ((words[0].isupper() or words.startswith("kube-vip")) and words.endswith("."))
         for texts in (preset.always, preset.public, preset.internal or {}):
             assert all(isinstance(value, str) for value in texts.values())
     assert set(CHOICES) == {"auto", "none", *PRESETS} - {"aws-as-it-is"}

@@ -70,7 +70,7 @@ def test_said_twice_and_not_alike(params: dict[str, Any], words: str) -> None:
     """Before anything is written, with both places and the variable."""
     with pytest.raises(JobError) as caught:
         revision(**params)
-    assert words in caught.value.message
+    assert words in str(caught.value)
 
 
 def test_names() -> None:

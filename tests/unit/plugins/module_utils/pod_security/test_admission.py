@@ -126,9 +126,10 @@ def test_strict_label_of_another_is_kept_and_reported(level: str) -> None:
     """Pods will be refused, and the message says by whose label, where, and what to do."""
     obj, (problem,) = namespace_object("web", "baseline", {ENFORCE: level}, force=False)
     assert ENFORCE not in obj["metadata"]["labels"]
-    assert f"Namespace web enforces Pod Security level {level}" in problem
-    assert "need baseline" in problem
-    assert "psp_rbac_force: true" in problem
+    assert f"Namespace web enforces Pod Security level {level}" in problem.condition
+    assert problem.object == "Namespace web"
+    assert "need baseline" in problem.message
+    assert "psp_rbac_force: true" in problem.fix
 
 
 def test_force_takes_labels_over() -> None:

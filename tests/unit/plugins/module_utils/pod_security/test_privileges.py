@@ -73,7 +73,7 @@ def test_level_that_would_refuse_istio_54968(level: str, needed: str, seccomp_pr
     try:
         check_level("shop", level, needed, seccomp_profile)
     except JobError as error:
-        message = error.message
+        message = str(error)
     assert bool(message) is bool(named)
     assert not named or f"Namespace shop: level {level}" in message
     assert named in message

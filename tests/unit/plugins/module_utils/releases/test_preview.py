@@ -403,7 +403,7 @@ def test_what_its_schema_refuses() -> None:
     cluster.faults = missing("d")
     with pytest.raises(JobError) as caught:
         preview(cluster, [], [CRD, demo(a=1, b=2)])  # type: ignore[arg-type]
-    assert caught.value.message == (
+    assert str(caught.value) == (
         "Not as the schema of its kind has it: Demo mesh/d: spec.a is 1, not a string; Demo mesh/d: spec.b is no field "
         "of its kind. Correct what it comes from: the manifest, or the chart's value."
     )

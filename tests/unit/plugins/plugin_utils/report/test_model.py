@@ -36,7 +36,7 @@ def rows(report: dict[str, Any]) -> dict[str, str]:
         ),
         (samples.SECOND, {}, "proven", "Nothing had to be changed."),
         (samples.CHECK, {"check": True}, "checked", "A run would change 5 things."),
-        (samples.REFUSED, {}, "failed", "The run stopped in preflight: gateway istio-ingressgateway, port http2 node"),
+        (samples.REFUSED, {}, "failed", "The run stopped in preflight: gateway istio-ingressgateway, port http2: node"),
         (samples.FAILED, {}, "failed", "The run stopped in liveness_verify: Pod liveness/liveness-b7dd of"),
         (samples.DIAGNOSED, {}, "failed", "The image localhost/nothing:1 cannot be pulled"),
         ({"preflight": samples.GREEN["preflight"]}, {}, "done", "No request was sent through the mesh."),
@@ -115,9 +115,12 @@ def test_phases_of_a_run_that_stopped() -> None:
 @pytest.mark.parametrize("guard", ["variables", "cluster_twice"])
 def test_guard_that_stops(guard: str) -> None:
     """Is the phase that failed."""
-    report = built({**samples.REFUSED, "preflight": {}, guard: {"failed": True, "msg": "Wrong. Fix: Right."}})
+    errors = [{"code": "cluster-twice", "object": "a", "message": "is b. Both are c.", "fix": "Leave one out."}]
+    result = {"failed": True, "msg": "Nothing was written. a: is b.", "errors": errors}
+    report = built({**samples.REFUSED, "preflight": {}, guard: result})
     assert rows(report)[guard] == "failed"
-    assert (report["cause"]["message"], report["cause"]["fix"]) == ("Wrong.", "Right.")
+    assert {key: report["cause"][key] for key in errors[0]} == errors[0]
+    assert report["verdict"]["text"].endswith("a: is b. Both are c.")
 
 
 @pytest.mark.parametrize(
@@ -163,17 +166,57 @@ def test_cause_is_the_first_error_of_preflight() -> None:
 
 
 def test_cause_is_the_message_where_nobody_knows_better() -> None:
-    """Cause and fix are told apart."""
-    cause = built(samples.FAILED)["cause"]
-    assert cause["message"].startswith("Pod liveness/liveness-b7dd of Deployment liveness/liveness cannot start")
-    assert (cause["fix"], cause["code"]) == ("check the image's name.", "")
+    """Its parts are taken as they are."""
+    report = built(samples.FAILED)
+    (parts,) = samples.FAILED["liveness_verify"]["errors"]
+    assert {key: report["cause"][key] for key in parts} == parts
+    assert (report["cause"]["severity"], report["cause"]["phase"]) == ("error", "liveness_verify")
 
 
-def test_code_of_a_message() -> None:
-    """Where it begins with one."""
-    message = "Nothing was written. [cluster-twice] a: is the same cluster as b (UID 1). Fix: Leave one out."
-    cause = built({"cluster_twice": {"failed": True, "msg": message}})["cause"]
-    assert (cause["code"], cause["message"]) == ("cluster-twice", "a: is the same cluster as b (UID 1).")
+def test_several_errors_of_one_task() -> None:
+    """The first is the cause, the others stand among the findings; of a diagnosis they are its consequences."""
+    (first,) = samples.FAILED["liveness_verify"]["errors"]
+    errors = [first, {**first, "object": "Pod b", "fix": ""}]
+    result = {**samples.FAILED["liveness_verify"], "errors": errors}
+    report = built({**samples.FAILED, "liveness_verify": result})
+    assert report["cause"]["object"] == first["object"]
+    assert [finding["object"] for finding in report["findings"]] == ["Pod b", "cluster"]
+    assert report["counts"] == {"error": 2, "warning": 1}
+
+
+@pytest.mark.parametrize(
+    ("message", "verdict"),
+    [
+        ("One thing. Another thing! Fix: what? [room-short] is no code here.", "verbatim"),
+        ("Kind x/y: it is\nbroken, e.g. v1.2 is none.", "on one line"),
+        ("word " * 60, "cut"),
+        ("x" * 500, "cut"),
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_no_text_is_taken_apart(message: str, verdict: str, ours: bool) -> None:
+    """A cause of several sentences, without a fix, or of a task that is not ours stays one message."""
+    part = {"code": "", "object": "Thing a", "message": message, "fix": ""}
+    result = {"failed": True, "msg": f"Thing a {message}" if ours else message, **({"errors": [part]} if ours else {})}
+    report = built({"crds": result})
+    cause = report["cause"]
+    expected = part if ours else {"code": "", "object": "", "message": message, "fix": ""}
+    assert {key: cause[key] for key in expected} == expected
+    told = report["verdict"]["text"].removeprefix("The run stopped in crds: ")
+    whole = " ".join(f"{'Thing a: ' if ours else ''}{message}".split())
+    assert len(told) <= 160
+    if verdict == "cut":
+        assert whole.startswith(told.removesuffix(" ..."))
+    else:
+        assert told == whole
+
+
+def test_phase_that_says_the_cause_itself() -> None:
+    """The page need not say it twice; what a task says beside a diagnosis is not the cause, and is shown."""
+    assert [row["name"] for row in built(samples.FAILED)["phases"] if row["is_cause"]] == ["liveness_verify"]
+    assert [row["name"] for row in built(samples.REFUSED)["phases"] if row["is_cause"]] == ["preflight"]
+    for phases in (samples.DIAGNOSED, samples.GREEN):
+        assert not any(row["is_cause"] for row in built(phases)["phases"])
 
 
 def test_changes() -> None:
@@ -215,6 +258,12 @@ def test_warnings_that_are_findings_are_told_once() -> None:
     ]
 
 
+def test_warnings_that_look_like_findings_are_kept() -> None:
+    """Only what is among the findings is told there."""
+    preflight = {**samples.GREEN["preflight"], "warnings": ["[room-short] somewhere else: no room."]}
+    assert [each["phase"] for each in built({"preflight": preflight})["warnings"]] == ["preflight"]
+
+
 def test_unknown_evidence_is_kept() -> None:
     """Whoever adds a key need not change the report."""
     assert built(samples.GREEN)["evidence"]["of_tomorrow"]["gateway"] == {"requests": 4, "errors": 0}
@@ -240,7 +289,7 @@ def test_pods_of_a_check_are_nobodys() -> None:
         (samples.GREEN, {"verdict": "proven", "endpoint": samples.URL, "changed": True, "cause": None}),
         (samples.SECOND, {"verdict": "proven", "endpoint": samples.URL, "changed": False, "cause": None}),
         (samples.DIAGNOSED, {"verdict": "failed", "endpoint": None, "changed": False, "cause": "image-pull"}),
-        (samples.FAILED, {"verdict": "failed", "endpoint": None, "changed": False, "cause": ""}),
+        (samples.FAILED, {"verdict": "failed", "endpoint": None, "changed": False, "cause": "image-pull"}),
     ],
 )
 def test_summary(phases: dict[str, Any], expected: dict[str, Any]) -> None:
