@@ -36,7 +36,7 @@ class Finding:
     @property
     def severity(self) -> str:
         """``error`` or ``warning``."""
-        return CODES[self.code].severity
+        return CODES[self.code]
 
     def as_dict(self) -> dict[str, Any]:
         """For a task's result."""

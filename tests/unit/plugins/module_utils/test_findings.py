@@ -25,18 +25,9 @@ UNTESTED = Finding("kubernetes-untested", "Kubernetes", "1.38 is newer than 1.37
 
 @pytest.mark.parametrize("code", CODES)
 def test_codes(code: str) -> None:
-    """Words joined by hyphens, a severity that is one, and sentences."""
-    found = CODES[code]
+    """Words joined by hyphens, and a severity that is one."""
     assert re.fullmatch(r"[a-z]+(-[a-z]+)+", code)
-    assert found.severity in (ERROR, WARNING)
-    for text in (found.cause, found.see, found.fix):
-        assert re.fullmatch(r"\S.+[.:`]", text)
-        assert text.count("`") % 2 == 0
-
-
-def test_causes_differ() -> None:
-    """Two codes of one cause would be one too many."""
-    assert len({code.cause for code in CODES.values()}) == len(CODES)
+    assert CODES[code] in (ERROR, WARNING)
 
 
 def test_finding_in_a_result() -> None:

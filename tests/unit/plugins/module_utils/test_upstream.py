@@ -78,7 +78,7 @@ def addresses() -> list[tuple[str, str]]:
     """Each address that a run could fetch from, with the file that says it."""
     found = []
     for path in files():
-        if path.name in ("upstream.py", "codes.py"):  # the table, and what findings tell people
+        if path.name == "upstream.py":  # the table
             continue
         for text in strings(path):
             urls = [url.rstrip(".;") for url in URL.findall(text) if not SAID.match(url)]
