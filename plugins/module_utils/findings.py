@@ -38,6 +38,10 @@ class Finding:
         """``error`` or ``warning``."""
         return CODES[self.code]
 
+    def parts(self) -> dict[str, str]:
+        """Those that a failure has too."""
+        return {"code": self.code, "object": self.object, "message": self.message, "fix": self.fix}
+
     def as_dict(self) -> dict[str, Any]:
         """For a task's result."""
         return {"severity": self.severity, **asdict(self)}

@@ -131,6 +131,32 @@ diagnosis:
       type: list
       elements: str
       sample: ["subsets: DestinationRule may not be read"]
+errors:
+  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      returned: always
+      type: str
+      sample: api-unreachable
+    object:
+      description: What it is about; empty where the message names that itself.
+      returned: always
+      type: str
+      sample: The API server https://192.0.2.1:6443
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: "cannot be reached: connection refused."
+    fix:
+      description: What to do; empty where the message says all.
+      returned: always
+      type: str
+      sample: Check the address in the kubeconfig (or host).
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -357,6 +357,32 @@ evidence:
           why: it is for what leaves the mesh, and routes no request to the application
           url: http://192.0.2.10:30022/healthz/ready
           status: 200
+errors:
+  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      returned: always
+      type: str
+      sample: image-pull
+    object:
+      description: What it is about; empty where the message names that itself.
+      returned: always
+      type: str
+      sample: Pod liveness/liveness-b7dd of Deployment liveness/liveness
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: "cannot start: container app: ImagePullBackOff."
+    fix:
+      description: What to do; empty where the message says all.
+      returned: always
+      type: str
+      sample: Check the image's name and tag, the registry, and imagePullSecrets.
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

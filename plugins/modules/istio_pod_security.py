@@ -158,6 +158,32 @@ planned:
   returned: success
   type: dict
   sample: {Namespace istio-system: 0f4c2a1b9d8e7f60}
+errors:
+  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      returned: always
+      type: str
+      sample: ""
+    object:
+      description: What it is about; empty where the message names that itself.
+      returned: always
+      type: str
+      sample: Namespace liveness
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: enforces Pod Security level restricted, set by somebody else; pods there need baseline.
+    fix:
+      description: What to do; empty where the message says all.
+      returned: always
+      type: str
+      sample: "Let its owner change the label, or set psp_rbac_force: true."
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

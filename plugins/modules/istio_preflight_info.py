@@ -114,6 +114,32 @@ cluster:
   returned: always
   type: dict
   sample: {free: {cpu: "3.2", memory_mib: 7000, nodes: 1}, uid: 9b5f6a0e-2f55-4b0e-a5a4-6d6d1a1b8b1c}
+errors:
+  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      returned: always
+      type: str
+      sample: room-none
+    object:
+      description: What it is about; empty where the message names that itself.
+      returned: always
+      type: str
+      sample: gateway
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: its pod fits on no node.
+    fix:
+      description: What to do; empty where the message says all.
+      returned: always
+      type: str
+      sample: Add a node.
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -182,6 +182,32 @@ findings:
       message: is a gateway (Deployment istio-ingressgateway) that this run does not list; it goes on answering.
       fix: >-
         List it in istio_helm_gateways, or remove it: helm uninstall istio-ingressgateway --namespace istio-system
+errors:
+  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      returned: always
+      type: str
+      sample: ""
+    object:
+      description: What it is about; empty where the message names that itself.
+      returned: always
+      type: str
+      sample: Release istio-system/istiod
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: "is pending-upgrade since 12 s: another pipeline may be at work."
+    fix:
+      description: What to do; empty where the message says all.
+      returned: always
+      type: str
+      sample: Wait for it to end.
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -89,6 +89,32 @@ releases:
       returned: always
       type: dict
       sample: {autoscaleEnabled: true, global: {istioNamespace: istio-system}}
+errors:
+  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    code:
+      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      returned: always
+      type: str
+      sample: ""
+    object:
+      description: What it is about; empty where the message names that itself.
+      returned: always
+      type: str
+      sample: values
+    message:
+      description: What is wrong with it.
+      returned: always
+      type: str
+      sample: unknown component pilots.
+    fix:
+      description: What to do; empty where the message says all.
+      returned: always
+      type: str
+      sample: ""
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from support import ROOT, run
 
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 COMPARED = ("aliases", "choices", "default", "elements", "required", "type")
 
@@ -50,6 +52,15 @@ def test_action_group_holds_every_module_that_takes_a_cluster(documentation: dic
     """module_defaults of the group set the cluster: a module left out would talk to another one."""
     groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
     assert sorted(groups["istio"]) == sorted(name for name in MODULES if "kubeconfig" in documentation[name]["options"])
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"istio_report"}))
+def test_failures_are_documented_with_their_parts(module: str) -> None:
+    """All that may fail do so in one form; a report never does."""
+    found = importlib.import_module(f"ansible_collections.meshops.istio.plugins.modules.{module}")
+    documented = yaml.safe_load(found.RETURN)["errors"]
+    assert list(documented["contains"]) == list(JobError("x").parts())
+    assert (documented["type"], documented["elements"]) == ("list", "dict")
 
 
 @pytest.mark.parametrize("module", MODULES)

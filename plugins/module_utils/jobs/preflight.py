@@ -38,7 +38,8 @@ ARGUMENT_SPEC = argument_spec(
 def run(task: Task) -> dict[str, Any]:
     """Check everything.
 
-    :returns: ``findings``, ``cluster`` (facts) and ``versions``; ``failed`` with one message when an error was found
+    :returns: ``findings``, ``cluster`` (facts) and ``versions``; when one is an error ``failed``, and one message of
+        all ``errors``
     :raises JobError: options that contradict each other
     """
     check = Checks(task)
@@ -56,5 +57,9 @@ def run(task: Task) -> dict[str, Any]:
     if stopping:
         # Each on a line of its own: a person reads this at 3 a.m.
         lines = "\n".join(str(finding) for finding in stopping)
-        result.update(failed=True, msg=f"Nothing was written. {len(stopping)} to be mended first:\n{lines}")
+        result.update(
+            failed=True,
+            msg=f"Nothing was written. {len(stopping)} to be mended first:\n{lines}",
+            errors=[finding.parts() for finding in stopping],
+        )
     return result
