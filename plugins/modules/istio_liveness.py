@@ -367,22 +367,18 @@ errors:
       description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
       returned: always
       type: str
-      sample: image-pull
     object:
       description: What it is about; empty where the message names that itself.
       returned: always
       type: str
-      sample: Pod liveness/liveness-b7dd of Deployment liveness/liveness
     message:
       description: What is wrong with it.
       returned: always
       type: str
-      sample: "cannot start: container app: ImagePullBackOff."
     fix:
       description: What to do; empty where the message says all.
       returned: always
       type: str
-      sample: Check the image's name and tag, the registry, and imagePullSecrets.
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -250,9 +250,10 @@ def test_workload_whose_pods_are_refused() -> None:
     message = 'pods "web-1" is forbidden: violates PodSecurity "baseline:latest": non-default capabilities'
     failing = {"type": "ReplicaFailure", "status": "True", "message": message}
     obj = {"status": {"conditions": [{"type": "Available", "status": "False"}, failing]}}
-    cause, fix = workload_hopeless(obj) or ("", "")
-    assert cause == message
-    assert "psp_rbac" in fix
+    found = workload_hopeless(obj)
+    assert found
+    assert (found.message, found.code, found.certain) == (message, "pod-security-refused", True)
+    assert "psp_rbac" in found.fix
 
 
 @pytest.mark.parametrize(
@@ -295,6 +296,7 @@ def test_hopeless_containers(reason: str, fix: str) -> None:
     assert found is not None
     assert found[0] == f"container discovery: {reason}: the kubelet's words"
     assert fix in found[1]
+    assert found.code == ("container-misconfigured" if "Config" in reason else "image-pull")
 
 
 def test_hopeless_init_container() -> None:
@@ -319,6 +321,7 @@ def test_crash_loop_is_hopeless_at_the_fourth_restart() -> None:
     assert found is not None
     assert found[0] == "container discovery has ended 4 times (exit code 137, OOMKilled)"
     assert found[1] == "read its log: kubectl logs --previous -c discovery"
+    assert found.code == "container-crashes"
 
 
 def test_crash_loop_without_a_last_state() -> None:

@@ -114,7 +114,7 @@ def test_hostile_texts_are_only_texts() -> None:
         ("a second run", ["Proven", "Nothing had to be changed.", "No pod was started by this run."]),
         ("a check", ["Checked", "What a run would change", "to install", "would change", "check mode"]),
         ("refused by preflight", ["Failed", "The cause", "node-port-taken", samples.ERROR["fix"], "not reached"]),
-        ("failed", ["Failed", "ImagePullBackOff", "check the image's name.", "app: ErrImagePull", "see the cause"]),
+        ("failed", ["Failed", "ImagePullBackOff", "Check the image's name.", "app: ErrImagePull", "see the cause"]),
         ("diagnosed", ["image-pull", "Correct liveness_verify_image.", "no other pod", "no-endpoints", "Also wrong",
              "proxies: may not be read"]),
         ("nothing ran", ["Done", "No phase ran."]),
