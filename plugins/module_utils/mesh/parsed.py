@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, providers, revisions
 
@@ -231,10 +231,11 @@ def _component_names(asked: tuple[str, ...], preset: str, profile: str) -> tuple
     )
     for name in wanted:
         if name in components.FORMER_GATEWAYS:
-            raise JobError("components: gateways are listed in istio_helm_gateways, each by its name.")
+            raise ErrorAbout("gateways are listed in istio_helm_gateways, each by its name.", object="components")
         if name not in components.NAMES and name not in components.FORMER:
-            raise JobError(
-                f"components: there is no component {name}. There are {', '.join(components.NAMES)}; gateways are "
-                "listed in istio_helm_gateways."
+            raise ErrorAbout(
+                f"there is no component {name}. There are {', '.join(components.NAMES)}; gateways are listed in "
+                "istio_helm_gateways.",
+                object="components",
             )
     return tuple(components.current_names(wanted))

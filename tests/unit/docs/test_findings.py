@@ -41,6 +41,8 @@ IMPERATIVE = re.compile(
     r"Mend|Name|Put|Remove|Run|Set|Stop|Use|Wait|Write) "
 )
 
+#: An option, or a path to a value in one, before a colon.
+TITLE = re.compile(rf"[a-z{GAP}][a-z_{GAP}]*: ")
 #: A fix may be a command alone.
 COMMAND = re.compile(r"kubectl |helm ")
 
@@ -157,8 +159,10 @@ def test_the_walk_sees_what_is_told() -> None:
     assert len({code for one in told() for code in one.codes}) > 75
 
 
-def test_no_fix_stands_in_a_message() -> None:
-    """It is a part of its own, which reports read, and a sentence."""
+def test_each_part_stands_by_itself() -> None:
+    """No object or fix stands in a message: reports read them apart. A fix is a sentence."""
+    named = [one.where for one in FAILURES if one.object == ("",) and any(TITLE.match(text) for text in one.message)]
+    assert named == []
     glued = [one.where for one in FAILURES if any(IMPERATIVE.search(f". {text}") for text in one.message)]
     assert glued == []
     begun = [one.where for one in FAILURES for text in one.fix if text[:1].islower() and not COMMAND.match(text)]
