@@ -14,6 +14,8 @@ import pytest
 import yaml
 from support import ROOT, run
 
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.option_table import OPTIONS
+
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 COMPARED = ("aliases", "choices", "default", "elements", "required", "type")
 
@@ -41,6 +43,11 @@ def comparable(option: dict[str, Any], inner: str) -> dict[str, Any]:
     return seen
 
 
+def job_of(module: str) -> Any:
+    """What does a module's work."""
+    return importlib.import_module(f"ansible_collections.meshops.istio.plugins.action.{module}").ActionModule.job
+
+
 def test_modules_and_actions_are_pairs() -> None:
     """Each module's work is done in the controller when it can be, by an action of its name."""
     assert sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py")) == MODULES
@@ -52,11 +59,18 @@ def test_action_group_holds_every_module_that_takes_a_cluster(documentation: dic
     assert sorted(groups["istio"]) == sorted(name for name in MODULES if "kubeconfig" in documentation[name]["options"])
 
 
+def test_action_group_of_a_mesh_holds_every_module_that_takes_one() -> None:
+    """The roles hand the options over by this group: a module left out would work on another mesh."""
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
+    assert sorted(groups["mesh"]) == [
+        module for module in MODULES if job_of(module).ARGUMENT_SPEC.keys() >= OPTIONS.keys()
+    ]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_documentation_is_the_argument_spec(module: str, documentation: dict[str, Any]) -> None:
     """The options that ansible-doc shows are those that are validated, down to their defaults."""
-    action = importlib.import_module(f"ansible_collections.meshops.istio.plugins.action.{module}").ActionModule
-    spec = action.job.ARGUMENT_SPEC
+    spec = job_of(module).ARGUMENT_SPEC
     documented = {name: comparable(option, "suboptions") for name, option in documentation[module]["options"].items()}
     assert documented == {name: comparable(option, "options") for name, option in spec.items()}
 

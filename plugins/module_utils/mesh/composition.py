@@ -18,6 +18,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import 
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, gateways, revisions, versions
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import COMPONENTS, MANIFESTS
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import PLACES
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import AUTO, Gateway, MeshOptions
 
 #: Platforms whose settings have istiod leave the redirection of traffic to Istio CNI.
@@ -67,49 +68,13 @@ def _at(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-#: Component -> option -> where its chart takes that. ``global.hub`` and ``global.tag`` reach istiod and every proxy
-#: that it injects alike, ``hub`` and ``tag`` do not (istio#57215). A gateway is such a proxy, but its own chart creates
-#: it: the pod's pull policy is defaulted to Always before the injector puts an image in place of "auto".
-_PLACES: dict[str, dict[str, str]] = {
-    "base": {"namespace": "global.istioNamespace", "revision": "defaultRevision"},
-    "istiod": {
-        "namespace": "global.istioNamespace",
-        "revision": "revision",
-        "hub": "global.hub",
-        "tag": "global.tag",
-        "image_pull_policy": "global.imagePullPolicy",
-        "image_pull_secrets": "global.imagePullSecrets",
-    },
-    "cni": {
-        "hub": "global.hub",
-        "tag": "global.tag",
-        "image_pull_policy": "global.imagePullPolicy",
-        "image_pull_secrets": "global.imagePullSecrets",
-    },
-    "ztunnel": {
-        "namespace": "istioNamespace",
-        "revision": "revision",
-        "hub": "hub",
-        "tag": "tag",
-        "image_pull_policy": "imagePullPolicy",
-        "image_pull_secrets": "imagePullSecrets",
-    },
-    "gateway": {
-        "revision": "revision",
-        "image_pull_policy": "imagePullPolicy",
-        "image_pull_secrets": "imagePullSecrets",
-    },
-    "istio-csr": {"namespace": "app.istio.namespace"},
-}
-
-
 def _placed_values(component: str, options: MeshOptions) -> dict[str, Any]:
     """The options that reach a component, where its chart takes them."""
     values: dict[str, Any] = {}
-    for option, path in _PLACES.get(component, {}).items():
-        value = getattr(options, option)
-        if option == "image_pull_secrets":
-            value = [{"name": name} for name in value] if component == "gateway" else list(value)
+    for option, path in PLACES.get(component, {}).items():
+        value = options.placed.get(option)
+        if component == "gateway" and option == "image_pull_secrets":
+            value = [{"name": name} for name in value or ()]
         if value:
             values = merged(values, _at(path, value))
     return values

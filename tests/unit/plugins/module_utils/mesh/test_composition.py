@@ -208,6 +208,28 @@ def test_node_port_for_tcp_and_udp() -> None:
     assert "Node port 30443 is pinned twice" in refused(gateways=apart)
 
 
+@pytest.mark.parametrize(
+    ("component", "option", "path"),
+    [(component, option, path) for component, places in options.PLACES.items() for option, path in places.items()],
+)
+def test_option_stands_where_its_chart_takes_it(component: str, option: str, path: str) -> None:
+    """Each option that charts take as it is; one that is empty is left to the chart."""
+    spec = options.MESH_ARGUMENT_SPEC[option]
+    value = {"bool": True, "list": ["a"]}.get(spec["type"], (spec.get("choices") or ["a"])[0])
+    listed = ["base", "istiod", *{component} - {"base", "istiod", "gateway"}]
+
+    def found(**given: Any) -> Any:
+        every = composition.releases(settings(components=listed, gateways=[{"name": "in"}], **given))
+        place: Any = next(each.values for each in every if each.component == component)
+        for key in path.split("."):
+            place = place.get(key, {})
+        return place
+
+    by_name = component == "gateway" and option == "image_pull_secrets"
+    assert found(**{option: value}) == ([{"name": "a"}] if by_name else value)
+    assert found() == (spec.get("default") if option == "namespace" else {})
+
+
 def test_node_ports_as_preflight_asks_for_them() -> None:
     """With the namespace and Service that may hold them already."""
     two = [
