@@ -8,6 +8,7 @@ Pure. Which chart a component is, and when it is installed, is a table in ``comp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import 
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, gateways, revisions, versions
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import COMPONENTS, MANIFESTS
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import NodePort
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import PLACES
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import AUTO, Gateway, MeshOptions
 
@@ -174,7 +176,6 @@ def releases(options: MeshOptions) -> list[Release]:
 
     :raises JobError: options that contradict each other
     """
-    gateways.node_ports(options.gateways)
     _checked_charts(options)
     _checked_values(options)
     stages = components.stages({*options.components, *(["gateway"] if options.gateways else [])})
@@ -207,7 +208,7 @@ def _gateway(gateway: Gateway, stage: int, options: MeshOptions) -> Release:
 
 
 def _checked_releases(result: list[Release]) -> None:
-    """:raises JobError: a name is used twice, or a value can be nobody's."""
+    """:raises JobError: a name or a node port is used twice, or a value can be nobody's."""
     keys = [(release.namespace, release.name) for release in result]
     twice = sorted({"/".join(key) for key in keys if keys.count(key) > 1})
     if twice:
@@ -218,6 +219,49 @@ def _checked_releases(result: list[Release]) -> None:
                 f"values: {release.name}: {path} is a number that JSON cannot hold, nor Helm. Put it in quotes to make "
                 "it text."
             )
+    node_ports(result)
+
+
+def node_ports(wanted: Iterable[Release]) -> list[NodePort]:
+    """The node ports that releases of gateways pin, whether by option ``node_ports`` or by Helm values.
+
+    :raises JobError: one is no number, or two Services pin the same
+    """
+    found: dict[int, NodePort] = {}
+    for release in wanted:
+        for port in _ports_with_a_number(release):
+            pinned = _node_port(release, port)
+            other = found.setdefault(pinned.port, pinned)
+            # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
+            shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
+            if other is not pinned and not (shared and other.protocol != pinned.protocol):
+                raise JobError(
+                    f"Node port {pinned.port} is pinned twice: by {other.where} and by {pinned.where}. "
+                    "Give each port one of its own in istio_helm_gateways."
+                )
+    return list(found.values())
+
+
+def _ports_with_a_number(release: Release) -> list[dict[str, Any]]:
+    """The entries of a gateway's ``service.ports`` that pin one; what is of another shape is left to helm."""
+    service = release.values.get("service")
+    if release.component != "gateway" or not isinstance(service, dict):
+        return []
+    ports = service.get("ports") if service.get("type") in ("NodePort", "LoadBalancer") else None
+    return (
+        [port for port in ports if isinstance(port, dict) and port.get("nodePort")] if isinstance(ports, list) else []
+    )
+
+
+def _node_port(release: Release, port: dict[str, Any]) -> NodePort:
+    name, number = str(port.get("name") or port.get("port")), port["nodePort"]
+    try:
+        number = int(str(number))
+    except ValueError:
+        raise JobError(
+            f"values: {release.name}: service.ports: {name}: nodePort {number!r} is not a port number."
+        ) from None
+    return NodePort(release.namespace, release.name, name, number, port.get("protocol") or "TCP")
 
 
 def advice(options: MeshOptions) -> list[Finding]:
