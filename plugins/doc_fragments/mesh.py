@@ -164,6 +164,11 @@ options:
     type: list
     elements: str
     default: []
+  log_as_json:
+    description: Have istiod, Istio CNI, ztunnel, gateways and sidecars write their logs as JSON. Access logs have a
+      setting of their own, C(meshConfig.accessLogEncoding) in O(values) of istiod.
+    type: bool
+    default: false
   platform:
     description:
       - Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or V(k3s).

@@ -347,6 +347,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
             "gateway": "imagePullSecrets",
         },
     },
+    "log_as_json": {
+        "description": [
+            "Have istiod, Istio CNI, ztunnel, gateways and sidecars write their logs as JSON. Access logs have "
+            "a setting of their own, C(meshConfig.accessLogEncoding) in O(values) of istiod."
+        ],
+        "type": "bool",
+        "default": False,
+        "reaches": {"istiod": "global.logAsJson", "cni": "global.logAsJson", "ztunnel": "logAsJson"},
+    },
     "platform": {
         "description": [
             "Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or "
