@@ -1,31 +1,21 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Written by tests/tools/mesh_options.py from plugins/module_utils/mesh/option_table.py.
 """Options that describe a mesh."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options of MESH_ARGUMENT_SPEC in module_utils/mesh/options.py; a test holds the two together.
-
-    Those of CHART_ARGUMENT_SPEC are a part of their own, C(meshops.istio.mesh.charts), and so are the gateways,
-    C(meshops.istio.mesh.gateways), which another module takes too.
-    """
+    """What every module of action group meshops.istio.mesh takes."""
 
     DOCUMENTATION = r"""
 options:
-  namespace:
-    description: Istio's namespace.
+  chart_version:
+    description: Version of the charts, which is Istio's version.
     type: str
-    default: istio-system
-  revision:
-    description:
-      - Revision of Istio, for istiod, gateways, the validation of Istio's objects, ztunnel and istio-csr alike; the
-        default one if empty. Istiod's release and objects have it in their names, C(istiod-REVISION).
-      - One that O(values) give to istiod is taken for it.
-    type: str
-    default: ''
+    required: true
   chart_repository:
     description:
       - Where Istio's charts are.
@@ -33,10 +23,51 @@ options:
         repository.
     type: str
     default: https://blob.istio.io/istio-release/charts
-  chart_version:
-    description: Version of the charts, which is Istio's version.
+  chart_repository_username:
+    description:
+      - User of the charts' repository. Goes with O(chart_repository_password).
+      - Without, an OCI registry gets the login that C(helm registry login) has left for this user.
     type: str
-    required: true
+  chart_repository_password:
+    description:
+      - Password or token of O(chart_repository_username).
+      - It is on no command line, and in no file that outlives the task or that others can read.
+    type: str
+  chart_repository_ca_file:
+    description: File with the certificates by which the repository's server is verified, in place of the system's.
+    type: path
+  chart_repository_plain_http:
+    description: Speak to an OCI registry without TLS. Charts and password then travel in clear text.
+    type: bool
+    default: false
+  chart_keyring:
+    description: File of public keys, as C(gpg --export) writes it. Each chart must then come with a provenance
+      (C(.prov)) that one of them has signed.
+    type: path
+  chart_digests:
+    description:
+      - SHA-256 of each chart as it is packaged, by the chart's name, as C(sha256:...). In an OCI registry that is the
+        digest of the layer that holds the chart.
+      - A chart that has another digest, or none here, is refused before anything is written.
+    type: dict
+    default: {}
+  namespace:
+    description: Istio's namespace.
+    type: str
+    default: istio-system
+  revision:
+    description:
+      - Revision of Istio, such as V(canary) or V(1-31-1), for istiod, gateways, the validation of Istio's objects,
+        ztunnel and istio-csr alike; the default one if empty. Istiod's release and objects have it in their names,
+        C(istiod-REVISION), so that Istio can be installed beside another.
+      - One that O(values) give to istiod is taken for it.
+    type: str
+    default: ""
+  exposure:
+    description: Service type of gateways that name none; the guide's cloud path or its KVM path.
+    type: str
+    choices: [LoadBalancer, NodePort]
+    default: LoadBalancer
   preset:
     description:
       - What is installed when O(components) or O(gateways) list nothing.
@@ -62,63 +93,15 @@ options:
     type: list
     elements: str
     default: []
-  exposure:
-    description: Service type of gateways that name none; the guide's cloud path or its KVM path.
-    type: str
-    choices: [LoadBalancer, NodePort]
-    default: LoadBalancer
   provider:
     description:
       - Who gives addresses to Services of type LoadBalancer; it decides how an internal one and a certain address are
-        asked for. On V(aws) every load balancer becomes a Network Load Balancer, unless its Service is there already.
+        asked for. On V(aws) every load balancer becomes a Network Load Balancer, unless its Service exists already.
       - V(auto) looks at O(gateways[].load_balancer_class), else for MetalLB's API, else at the nodes' C(providerID),
         and only where a gateway is of type LoadBalancer. V(none) adds nothing.
     type: str
     choices: [auto, none, aws, azure, google, openstack, digitalocean, hetzner, metallb, kube-vip, cilium]
     default: auto
-  hub:
-    description: Registry and path of Istio's images; the charts' own if not given. Reaches istiod and proxies alike.
-    type: str
-  tag:
-    description: Tag of Istio's images; the charts' own if not given.
-    type: str
-  image_pull_policy:
-    description: Pull policy of istiod, gateways and sidecars.
-    type: str
-    choices: [Always, IfNotPresent, Never]
-  image_pull_secrets:
-    description:
-      - Names of Secrets with which Istio's images are pulled, by istiod, Istio CNI, ztunnel, gateways and sidecars.
-      - The Secrets must be there, in the namespace of each of these pods.
-    type: list
-    elements: str
-    default: []
-  platform:
-    description:
-      - Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or V(k3s).
-      - V(auto) finds V(openshift) by the API groups that the cluster serves. An empty text adds none.
-    type: str
-    default: auto
-  values:
-    description: Helm values to merge over ours, by component (V(istiod), V(gateway), V(cni)) or name of a gateway.
-    type: dict
-    default: {}
-  helm_binary:
-    description: Path of helm. Looked for on E(PATH) if not given.
-    type: path
-  adopt:
-    description:
-      - Make objects of the same name that istioctl, kubectl or another Helm release has made part of these releases.
-        Without it such objects stop the run. Nothing that the charts do not have is removed.
-    type: bool
-    default: false
-  addons_repository:
-    description:
-      - Where Istio's manifests of Prometheus, Grafana, Jaeger and Kiali are, as C(NAME.yaml).
-      - A directory, such as C(samples/addons) of an Istio release, or a URL, in which C({version}) stands for
-        O(chart_version).
-    type: str
-    default: https://raw.githubusercontent.com/istio/istio/{version}/samples/addons
   charts:
     description: Components that come from charts of your own choice instead of ours, such as Prometheus for production.
     type: list
@@ -157,39 +140,54 @@ options:
       keyring:
         description: Public keys by which the chart's provenance is verified.
         type: path
-"""
-
-    CHARTS = r"""
-options:
-  chart_repository_username:
+  addons_repository:
     description:
-      - User of the charts' repository. Goes with O(chart_repository_password).
-      - Without, an OCI registry gets the login that C(helm registry login) has left for this user.
+      - Where Istio's manifests of Prometheus, Grafana, Jaeger and Kiali are, as C(NAME.yaml).
+      - A directory, such as C(samples/addons) of an Istio release, or a URL, in which C({version}) stands for
+        O(chart_version).
     type: str
-  chart_repository_password:
+    default: https://raw.githubusercontent.com/istio/istio/{version}/samples/addons
+  hub:
+    description: Registry and path of Istio's images, in place of the charts' own. Reaches istiod and proxies alike.
+    type: str
+  tag:
+    description: Tag of Istio's images, in place of the charts' own.
+    type: str
+  image_pull_policy:
+    description: Pull policy of istiod, gateways and sidecars, in place of Kubernetes' own.
+    type: str
+    choices: [Always, IfNotPresent, Never]
+  image_pull_secrets:
     description:
-      - Password or token of O(chart_repository_username).
-      - It is on no command line, and in no file that outlives the task or that others can read.
-    type: str
-  chart_repository_ca_file:
-    description: File with the certificates by which the repository's server is verified, in place of the system's.
-    type: path
-  chart_repository_plain_http:
-    description: Speak to an OCI registry without TLS. Charts and password then travel in clear text.
+      - Names of Secrets with which Istio's images are pulled, by istiod, Istio CNI, ztunnel, gateways and sidecars.
+      - The Secrets must exist in the namespace of each of these pods.
+    type: list
+    elements: str
+    default: []
+  log_as_json:
+    description: Have istiod, Istio CNI, ztunnel, gateways and sidecars write their logs as JSON. Access logs have a
+      setting of their own, C(meshConfig.accessLogEncoding) in O(values) of istiod.
     type: bool
     default: false
-  chart_keyring:
+  platform:
     description:
-      - File of public keys, as C(gpg --export) writes it. Each chart must then come with a provenance (C(.prov)) that
-        one of them has signed.
-    type: path
-  chart_digests:
-    description:
-      - SHA-256 of each chart as it is packaged, by the chart's name, as C(sha256:...). In an OCI registry that is the
-        digest of the layer that holds the chart.
-      - A chart that has another digest, or none here, is refused before anything is written.
+      - Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or V(k3s).
+      - V(auto) finds V(openshift), whose settings expect Istio CNI, by the API groups that the cluster serves. An empty
+        text adds none.
+    type: str
+    default: auto
+  values:
+    description: Helm values to merge over ours, by component (V(istiod), V(gateway), V(cni)) or name of a gateway.
     type: dict
     default: {}
+  adopt:
+    description: Make objects of the same name that istioctl, kubectl or another Helm release has made part of these
+      releases. Without it such objects stop the run. Nothing that the charts do not have is removed.
+    type: bool
+    default: false
+  helm_binary:
+    description: Path of helm, in place of the one on E(PATH).
+    type: path
 """
 
     GATEWAYS = r"""
@@ -244,26 +242,22 @@ options:
         type: dict
         default: {}
       annotations:
-        description:
-          - Annotations of its Service, over those that O(meshops.istio.istio_releases#module:provider) asks for.
-            One that is null takes away what would be set for the provider.
+        description: Annotations of its Service, over those that O(meshops.istio.istio_releases#module:provider) asks
+          for. One that is null takes away what would be set for the provider.
         type: dict
         default: {}
       external_traffic_policy:
-        description:
-          - With V(Local), the client's address is kept, and only nodes answer that run a pod of the gateway. With
-            V(Cluster), which is Kubernetes' default, all nodes do.
+        description: With V(Local), the client's address is kept, and only nodes answer that run a pod of the gateway.
+          With V(Cluster), which is Kubernetes' default, all nodes do.
         type: str
         choices: [Cluster, Local]
       load_balancer_class:
-        description:
-          - Class of the load balancer, where several providers serve the cluster. Kubernetes takes it only when the
-            Service is made, or becomes one of type LoadBalancer.
+        description: Class of the load balancer, where several providers serve the cluster. Kubernetes takes it only
+          when the Service is made, or becomes one of type LoadBalancer.
         type: str
       load_balancer_ip:
-        description:
-          - Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with a comma.
-            O(meshops.istio.istio_releases#module:provider) says how it is asked for.
+        description: Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with
+          a comma. O(meshops.istio.istio_releases#module:provider) says how it is asked for.
         type: str
       load_balancer_source_ranges:
         description: Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24).
@@ -271,9 +265,8 @@ options:
         elements: str
         default: []
       internal:
-        description:
-          - Whether the load balancer is to be one that the internet cannot reach.
-            O(meshops.istio.istio_releases#module:provider) says how.
+        description: Whether the load balancer is to be one that the internet cannot reach.
+          O(meshops.istio.istio_releases#module:provider) says how.
         type: bool
         default: false
       values:

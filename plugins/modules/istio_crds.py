@@ -14,34 +14,18 @@ description:
     under Helm's field manager, so that a C(base) release of Helm 3 or 4 adopts them without conflict.
   - Waits until the API server serves them.
   - Reads all definitions at once and applies only those that differ; a run that finds them in place writes nothing.
+  - Takes all options that describe a mesh, so that they can be the same as those of M(meshops.istio.istio_releases).
+    Those that concern the C(base) chart decide; the others are checked and have no effect.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
-  - meshops.istio.mesh.charts
+  - meshops.istio.mesh
+  - meshops.istio.mesh.gateways
 options:
-  namespace:
-    description: Istio's namespace, to which the C(base) release belongs.
-    type: str
-    default: istio-system
-  chart_repository:
-    description: Where Istio's charts are; a directory, or the URL of an HTTP or OCI repository.
-    type: str
-    default: https://blob.istio.io/istio-release/charts
-  chart_version:
-    description: Version of the chart, which is Istio's version.
-    type: str
-    required: true
-  values:
-    description: Values of the C(base) chart.
-    type: dict
-    default: {}
   wait_timeout:
     description: Seconds to wait until the API server serves all definitions.
     type: int
     default: 120
-  helm_binary:
-    description: Path of helm, which renders the chart. Looked for on E(PATH) if not given.
-    type: path
 seealso:
   - module: meshops.istio.istio_releases
 author:

@@ -31,7 +31,6 @@ extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
   - meshops.istio.mesh
-  - meshops.istio.mesh.charts
   - meshops.istio.mesh.gateways
 options:
   repair_drift:

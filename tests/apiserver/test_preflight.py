@@ -416,6 +416,19 @@ ROWS: dict[str, Row] = {
             "gateways": [{"name": "edge", "type": "NodePort", "node_ports": {"http2": "31{n}"}}],
         },
     ),
+    "node port of Helm values": Row(
+        "node-port-taken",
+        "gateway edge, port http2",
+        "node port 31{n} is held by Service {ns}/web (port http)",
+        [service("web", {"name": "http", "nodePort": "31{n}"}, type="NodePort")],
+        [service("edge", {"name": "http", "nodePort": "31{n}"}, type="NodePort")],
+        {
+            **NOTHING,
+            "namespace": "{ns}",
+            "gateways": [{"name": "edge", "type": "NodePort"}],
+            "values": {"edge": {"service": {"ports": [{"name": "http2", "port": 80, "nodePort": "31{n}"}]}}},
+        },
+    ),
     "node port of a health check": Row(
         "node-port-taken",
         "gateway edge, port http2",

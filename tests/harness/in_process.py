@@ -81,7 +81,7 @@ class Mesh:
         """As ``run``, whether they fail or not."""
         options = {**self.options, **over}
         known = {name: options[name] for name in crds.ARGUMENT_SPEC if name in options}
-        defined, _task = run_job(crds, {**known, "values": options["values"].get("base", {})}, check)
+        defined, _task = run_job(crds, known, check)
         released, task = run_job(releases, {**options, "planned": defined.get("planned", {})}, check)
         self.warnings = task.warnings
         return [defined, released]

@@ -15,6 +15,7 @@ import yaml
 from support import ROOT, run
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.option_table import OPTIONS
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 COMPARED = ("aliases", "choices", "default", "elements", "required", "type")
@@ -43,6 +44,11 @@ def comparable(option: dict[str, Any], inner: str) -> dict[str, Any]:
     return seen
 
 
+def job_of(module: str) -> Any:
+    """What does a module's work."""
+    return importlib.import_module(f"ansible_collections.meshops.istio.plugins.action.{module}").ActionModule.job
+
+
 def test_modules_and_actions_are_pairs() -> None:
     """Each module's work is done in the controller when it can be, by an action of its name."""
     assert sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py")) == MODULES
@@ -63,11 +69,18 @@ def test_failures_are_documented_with_their_parts(module: str) -> None:
     assert (documented["type"], documented["elements"]) == ("list", "dict")
 
 
+def test_action_group_of_a_mesh_holds_every_module_that_takes_one() -> None:
+    """The roles hand the options over by this group: a module left out would work on another mesh."""
+    groups = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
+    assert sorted(groups["mesh"]) == [
+        module for module in MODULES if job_of(module).ARGUMENT_SPEC.keys() >= OPTIONS.keys()
+    ]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_documentation_is_the_argument_spec(module: str, documentation: dict[str, Any]) -> None:
     """The options that ansible-doc shows are those that are validated, down to their defaults."""
-    action = importlib.import_module(f"ansible_collections.meshops.istio.plugins.action.{module}").ActionModule
-    spec = action.job.ARGUMENT_SPEC
+    spec = job_of(module).ARGUMENT_SPEC
     documented = {name: comparable(option, "suboptions") for name, option in documentation[module]["options"].items()}
     assert documented == {name: comparable(option, "options") for name, option in spec.items()}
 

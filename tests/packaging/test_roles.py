@@ -23,6 +23,8 @@ PYTHON_TYPES = {
     "dict": dict,
 }
 
+#: Holds variables for other roles, and does nothing itself.
+OPTIONS = "mesh_options"
 #: Variables of the whole collection, which no role has a default for.
 SHARED = {"istio_kubeconfig", "istio_context"}
 
@@ -44,6 +46,9 @@ def test_role_has_a_readme_and_a_description(role: Path) -> None:
 
 def test_main_is_a_table_of_contents(role: Path) -> None:
     """More than 80 lines are work, which belongs into a file with a name."""
+    if role.name == OPTIONS:
+        assert not (role / "tasks").exists()
+        return
     assert len((role / "tasks/main.yml").read_text().splitlines()) <= 80
 
 
@@ -51,7 +56,7 @@ def test_argument_specs_name_every_default_and_no_other(role: Path) -> None:
     """An option without a default, unless required, or a default without an option, is a leftover."""
     defaults = load(role / "defaults/main.yml")
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert set(options) >= SHARED
+    assert set(options) >= SHARED or role.name == OPTIONS
     assert set(defaults) == {name for name, option in options.items() if not option.get("required")} - SHARED
 
 
@@ -87,9 +92,27 @@ def test_every_task_goes_to_the_cluster_that_is_named(role: Path) -> None:
                 seen += 1
                 named = {name: arguments.get(name) for name in ("kubeconfig", "context")}
                 assert named == {name: "{{ istio_%s | default(omit) }}" % name for name in named}, task["name"]
-    assert seen
+    assert seen or role.name == OPTIONS
 
 
 def test_public_names_start_with_the_role(role: Path) -> None:
-    """Two roles' variables never collide."""
-    assert all(name.startswith(f"{role.name}_") for name in load(role / "defaults/main.yml"))
+    """Two roles' variables never collide; those of a mesh are named after the role that installs it."""
+    prefix = "istio_helm" if role.name == OPTIONS else role.name
+    assert all(name.startswith(f"{prefix}_") for name in load(role / "defaults/main.yml"))
+    owners = [other for other in ROLES if load(other / "defaults/main.yml").keys() & load(role / "defaults/main.yml")]
+    assert owners == [role]
+
+
+def test_mesh_comes_from_one_role(role: Path) -> None:
+    """What takes the options of a mesh depends on the role that has them, and gives them in one way."""
+    takes = [
+        task
+        for path in sorted((role / "tasks").glob("*.yml"))
+        for task in tasks_of(load(path))
+        if "group/meshops.istio.mesh" in task.get("module_defaults", {})
+    ]
+    assert all(
+        task["module_defaults"] == {"group/meshops.istio.mesh": "{{ mesh_options_arguments }}"} for task in takes
+    )
+    needed = [{"role": f"meshops.istio.{OPTIONS}"}] if takes else []
+    assert load(role / "meta/main.yml")["dependencies"] == needed

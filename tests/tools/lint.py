@@ -59,6 +59,7 @@ def tools() -> dict[str, list[str]]:
         "ruff-format": ["ruff", "format", "--check"],
         "shellcheck": ["shellcheck", *shell_files()],
         "changelog": ["antsibull-changelog", "lint"],
+        "options": [sys.executable, "tests/tools/mesh_options.py", "--check"],
         "docs": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."],
     }
 

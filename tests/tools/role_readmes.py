@@ -71,16 +71,33 @@ def table(options: dict[str, dict[str, Any]]) -> str:
     return "\n".join([BEGIN, "", *lines, "", END])
 
 
+def options_of(role: Path) -> dict[str, dict[str, Any]]:
+    """A role's variables; those of its name that a role on which it depends holds for it stand among its own."""
+    own = _specs(role)
+    names = [each["role"].rpartition(".")[2] for each in _load(role / "meta/main.yml").get("dependencies") or []]
+    held = {name: option for other in names for name, option in _specs(role.parent / other).items()}
+    ours = {name: option for name, option in held.items() if name.startswith(f"{role.name}_")}
+    common = {name: option for name, option in own.items() if not name.startswith(f"{role.name}_")}
+    return {**common, **ours, **own} if ours else own
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text())
+
+
+def _specs(role: Path) -> dict[str, dict[str, Any]]:
+    return _load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
 def readme(role: Path) -> str:
     """A role's README with its table as it should be.
 
     :raises SystemExit: there is no place for the table
     """
     text = (role / "README.md").read_text()
-    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]
     if len(_TABLE.findall(text)) != 1:
         raise SystemExit(f"{role.name}/README.md: there must be one pair of lines\n{BEGIN}\n{END}")
-    return _TABLE.sub(lambda _match: table(specs["options"]), text)
+    return _TABLE.sub(lambda _match: table(options_of(role)), text)
 
 
 def main() -> int:

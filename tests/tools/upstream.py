@@ -75,7 +75,7 @@ class Answer(NamedTuple):
 
 def version() -> str:
     """Istio's version that is installed by default."""
-    text = (ROOT / "roles/istio_helm/defaults/main.yml").read_text()
+    text = (ROOT / "roles/mesh_options/defaults/main.yml").read_text()
     return re.search(r"^istio_helm_chart_version: (\S+)", text, re.MULTILINE)[1]
 
 

@@ -16,20 +16,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import Find
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, gateways
 
 
-def pinned(releases: Iterable[composition.Release]) -> list[gateways.NodePort]:
-    """The node ports that the values of some gateways' releases pin, whoever set them there."""
-    found = []
-    for release in releases:
-        service = release.values.get("service") or {}
-        if release.component != "gateway" or service.get("type") not in ("NodePort", "LoadBalancer"):
-            continue
-        for port in service.get("ports") or []:
-            if port.get("nodePort"):
-                name, protocol = port.get("name", str(port.get("port"))), port.get("protocol", "TCP")
-                found.append(gateways.NodePort(release.namespace, release.name, name, int(port["nodePort"]), protocol))
-    return found
-
-
 def refuse_taken_ports(cluster: Cluster, releases: Iterable[composition.Release]) -> None:
     """Stop while nothing is written yet: helm would say only that a port is allocated already (istio#10795).
 
@@ -38,7 +24,7 @@ def refuse_taken_ports(cluster: Cluster, releases: Iterable[composition.Release]
     :arg releases: those that are about to be written
     :raises JobError: names each port that another Service holds, the Service, and the fix
     """
-    wanted = pinned(releases)
+    wanted = composition.node_ports(releases)
     if not wanted:
         return
     try:

@@ -22,36 +22,30 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.owner import HELM_MANAGER, owned_by_helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source, pinned
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import options
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, options
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
 from ansible_collections.meshops.istio.plugins.module_utils.task import Task, argument_spec
 
 KIND = "CustomResourceDefinition"
 RELEASE = "istio-base"
 
-ARGUMENT_SPEC = argument_spec(
-    {
-        **{
-            key: options.MESH_ARGUMENT_SPEC[key]
-            for key in ("namespace", "chart_repository", "chart_version", "helm_binary")
-        },
-        **options.CHART_ARGUMENT_SPEC,
-        "values": {"type": "dict", "default": {}},
-        "wait_timeout": {"type": "int", "default": 120},
-    }
-)
+#: All that describe a mesh, as every module of the group takes them; those that base does not need are only checked.
+ARGUMENT_SPEC = argument_spec({**options.MESH_ARGUMENT_SPEC, "wait_timeout": {"type": "int", "default": 120}})
 
 
 def run(task: Task) -> dict[str, Any]:
     """Apply the definitions that differ and wait until the API server serves them.
 
-    :raises JobError: the chart cannot be had, holds no definition, or the server refuses one
+    :raises JobError: options that contradict each other; the chart cannot be had, holds no definition, or the server
+        refuses one
     """
     params = task.params
+    composition.releases(MeshOptions.of(params))  # names options that contradict each other before anything is read
     helm = Helm(params["helm_binary"])
     chart = chart_lookup.locate(
         lambda: helm, Source.of(params), "base", params["chart_version"], pinned(params, "base")
     )
-    values = merged({"global": {"istioNamespace": params["namespace"]}}, params["values"])
+    values = merged({"global": {"istioNamespace": params["namespace"]}}, params["values"].get("base") or {})
     cluster = Cluster(params)
     kube_version = cluster.version()["gitVersion"]
     rendering = (helm, chart, RELEASE, params["namespace"], values, kube_version, (KIND,))

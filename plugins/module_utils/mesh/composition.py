@@ -8,16 +8,19 @@ Pure. Which chart a component is, and when it is installed, is a table in ``comp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster import go_yaml
-from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, gateways, revisions, versions
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import COMPONENTS, MANIFESTS
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import NodePort
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import PLACES
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import AUTO, Gateway, MeshOptions
 
 #: Platforms whose settings have istiod leave the redirection of traffic to Istio CNI.
@@ -67,49 +70,13 @@ def _at(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
-#: Component -> option -> where its chart takes that. ``global.hub`` and ``global.tag`` reach istiod and every proxy
-#: that it injects alike, ``hub`` and ``tag`` do not (istio#57215). A gateway is such a proxy, but its own chart creates
-#: it: the pod's pull policy is defaulted to Always before the injector puts an image in place of "auto".
-_PLACES: dict[str, dict[str, str]] = {
-    "base": {"namespace": "global.istioNamespace", "revision": "defaultRevision"},
-    "istiod": {
-        "namespace": "global.istioNamespace",
-        "revision": "revision",
-        "hub": "global.hub",
-        "tag": "global.tag",
-        "image_pull_policy": "global.imagePullPolicy",
-        "image_pull_secrets": "global.imagePullSecrets",
-    },
-    "cni": {
-        "hub": "global.hub",
-        "tag": "global.tag",
-        "image_pull_policy": "global.imagePullPolicy",
-        "image_pull_secrets": "global.imagePullSecrets",
-    },
-    "ztunnel": {
-        "namespace": "istioNamespace",
-        "revision": "revision",
-        "hub": "hub",
-        "tag": "tag",
-        "image_pull_policy": "imagePullPolicy",
-        "image_pull_secrets": "imagePullSecrets",
-    },
-    "gateway": {
-        "revision": "revision",
-        "image_pull_policy": "imagePullPolicy",
-        "image_pull_secrets": "imagePullSecrets",
-    },
-    "istio-csr": {"namespace": "app.istio.namespace"},
-}
-
-
 def _placed_values(component: str, options: MeshOptions) -> dict[str, Any]:
     """The options that reach a component, where its chart takes them."""
     values: dict[str, Any] = {}
-    for option, path in _PLACES.get(component, {}).items():
-        value = getattr(options, option)
-        if option == "image_pull_secrets":
-            value = [{"name": name} for name in value] if component == "gateway" else list(value)
+    for option, path in PLACES.get(component, {}).items():
+        value = options.placed.get(option)
+        if component == "gateway" and option == "image_pull_secrets":
+            value = [{"name": name} for name in value or ()]
         if value:
             values = merged(values, _at(path, value))
     return values
@@ -215,7 +182,6 @@ def releases(options: MeshOptions) -> list[Release]:
 
     :raises JobError: options that contradict each other
     """
-    gateways.node_ports(options.gateways)
     _checked_charts(options)
     _checked_values(options)
     stages = components.stages({*options.components, *(["gateway"] if options.gateways else [])})
@@ -248,7 +214,7 @@ def _gateway(gateway: Gateway, stage: int, options: MeshOptions) -> Release:
 
 
 def _checked_releases(result: list[Release]) -> None:
-    """:raises JobError: a name is used twice, or a value can be nobody's."""
+    """:raises JobError: a name or a node port is used twice, or a value can be nobody's."""
     keys = [(release.namespace, release.name) for release in result]
     twice = sorted({"/".join(key) for key in keys if keys.count(key) > 1})
     if twice:
@@ -261,6 +227,49 @@ def _checked_releases(result: list[Release]) -> None:
                 object=f"values: {release.name}",
                 fix="Put it in quotes to make it text.",
             )
+    node_ports(result)
+
+
+def node_ports(wanted: Iterable[Release]) -> list[NodePort]:
+    """The node ports that releases of gateways pin, whether by option ``node_ports`` or by Helm values.
+
+    :raises JobError: one is no number, or two Services pin the same
+    """
+    found: dict[int, NodePort] = {}
+    for release in wanted:
+        for port in _ports_with_a_number(release):
+            pinned = _node_port(release, port)
+            other = found.setdefault(pinned.port, pinned)
+            # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
+            shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
+            if other is not pinned and not (shared and other.protocol != pinned.protocol):
+                raise JobError(
+                    f"is pinned twice: by {other.where} and by {pinned.where}.",
+                    object=f"Node port {pinned.port}",
+                    fix="Give each port one of its own in istio_helm_gateways.",
+                )
+    return list(found.values())
+
+
+def _ports_with_a_number(release: Release) -> list[dict[str, Any]]:
+    """The entries of a gateway's ``service.ports`` that pin one; what is of another shape is left to helm."""
+    service = release.values.get("service")
+    if release.component != "gateway" or not isinstance(service, dict):
+        return []
+    ports = service.get("ports") if service.get("type") in ("NodePort", "LoadBalancer") else None
+    return (
+        [port for port in ports if isinstance(port, dict) and port.get("nodePort")] if isinstance(ports, list) else []
+    )
+
+
+def _node_port(release: Release, port: dict[str, Any]) -> NodePort:
+    name, number = str(port.get("name") or port.get("port")), port["nodePort"]
+    try:
+        number = int(str(number))
+    except ValueError:
+        where = f"values: {release.name}: service.ports: {name}: nodePort"
+        raise ErrorAbout(f"{number!r} is not a port number.", object=where, joint=" ") from None
+    return NodePort(release.namespace, release.name, name, number, port.get("protocol") or "TCP")
 
 
 def advice(options: MeshOptions) -> list[Finding]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import copy
 import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError
+from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import providers
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import Gateway
 
@@ -87,29 +86,6 @@ def ports_of(gateway: Gateway) -> list[dict[str, Any]]:
             )
         ports[names.index(name)]["nodePort"] = number
     return ports
-
-
-def node_ports(wanted: Iterable[Gateway]) -> list[NodePort]:
-    """All node ports that the options of gateways pin.
-
-    :raises JobError: as ``ports_of``, or two gateways pin the same number
-    """
-    found: dict[int, NodePort] = {}
-    for gateway in wanted:
-        for port in ports_of(gateway):
-            if "nodePort" not in port:
-                continue
-            pinned = NodePort(gateway.namespace, gateway.name, port["name"], port["nodePort"], port["protocol"])
-            other = found.setdefault(pinned.port, pinned)
-            # One Service may have a number for TCP and UDP both, as HTTP/3 needs it; two Services may not.
-            shared = (other.namespace, other.service) == (pinned.namespace, pinned.service)
-            if other is not pinned and not (shared and other.protocol != pinned.protocol):
-                raise JobError(
-                    f"is pinned twice: by {other.where} and by {pinned.where}.",
-                    object=f"Node port {pinned.port}",
-                    fix="Give each port one of its own in istio_helm_gateways.",
-                )
-    return list(found.values())
 
 
 def _texts(given: dict[str, Any] | None) -> dict[str, str]:

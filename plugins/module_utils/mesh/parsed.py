@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, providers, revisions
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import PLACES
 
 #: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
 #: which have nothing of their own to be known by.
@@ -29,6 +30,8 @@ REPOSITORY_OPTIONS = (
     "chart_repository_plain_http",
     "chart_keyring",
 )
+#: Options that reach a chart as they are.
+PLACED = frozenset(option for options in PLACES.values() for option in options)
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class MeshOptions:
     :ivar dict digests: by which those are pinned, by their names
     :ivar str version: of those charts, which is Istio's
     :ivar str platform: whose settings Istio's charts are to add; ``auto`` until the cluster has told, empty for none
+    :ivar dict placed: the options that charts take as they are: ``reaches`` in ``option_table``
     :ivar dict values: Helm values by component or gateway
     """
 
@@ -142,11 +146,8 @@ class MeshOptions:
     gateways: tuple[Gateway, ...]
     charts: tuple[ChartChoice, ...]
     addons_repository: str
-    hub: str
-    tag: str
-    image_pull_policy: str
-    image_pull_secrets: tuple[str, ...]
     platform: str
+    placed: dict[str, Any] = field(hash=False)
     values: dict[str, Any] = field(hash=False)
 
     @classmethod
@@ -166,9 +167,10 @@ class MeshOptions:
             params.get("provider") or providers.AUTO,
         )
         values = params.get("values") or {}
+        revision = revisions.effective(params.get("revision") or "", values, names, gateways)
         return cls(
             namespace=params["namespace"],
-            revision=revisions.effective(params.get("revision") or "", values, names, gateways),
+            revision=revision,
             repository={name: params.get(name) for name in REPOSITORY_OPTIONS},
             digests=params.get("chart_digests") or {},
             version=params["chart_version"],
@@ -178,11 +180,8 @@ class MeshOptions:
             gateways=gateways,
             charts=tuple(map(ChartChoice.of, params.get("charts") or ())),
             addons_repository=params.get("addons_repository") or "",
-            hub=params.get("hub") or "",
-            tag=params.get("tag") or "",
-            image_pull_policy=params.get("image_pull_policy") or "",
-            image_pull_secrets=tuple(params.get("image_pull_secrets") or ()),
             platform=params.get("platform") or "",
+            placed={**{name: params.get(name) for name in PLACED}, "revision": revision},
             values=values,
         )
 

@@ -65,7 +65,6 @@ class Checks:
         self.params = task.params
         self.options = MeshOptions.of(task.params)
         self.releases = composition.releases(self.options)
-        self.node_ports = gateways.node_ports(self.options.gateways)
         self.findings: list[Finding] = []
         self.versions: dict[str, str] = {"istio": self.options.version}
         self.facts: dict[str, Any] = {}
@@ -342,7 +341,8 @@ class Checks:
         if seen.pods is None or seen.services is None:
             return
         allowed = node_ports.port_range(seen.pods)
-        found, unsure = node_ports.findings(self.node_ports, node_ports.holders(seen.services), allowed)
+        pinned = composition.node_ports(self.releases)
+        found, unsure = node_ports.findings(pinned, node_ports.holders(seen.services), allowed)
         self.findings += found
         if unsure:
             in_parallel(lambda pinned: self._ask_for_port(cluster, pinned), unsure)

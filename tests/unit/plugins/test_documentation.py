@@ -71,7 +71,7 @@ def undescribed(options: dict[str, Any], where: str = "") -> list[str]:
 
 def test_mesh_fragment_is_the_mesh_argument_spec() -> None:
     """Names, types, elements, defaults, choices, required, recursively."""
-    parts = ("meshops.istio.mesh", "meshops.istio.mesh.charts", "meshops.istio.mesh.gateways")
+    parts = ("meshops.istio.mesh", "meshops.istio.mesh.gateways")
     documented = {name: option for part in parts for name, option in fragment(part)["options"].items()}
     assert normal(documented, "suboptions") == normal(MESH_ARGUMENT_SPEC, "options")
     ordered = [name for name in MESH_ARGUMENT_SPEC if name in fragment(parts[0])["options"]]

@@ -46,7 +46,12 @@ def test_hosts_that_are_one_cluster(tmp_path: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", "inventory.json", "play.yml"],
         cwd=tmp_path,
-        env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "ansible"), "NO_COLOR": "1"},
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROLE.parents[1] / "collections"),
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "NO_COLOR": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -68,7 +68,7 @@ class Fleet:
         task = {"name": "Fetch", "include_role": {"name": str(ROLE), "tasks_from": "fetch_tools.yml"}}
         playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
         environment = {"TMPDIR": str(self.temporary), "ANSIBLE_HOME": str(self.path / "ansible"), "NO_COLOR": "1"}
-        environment["ANSIBLE_PIPELINING"] = "1"
+        environment |= {"ANSIBLE_PIPELINING": "1", "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")}
         done = subprocess.run(
             [Path(sys.executable).parent / "ansible-playbook", "-i", inventory, *options, playbook],
             cwd=self.path,

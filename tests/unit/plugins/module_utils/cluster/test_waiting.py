@@ -19,7 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness im
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.waiting import Waiter
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
-SOON = 0.2  # seconds: a deadline that is to pass
+SOON = 0.5  # seconds: a deadline that is to pass
 LATE = 10.0  # seconds: a deadline that is not
 
 ISTIOD: Identity = ("apps/v1", "Deployment", "istio-system", "istiod")

@@ -113,6 +113,13 @@ def test_chart_that_is_not_verified(world: World, options: dict[str, Any]) -> No
     assert world.log == []
 
 
+def test_options_that_contradict_each_other(world: World, options: dict[str, Any]) -> None:
+    """What istio_helm would stop at stops here, before anything is read: it is the same mesh."""
+    with pytest.raises(JobError, match="values: unknown component bse"):
+        run({**options, "values": {"bse": {"global": {"a": 1}}}})
+    assert world.log == []
+
+
 def test_definitions_are_helms_own_43204() -> None:
     """istio#43204: without label and annotations, helm refuses to adopt them; what the chart has of each stays."""
     crd = {
@@ -140,7 +147,7 @@ def test_definitions_are_helms_own_43204() -> None:
 
 def test_first_run_59630(world: World, options: dict[str, Any]) -> None:
     """istio#59630: applied under Helm's own manager, so that no conflict meets helm; then waited for."""
-    result = run({**options, "namespace": "mesh", "values": {"global": {"a": 1}}, "wait_timeout": 60})
+    result = run({**options, "namespace": "mesh", "values": {"base": {"global": {"a": 1}}}, "wait_timeout": 60})
     assert sorted(result.pop("planned")) == sorted(result["objects"])
     assert result == {
         "changed": True,

@@ -204,6 +204,9 @@ def pinned(number: Any = 30010, **gateway: Any) -> dict[str, Any]:
     return {"exposure": "NodePort", "gateways": [{"name": "in", "node_ports": {"http2": number}, **gateway}]}
 
 
+HTTPS_AT_30010 = {"service": {"ports": [{"name": "https", "port": 443, "nodePort": 30010}]}}
+
+
 def test_all_is_well(cluster: FakeCluster, options: dict[str, Any]) -> None:
     """Facts and versions, no finding, no change."""
     result, task = run({**options, **pinned()})
@@ -660,6 +663,23 @@ def test_node_port_of_another_service_2582(cluster: FakeCluster, options: dict[s
     ]
     assert found({**options, **pinned()}) == expected
     assert cluster.created == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"gateways": [{"name": "in", "values": HTTPS_AT_30010}]},
+        {"gateways": [{"name": "in"}], "values": {"in": HTTPS_AT_30010}},
+        {"gateways": [{"name": "in"}], "values": {"gateway": HTTPS_AT_30010}},
+    ],
+)
+def test_node_port_of_helm_values(cluster: FakeCluster, options: dict[str, Any], given: dict[str, Any]) -> None:
+    """It reaches the Service wherever it stands, and so it is looked for."""
+    cluster.objects["Service"] = [service("web", 30010)]
+    expected = [
+        ("node-port-taken", "gateway in, port https", "node port 30010 is held by Service default/web (port http).")
+    ]
+    assert found({**options, "exposure": "NodePort", **given}) == expected
 
 
 def test_node_port_of_our_own_service(cluster: FakeCluster, options: dict[str, Any]) -> None:

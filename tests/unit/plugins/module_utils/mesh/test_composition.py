@@ -208,18 +208,70 @@ def test_node_port_for_tcp_and_udp() -> None:
     assert "Node port 30443 is pinned twice" in refused(gateways=apart)
 
 
+@pytest.mark.parametrize(
+    ("component", "option", "path"),
+    [(component, option, path) for component, places in options.PLACES.items() for option, path in places.items()],
+)
+def test_option_stands_where_its_chart_takes_it(component: str, option: str, path: str) -> None:
+    """Each option that charts take as it is; one that is empty is left to the chart."""
+    spec = options.MESH_ARGUMENT_SPEC[option]
+    value = {"bool": True, "list": ["a"]}.get(spec["type"], (spec.get("choices") or ["a"])[0])
+    listed = ["base", "istiod", *{component} - {"base", "istiod", "gateway"}]
+
+    def found(**given: Any) -> Any:
+        every = composition.releases(settings(components=listed, gateways=[{"name": "in"}], **given))
+        place: Any = next(each.values for each in every if each.component == component)
+        for key in path.split("."):
+            place = place.get(key, {})
+        return place
+
+    by_name = component == "gateway" and option == "image_pull_secrets"
+    assert found(**{option: value}) == ([{"name": "a"}] if by_name else value)
+    assert found() == (spec.get("default") if option == "namespace" else {})
+
+
 def test_node_ports_as_preflight_asks_for_them() -> None:
     """With the namespace and Service that may hold them already."""
     two = [
         {"name": "a", "node_ports": {"http2": 30010}},
         {"name": "b", "namespace": "edge", "node_ports": {"https": 30011}},
     ]
-    found = gateways.node_ports(settings(gateways=two).gateways)
+    found = composition.node_ports(composition.releases(settings(gateways=two)))
     assert [(item.namespace, item.service, item.name, item.port) for item in found] == [
         ("istio-system", "a", "http2", 30010),
         ("edge", "b", "https", 30011),
     ]
     assert found[1].where == "gateway b, port https"
+
+
+def https(number: Any, **service: Any) -> dict[str, Any]:
+    """Helm values that pin a node port."""
+    return {"service": {"ports": [{"name": "https", "port": 443, "nodePort": number}], **service}}
+
+
+#: Where a node port of gateway `a` may stand.
+PLACES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "values of all gateways": lambda values: {"gateways": [{"name": "a"}], "values": {"gateway": values}},
+    "values by its name": lambda values: {"gateways": [{"name": "a"}], "values": {"a": values}},
+    "its own values": lambda values: {"gateways": [{"name": "a", "values": values}]},
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+def test_node_ports_of_helm_values(place: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """They reach the Service as those of the option do, unless it is of a type that has none."""
+
+    def found(**given: Any) -> list[tuple[str, int]]:
+        return [(port.where, port.port) for port in composition.node_ports(composition.releases(settings(**given)))]
+
+    assert found(**place(https(30443))) == [("gateway a, port https", 30443)]
+    assert found(exposure="NodePort", **place(https("30443"))) == [("gateway a, port https", 30443)]
+    assert found(**place(https(30443, type="ClusterIP"))) == []
+    assert found(**place({"service": {"ports": "none"}})) == found(**place({"service": None})) == []
+    assert "values: a: service.ports: https: nodePort 'soon' is not a port number" in refused(**place(https("soon")))
+    other = {"name": "b", "node_ports": {"http2": 30443}}
+    given = place(https(30443))
+    assert "Node port 30443 is pinned twice" in refused(**{**given, "gateways": [*given["gateways"], other]})
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("-inf"), 10**400])

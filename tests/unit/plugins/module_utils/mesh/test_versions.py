@@ -74,7 +74,7 @@ def test_ranges_of_istio(istio: str, expected: KubernetesRange) -> None:
 
 def test_default_version_of_istio_is_known() -> None:
     """What the role installs by default is the newest that we know."""
-    defaults = yaml.safe_load((ROOT / "roles/istio_helm/defaults/main.yml").read_text())
+    defaults = yaml.safe_load((ROOT / "roles/mesh_options/defaults/main.yml").read_text())
     assert minor_of(defaults["istio_helm_chart_version"]) == list(KUBERNETES_FOR_ISTIO)[-1]
 
 
