@@ -33,7 +33,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Let the API server know Istio's kinds
+- name: Apply Istio CRDs
   meshops.istio.istio_crds:
     chart_version: 1.31.1
 

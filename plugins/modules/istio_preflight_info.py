@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: istio_preflight_info
 version_added: 0.1.0
-short_description: Find what would go wrong, before anything is written
+short_description: Check cluster prerequisites before anything is changed
 description:
   - Checks helm, the API server, versions against the support table, rights, charts and room; node ports and load
     balancers; an Istio that is there already, and what a dead one left; namespaces, quotas and LimitRanges; and what

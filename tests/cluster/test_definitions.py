@@ -16,7 +16,7 @@ def applied(cluster: TestCluster) -> TestCluster:
     """Return the cluster after the role has run on it."""
     cluster.wipe()
     run = cluster.role("crds").succeeded()
-    assert run.changed == ["meshops.istio.crds : Apply the definitions of Istio's kinds"]
+    assert run.changed == ["meshops.istio.crds : Apply Istio CRDs"]
     return cluster
 
 

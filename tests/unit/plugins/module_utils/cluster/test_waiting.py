@@ -401,7 +401,7 @@ def test_nothing_is_certain_before_everything_is_listed() -> None:
 
 def test_progress_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for, now and then."""
-    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.05)
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.15)
     lines: list[str] = []
     cluster = FakeCluster(Deployment=[[deployment(0)]])
     with pytest.raises(JobError):
@@ -479,7 +479,7 @@ def test_address_that_comes_is_not_explained() -> None:
 
 def test_pending_address_is_explained_40324(monkeypatch: pytest.MonkeyPatch) -> None:
     """istio#40324: while it is waited for, and in the end, with the fix."""
-    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.05)
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.15)
     message, lines = wait_for_address(Explains(Cause("nothing here gives an address", "use node ports")), A_LIST_LATER)
     assert lines[0].endswith("waiting for Service istio-system/in (no address yet; nothing here gives an address)")
     assert message == (
@@ -489,7 +489,7 @@ def test_pending_address_is_explained_40324(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_explanation_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the last one is told."""
-    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.05)
+    monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.15)
     message, lines = wait_for_address(Explains(Cause("quota", "raise it"), None), A_LIST_LATER)
     assert "quota" in lines[0]
     assert message == "Not ready after 1 s: Service istio-system/in (no address yet)."
