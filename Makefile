@@ -19,7 +19,7 @@ setup: ## build .venv with locked tools (10 s; 1-2 min the first time; nothing w
 demo: ## a kind cluster with Istio, and an answer through it (1 min; the first time builds for 30 min); KUBECONFIG=FILE [VARS=FILE]: on your cluster
 	@python3 tests/tools/demo.py $(if $(filter command,$(origin KUBECONFIG)),--kubeconfig '$(KUBECONFIG)') $(if $(VARS),--vars '$(VARS)')
 
-test: ## lint, sanity, unit, packaging, browser, apiserver and molecule (46 min beside other work; the first time builds for 37 min)
+test: ## lint, sanity, unit, packaging, browser, apiserver and molecule (22 min; the first time builds for 37 min)
 	@$(RUN_TESTS)
 
 bench: setup ## preflight on a large cluster, then our playbook against istioctl, in turns on one kind cluster (9 min); writes build/bench*.json
@@ -32,19 +32,19 @@ lint: ## ansible-lint, yamllint, ruff, shellcheck, changelog, documentation (20 
 sanity: ## ansible-test sanity, on a copy (15 s; 1 min the first time)
 	@$(RUN_TESTS) sanity
 
-unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest, and what a run leaves behind (5 min)
+unit: ## the unit tests on ansible-core 2.16, 2.19 and the newest, and what a run leaves behind (4 min)
 	@$(RUN_TESTS) unit
 
-packaging: ## the archive, galaxy-importer, a clone run as AWX does (40 s)
+packaging: ## the archive, galaxy-importer, a clone run as AWX does (3 min)
 	@$(RUN_TESTS) packaging
 
-browser: ## the report in headless chromium: errors, requests, accessibility, print (30 s; installs chromium the first time)
+browser: ## the report in headless chromium: errors, requests, accessibility, print (1 min; installs chromium the first time)
 	@$(RUN_TESTS) browser
 
-apiserver: ## the tests that need API servers alone: today's, hardened, OpenShift's kinds, PodSecurityPolicy (2 min; the first time builds for 12 min)
+apiserver: ## the tests that need API servers alone: today's, hardened, OpenShift's kinds, PodSecurityPolicy (7 min; the first time builds for 12 min)
 	@$(RUN_TESTS) apiserver
 
-molecule: ## kvm on a kind cluster, then the tests that need one; cloud and airgap on clusters of their own; psp, psa and scc on API servers alone (30 min beside other work; the first time builds for 37 min)
+molecule: ## kvm on a kind cluster, then the tests that need one; cloud and airgap on clusters of their own; psp, psa and scc on API servers alone (18 min; the first time builds for 37 min)
 	@$(RUN_TESTS) molecule pod-security
 
 matrix: ## apiserver's long tests, and its others on Kubernetes 1.32, 1.34 and 1.36 too, faults that a diagnosis must name, every scenario of molecule, and the unit tests on every ansible-core, the next one's release candidate too (2 hours; the first time builds for 65 min)
