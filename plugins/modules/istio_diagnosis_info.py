@@ -13,8 +13,9 @@ description:
   - Looks at Istio, its gateways and the applications behind them, and says what is wrong. Pods that are refused or do
     not start, an istiod that does not serve, missing sidecars, routes that lead nowhere, addresses that do not answer,
     and ends that disagree about mutual TLS.
-  - One finding is the cause that is to be mended first; what it explains comes after it. Each has a stable code, the
-    object, the message, the fix, and the evidence in the cluster's own words; docs/findings.md lists the codes.
+  - One finding is the root cause, which must be fixed first; what it explains comes after it. Each has a stable
+    code, the object, the message, the fix, and the evidence in the cluster's own words; docs/findings.md
+    lists the codes.
   - The modules M(meshops.istio.istio_releases) and M(meshops.istio.istio_liveness) do the same when they fail.
   - Reads only. Kinds that may not be read are left out, and RV(diagnosis.skipped) names the checks that were skipped;
     docs/rbac-diagnose.yml has the rights for all of them.

@@ -28,7 +28,7 @@ APP = {
     "wait_timeout": 2,
 }
 #: How the failure begins that comes after the app is applied.
-UNPROVEN = "No 3 answers of 200"
+UNPROVEN = "waiting for 3 consecutive 200 responses"
 SECURITY = {"namespaces": [{"name": NAMESPACE}, {"name": "changed-shop"}]}
 
 

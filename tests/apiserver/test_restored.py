@@ -20,7 +20,7 @@ from harness.in_process import Mesh, actions
 from harness.snapshots import take
 
 NAMESPACE = "istio-system"
-DRIFT_FIX = "Left alone; istio_helm_repair_drift: true sets it back to what the release says."
+DRIFT_FIX = "It was left as it is. To revert it, set istio_helm_repair_drift: true."
 RELEASES = {"istio-base": "base", "istiod": "istiod", "istio-cni": "cni", "istio-ingressgateway": "gateway"}
 DEFINITION = "CustomResourceDefinition"
 
@@ -166,7 +166,7 @@ def test_drift(name: str, mesh: Mesh) -> None:
     assert (asked.writes, actions(results)) == ([], {})
     (drift,) = [drift for step in results[1]["releases"] for drift in step["drift"]]
     assert drift.startswith(words)
-    assert mesh.warnings == [f"Somebody has changed {drift}. {DRIFT_FIX}"]
+    assert mesh.warnings == [f"Drift detected: {drift} was modified outside Helm. {DRIFT_FIX}"]
     revisions = {release: history(mesh, release)[-1][0] for release in RELEASES}
     names = honestly_done(
         mesh.cluster, lambda: mesh.run(check=True, repair_drift=True), lambda: mesh.run(repair_drift=True)

@@ -139,7 +139,7 @@ def _cases() -> dict[str, Case]:
         "istio_liveness",
         {**LIVENESS, "address": "127.0.0.1:1", "wait_timeout": 2},
         fails=True,
-        says="No 3 answers of 200",
+        says="waiting for 3 consecutive 200 responses",
     )
     found["istio_liveness runs out of time"] = Case(
         "istio_liveness", {**LIVENESS, "address": "127.0.0.1:1"}, {"timeout": 3}, fails=True, says="3"

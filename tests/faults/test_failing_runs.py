@@ -170,6 +170,8 @@ def test_no_answer_is_explained(mesh: TestCluster) -> None:
         started = time.monotonic()
         result = verify(mesh, namespace, *objects, **given)
         assert time.monotonic() - started < 30 + 10 + SOON
-        assert result["msg"].startswith("No 3 answers of 200 in a row"), json.dumps(result)
+        assert result["msg"].startswith("Timed out after 30 s waiting for 3 consecutive 200 responses"), json.dumps(
+            result
+        )
         assert f"Cause: [destination-port-unknown] VirtualService {namespace}/web: " in result["msg"]
         assert result["diagnosis"]["main"]["code"] == "destination-port-unknown"

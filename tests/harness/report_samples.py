@@ -91,7 +91,7 @@ GREEN: dict[str, dict[str, Any]] = {
             _release("istiod", "install"),
             _release("istio-ingressgateway", "install"),
         ],
-        "warnings": ["Somebody has changed spec.replicas of Deployment istio-system/istiod."],
+        "warnings": ["Drift detected: spec.replicas of Deployment istio-system/istiod was modified outside Helm."],
         "timing": _timing(46, 8.7),
     },
     "liveness_verify": {
@@ -163,7 +163,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "preflight": {
         **GREEN["preflight"],
         "failed": True,
-        "msg": f"Nothing was written. 1 to be mended first:\n[node-port-taken] {ERROR['object']}: {ERROR['message']}",
+        "msg": "Preflight failed with 1 error; nothing was changed:\n"
+        f"[node-port-taken] {ERROR['object']}: {ERROR['message']}",
         "findings": [WARNING, ERROR],
     },
 }

@@ -57,9 +57,10 @@ def run(task: Task) -> dict[str, Any]:
     if stopping:
         # Each on a line of its own: a person reads this at 3 a.m.
         lines = "\n".join(str(finding) for finding in stopping)
+        number = f"{len(stopping)} error{'s' if len(stopping) > 1 else ''}"
         result.update(
             failed=True,
-            msg=f"Nothing was written. {len(stopping)} to be mended first:\n{lines}",
+            msg=f"Preflight failed with {number}; nothing was changed:\n{lines}",
             errors=[finding.parts() for finding in stopping],
         )
     return result

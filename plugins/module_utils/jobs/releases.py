@@ -75,7 +75,7 @@ def _run(task: Task, job: Installation) -> dict[str, Any]:
         job.wait_for_all(steps)
     for step in steps:
         if step.action == "none":
-            task.warnings += [f"Somebody has changed {words}. {DRIFT_FIX}" for words in step.drift]
+            task.warnings += [f"Drift detected: {words} was modified outside Helm. {DRIFT_FIX}" for words in step.drift]
     unlisted = job.unlisted_gateways()
     task.warnings += shown(unlisted)
     result: dict[str, Any] = {

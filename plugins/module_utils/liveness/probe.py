@@ -222,7 +222,8 @@ def in_a_row(
             told = time.monotonic()
             say(f"{told - started:.0f} s: no 200 yet: {_answers(evidence, wrong)}")
         time.sleep(PAUSE)
-    raise JobError(f"No {successes} answers of 200 in a row within {timeout:.0f} s: {_answers(evidence, wrong)}.")
+    waited = f"Timed out after {timeout:.0f} s waiting for {successes} consecutive 200 responses"
+    raise JobError(f"{waited}: {_answers(evidence, wrong)}.")
 
 
 def _row(found: Evidence, ask: Callable[[], Answer], successes: int, is_over: Callable[[], bool]) -> str:

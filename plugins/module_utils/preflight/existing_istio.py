@@ -142,7 +142,7 @@ def webhooks(
         if not dead:
             continue
         kind, name = configuration["kind"], configuration["metadata"]["name"]
-        does = "so what it is called for is refused" if blocking else "so each call of it is in vain"
+        does = "so the API server rejects matching requests" if blocking else "so every call to it fails"
         message = f"calls Service {', '.join(sorted(dead))}, which does not exist, {does}."
         fix = f"kubectl delete {_KUBECTL[kind]} {name}"
         findings.append(Finding("webhook-blocks" if blocking else "webhook-left", f"{kind} {name}", message, fix))

@@ -40,7 +40,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, T
 #: Kinds whose readiness is part of a release's success. A Service is not: an address may need a cloud minutes, and the
 #: role that needs the address waits for it.
 WAITED_FOR = ("Deployment", "DaemonSet", "MutatingWebhookConfiguration")
-DRIFT_FIX = "Left alone; istio_helm_repair_drift: true sets it back to what the release says."
+DRIFT_FIX = "It was left as it is. To revert it, set istio_helm_repair_drift: true."
 #: Role crds sees to these, by their content; here it only counts that they are there.
 _DEFINITION = "CustomResourceDefinition"
 

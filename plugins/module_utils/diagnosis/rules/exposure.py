@@ -70,7 +70,9 @@ def reach(state: MeshState) -> Iterator[Symptom]:
         addresses = ", ".join(sorted(tried)[:3])
         kind = "node port" if service["spec"].get("type") == "NodePort" else "address"
         words = tried[min(tried)]
-        message = f"its {kind} {addresses} takes no connection from here ({words}), though its pods are ready."
+        message = (
+            f"its {kind} {addresses} does not accept connections from this host ({words}), although its pods are ready."
+        )
         if refused:
             fix = (
                 "Something answers that the port is closed: let kube-proxy run on the nodes, and check the forwarding."

@@ -458,10 +458,13 @@ def test_second_gateway_that_does_not_answer(world: World, monkeypatch: pytest.M
     def in_a_row(places: list[Place], path: str, *_more: Any) -> tuple[Place, Evidence]:
         if next(answers):
             return places[0], Evidence(places[0].url(path), 200, "istio-envoy", [1.0], 1)
-        raise JobError("No 3 answers of 200 in a row within 300 s: 404.")
+        raise JobError("Timed out after 300 s waiting for 3 consecutive 200 responses: 404.")
 
     monkeypatch.setattr(proof.probe, "in_a_row", in_a_row)
-    with pytest.raises(JobError, match=r"^No 3 answers of 200 .* This is gateway edge/public\."):
+    with pytest.raises(
+        JobError,
+        match=r"^Timed out after 300 s waiting for 3 consecutive 200 responses: .* This is gateway edge/public\.",
+    ):
         run(manifests=[ROUTE], gateways=[{"name": "istio-ingressgateway"}, PUBLIC])
 
 
@@ -767,7 +770,7 @@ def test_no_answer_from_outside(status: int, words: str, world: World, monkeypat
     """The same question through the API server tells the mesh from what is in front of it."""
 
     def nothing(*_arguments: Any) -> None:
-        raise JobError("No 3 answers of 200 in a row within 300 s: timed out.")
+        raise JobError("Timed out after 300 s waiting for 3 consecutive 200 responses: timed out.")
 
     def fetch(path: str, *_more: Any) -> tuple[int, dict[str, str], bytes]:
         assert path == f"{PROXY}/healthz"
@@ -775,7 +778,10 @@ def test_no_answer_from_outside(status: int, words: str, world: World, monkeypat
 
     monkeypatch.setattr(proof.probe, "in_a_row", nothing)
     monkeypatch.setattr(world, "fetch", fetch)
-    with pytest.raises(JobError, match=rf"^No 3 answers of 200 .* From inside of the cluster .*{words}"):
+    with pytest.raises(
+        JobError,
+        match=rf"^Timed out after 300 s waiting for .* From inside of the cluster .*{words}",
+    ):
         run(manifests=[])
 
 

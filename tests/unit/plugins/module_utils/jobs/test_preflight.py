@@ -269,7 +269,7 @@ def test_errors_stop_and_warnings_do_not(cluster: FakeCluster, options: dict[str
     assert result["failed"] is True
     assert result["changed"] is False
     first, *lines = result["msg"].splitlines()
-    assert first == "Nothing was written. 2 to be mended first:"
+    assert first == "Preflight failed with 2 errors; nothing was changed:"
     assert [line.partition(" ")[0] for line in lines] == ["[tls-unverified]", "[helm-unsupported]"]
     assert [item["severity"] for item in result["findings"]] == ["error", "error", "warning"]
     assert len(task.warnings) == 1

@@ -119,7 +119,8 @@ def test_deadline_lists_what_came_back_last() -> None:
     """Every endpoint, its URL, and its last answer or fault."""
     message = failure(Gateway(one=[BUSY, "connection refused"], two=["timed out", BUSY]), [ONE, TWO])
     assert message == (
-        "No 3 answers of 200 in a row within 0 s: http://192.0.2.1:30080/healthz: connection refused; "
+        "Timed out after 0 s waiting for 3 consecutive 200 responses: "
+        "http://192.0.2.1:30080/healthz: connection refused; "
         "http://192.0.2.2:30080/healthz: 503 from istio-envoy."
     )
 
@@ -288,7 +289,10 @@ def test_api_server_that_cannot_pass_it_on(cluster: FakeCluster, words: str) -> 
     """It may soon: the next try is another."""
     with pytest.raises(OSError, match=words):
         through(cluster)(PLACE, "/healthz", None)
-    with pytest.raises(JobError, match=f"^No 3 answers of 200 in a row within 0 s: {PLACE.url('/healthz')}: .*{words}"):
+    with pytest.raises(
+        JobError,
+        match=f"^Timed out after 0 s waiting for 3 consecutive 200 responses: {PLACE.url('/healthz')}: .*{words}",
+    ):
         in_a_row([PLACE], "/healthz", None, 3, 0.1, lambda line: None, through(cluster))
 
 

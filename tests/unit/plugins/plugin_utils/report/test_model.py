@@ -254,7 +254,7 @@ def test_no_diff_is_taken_over() -> None:
 def test_warnings_that_are_findings_are_told_once() -> None:
     """Preflight hands its findings to Ansible too."""
     assert [(warning["phase"], warning["message"][:22]) for warning in built(samples.GREEN)["warnings"]] == [
-        ("istio_helm", "Somebody has changed s")
+        ("istio_helm", "Drift detected: spec.r")
     ]
 
 

@@ -109,7 +109,7 @@ def test_hostile_texts_are_only_texts() -> None:
             ["Proven", "200", samples.URL, "istio-envoy", samples.GATEWAY, samples.APP, "18.2 ms", "median 4.2 ms",
              "4 sent, 3 in a row", "counted by gateway: 4, sidecar: unknown", "forbidden", "TLSv1.3",
              "of tomorrow gateway requests 4 errors 0", "istiod-66f6", "room-short", "chart istiod 1.31.1",
-             "kubernetes 1.37.2", "15 objects", "kvm", "2026-11-26 14:14:40 UTC", "Somebody has changed"],
+             "kubernetes 1.37.2", "15 objects", "kvm", "2026-11-26 14:14:40 UTC", "Drift detected"],
         ),
         ("a second run", ["Proven", "Nothing had to be changed.", "No pod was started by this run."]),
         ("a check", ["Checked", "What a run would change", "to install", "would change", "check mode"]),
