@@ -299,8 +299,7 @@ class Lane(threading.Thread):
             step.junit.unlink()
         started = time.monotonic()
         code, output = self._run(step)
-        if not self._live:
-            self._screen.write(title + output, whole_lines=True)
+        self._screen.write(output if self._live else title + output, whole_lines=True)
         shutil.rmtree(self._base, ignore_errors=True)  # pytest keeps the files of tests that failed
         count = read_junit(step.junit) if step.junit else Count(passed=int(code == 0))
         if code != 0 and not count.failed:
@@ -309,7 +308,7 @@ class Lane(threading.Thread):
         return count
 
     def _run(self, step: Step) -> tuple[int, bytes]:
-        """:returns: a step's exit status, and what it printed unless that was shown"""
+        """:returns: a step's exit status, and what is still to be shown of what it printed"""
         environment = {**os.environ, **step.environment}
         environment["TMPDIR"] = str(self._scratch)
         environment["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} --basetemp={self._base}"
