@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.client import Cluster
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import service_ready
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.reading import kept
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.reading import FEW, UNFINISHED, allowed, kept
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis import routes
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.rules.control_plane import ROOT_CERTIFICATE
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, Objects
@@ -92,9 +91,7 @@ _LOOKED_INTO = ("Deployment", "StatefulSet", "DaemonSet", "Event")
 #: Older versions of Istio's API, which old Istios alone serve.
 _OLDER = {_NETWORKING: ("networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"),
           _SECURITY: ("security.istio.io/v1beta1",)}  # fmt: skip
-_SELECTION = {"Pod": "status.phase!=Succeeded,status.phase!=Failed", "Event": "type=Warning"}
-#: Namespaces up to which a list for each is made; a list of all is made for more.
-_FEW = 3
+_SELECTION = {"Pod": UNFINISHED, "Event": "type=Warning"}
 #: Addresses that are tried, and seconds for a connection.
 _TRIED, _CONNECT = 4, 1.5
 #: Seconds that a proxy may take for an update.
@@ -158,17 +155,7 @@ class MeshReader:
             # What is going counts no more, but for a namespace, of which it is the news.
             return [each for each in found if kind == "Namespace" or "deletionTimestamp" not in each["metadata"]]
 
-        return self._allowed(first_served)
-
-    @staticmethod
-    def _allowed(read: Callable[[], Objects]) -> Objects | None:
-        """What a read returns; None without the right."""
-        try:
-            return read()
-        except ApiError as error:
-            if error.status == 403:
-                return None
-            raise
+        return allowed(first_served)
 
     @staticmethod
     def _take(state: MeshState, kind: str, objects: Objects | None, namespaces: Iterable[str] | None) -> None:
@@ -187,7 +174,7 @@ class MeshReader:
             self._in_each(state, kind, namespaces)
 
     def _looked_into(self, state: MeshState, kind: str, namespaces: list[str]) -> None:
-        found = self._list(kind) if len(namespaces) > _FEW else None
+        found = self._list(kind) if len(namespaces) > FEW else None
         if found is not None:
             self._take(state, kind, [each for each in found if each["metadata"]["namespace"] in namespaces], namespaces)
         else:
@@ -220,12 +207,12 @@ class MeshReader:
             found = self._cluster.get("v1", "ConfigMap", ROOT_CERTIFICATE[0], state.istio_namespace)
             return [{**found, "kind": "ConfigMap"}] if found else []
 
-        self._take(state, "ConfigMap", self._allowed(get), [state.istio_namespace])
+        self._take(state, "ConfigMap", allowed(get), [state.istio_namespace])
 
     def _secrets(self, state: MeshState) -> None:
         """Names of Secrets beside the gateways, and nothing that is in them."""
         names = sorted(state.control_plane)
-        lists = {name: self._allowed(lambda name=name: self._names_of_secrets(name)) for name in names}
+        lists = {name: allowed(lambda name=name: self._names_of_secrets(name)) for name in names}
         seen = {name: found for name, found in lists.items() if found is not None}
         if seen:
             self._take(state, "Secret", [each for found in seen.values() for each in found], seen)

@@ -19,6 +19,16 @@ from ansible_collections.meshops.istio.plugins.module_utils.exposure import load
 
 #: Seconds after which a cluster that explains nothing is looked at again.
 LOOK_EVERY = 60.0
+#: Kind -> what ``load_balancers.evidence`` looks at.
+_LOOKED_AT: dict[str, dict[str, Any]] = {
+    "Service": {
+        "metadata": {"name": True, "namespace": True, "creationTimestamp": True},
+        "spec": {"type": True},
+        "status": {"loadBalancer": True},
+    },
+    "Node": {"spec": {"providerID": True}},
+    "Pod": {"metadata": {"labels": True}},
+}
 
 
 def why_pending(cluster: Cluster) -> Callable[[dict[str, Any]], Cause]:
@@ -51,9 +61,8 @@ def _events(cluster: Cluster, meta: dict[str, Any]) -> list[dict[str, Any]]:
 def evidence(cluster: Cluster) -> load_balancers.Evidence | None:
     """Who gives addresses to Services; None where the cluster may not be looked at."""
     lists: list[Callable[[], Objects | None]] = [
-        lambda: listed(cluster, "v1", "Service"),
-        lambda: listed(cluster, "v1", "Node"),
-        lambda: listed(cluster, "v1", "Pod", field_selector=UNFINISHED),
+        *(lambda kind=kind: listed(cluster, "v1", kind, fields=_LOOKED_AT[kind]) for kind in ("Service", "Node")),
+        lambda: listed(cluster, "v1", "Pod", fields=_LOOKED_AT["Pod"], field_selector=UNFINISHED),
         lambda: listed(cluster, "apiextensions.k8s.io/v1", "CustomResourceDefinition", metadata_only=True),
     ]
     try:

@@ -192,5 +192,5 @@ def find(helm: Callable[[], Helm], wanted: ChartReference) -> Chart:
     """
     if wanted.manifest:
         return manifest_chart(wanted.source.repository, wanted.name, wanted.version)
-    digest = pinned({"chart_digests": wanted.digests}, wanted.name)
+    digest = pinned(wanted.digests, wanted.name)
     return locate(helm, wanted.source, wanted.name, wanted.version, digest)

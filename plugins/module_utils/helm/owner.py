@@ -9,19 +9,18 @@ from typing import Any
 
 Release = tuple  # (namespace, name)
 
-
-def helm_release(obj: dict[str, Any]) -> Release | None:
-    """The Helm release that owns an object, as (namespace, name)."""
-    annotations = obj["metadata"].get("annotations") or {}
-    name = annotations.get("meta.helm.sh/release-name")
-    return (annotations.get("meta.helm.sh/release-namespace", ""), name) if name else None
-
-
 #: The manager under which Helm applies since 4, and under whose name Helm 3 updates.
 HELM_MANAGER = "helm"
 MANAGED_BY = ("app.kubernetes.io/managed-by", "Helm")
 RELEASE_NAME = "meta.helm.sh/release-name"
 RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
+
+
+def helm_release(obj: dict[str, Any]) -> Release | None:
+    """The Helm release that owns an object, as (namespace, name)."""
+    annotations = obj["metadata"].get("annotations") or {}
+    name = annotations.get(RELEASE_NAME)
+    return (annotations.get(RELEASE_NAMESPACE, ""), name) if name else None
 
 
 def owned_by_helm(obj: dict[str, Any], release: str, namespace: str) -> dict[str, Any]:

@@ -112,13 +112,13 @@ class Source:
         return ["--ca-file", self.ca_file] if self.ca_file else []
 
 
-def pinned(params: Mapping[str, Any], name: str) -> str | None:
+def pinned(digests: Mapping[str, str], name: str) -> str | None:
     """The digest that a chart's archive must have, as ``sha256:...``; None where the options pin no chart.
 
+    :arg digests: option ``chart_digests``
     :raises ChartError: it is no digest, or others are pinned and this one is not: a slip of the pen must not leave a
         chart unverified
     """
-    digests = params.get("chart_digests")
     if not digests:
         return None
     if name not in digests:

@@ -20,7 +20,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.helm import chart_lookup, charts
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
 from ansible_collections.meshops.istio.plugins.module_utils.helm.owner import HELM_MANAGER, owned_by_helm
-from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import Source, pinned
+from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import pinned
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition, options
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
@@ -40,16 +40,15 @@ def run(task: Task) -> dict[str, Any]:
         refuses one
     """
     params = task.params
-    composition.releases(MeshOptions.of(params))  # names options that contradict each other before anything is read
+    mesh = MeshOptions.of(params)
+    composition.releases(mesh)  # names options that contradict each other before anything is read
     helm = Helm(params["helm_binary"])
-    chart = chart_lookup.locate(
-        lambda: helm, Source.of(params), "base", params["chart_version"], pinned(params, "base")
-    )
-    values = merged({"global": {"istioNamespace": params["namespace"]}}, params["values"].get("base") or {})
+    chart = chart_lookup.locate(lambda: helm, mesh.source, "base", mesh.version, pinned(mesh.digests, "base"))
+    values = merged({"global": {"istioNamespace": mesh.namespace}}, mesh.values.get("base") or {})
     cluster = Cluster(params)
     kube_version = cluster.version()["gitVersion"]
-    rendering = (helm, chart, RELEASE, params["namespace"], values, kube_version, (KIND,))
-    wanted = [owned_by_helm(crd, RELEASE, params["namespace"]) for crd in charts.rendered(*rendering)]
+    rendering = (helm, chart, RELEASE, mesh.namespace, values, kube_version, (KIND,))
+    wanted = [owned_by_helm(crd, RELEASE, mesh.namespace) for crd in charts.rendered(*rendering)]
     # Older charts have them in their crds directory. Helm installs those beside the release and owns none:
     # marks of ownership would be taken off again by Helm 4, whose field manager is the same.
     wanted = wanted or charts.rendered(*rendering, include_crds=True)

@@ -17,11 +17,17 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorA
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartReference, Source
 from ansible_collections.meshops.istio.plugins.module_utils.helm.values import merged
-from ansible_collections.meshops.istio.plugins.module_utils.mesh import components, gateways, revisions, versions
+from ansible_collections.meshops.istio.plugins.module_utils.mesh import (
+    components,
+    gateways,
+    providers,
+    revisions,
+    versions,
+)
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import COMPONENTS, MANIFESTS
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.gateways import NodePort
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import PLACES
-from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import AUTO, Gateway, MeshOptions
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import Gateway, MeshOptions
 
 #: Platforms whose settings have istiod leave the redirection of traffic to Istio CNI.
 PLATFORMS_WITH_CNI = frozenset(("openshift",))
@@ -108,7 +114,7 @@ def _joint_values(component: str, options: MeshOptions) -> dict[str, Any]:
 
 
 def _platform_values(options: MeshOptions) -> dict[str, Any]:
-    known = options.platform not in ("", AUTO)
+    known = options.platform not in ("", providers.AUTO)
     return {"global": {"platform": options.platform}} if known else {}
 
 

@@ -20,7 +20,6 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh.options import 
 #: API group that only one platform of Istio's charts serves -> the platform, as the charts call it. They know others,
 #: which have nothing of their own to be known by.
 PLATFORM_OF_GROUP = {"security.openshift.io": "openshift"}
-AUTO = "auto"
 #: Options that say where Istio's own charts are, and how to get them there; of no matter where none of them is wanted.
 REPOSITORY_OPTIONS = (
     "chart_repository",
@@ -190,7 +189,7 @@ class MeshOptions:
 
         :arg served: called where options do not say it, for the cluster's API groups
         """
-        if self.platform != AUTO:
+        if self.platform != providers.AUTO:
             return self
         groups = set(served())
         return replace(self, platform=next((name for group, name in PLATFORM_OF_GROUP.items() if group in groups), ""))

@@ -10,6 +10,8 @@ from typing import Any
 INJECT = "sidecar.istio.io/inject"
 INJECTION = "istio-injection"
 REVISION = "istio.io/rev"
+#: Annotation of pods: which of the injector's templates they are filled in from.
+TEMPLATES = "inject.istio.io/templates"
 _SIDECAR = "istio-proxy"
 
 
@@ -26,3 +28,9 @@ def has_sidecar(pod: dict[str, Any]) -> bool:
     spec = pod["spec"]
     both = (spec.get("containers") or []) + (spec.get("initContainers") or [])
     return any(container["name"] == _SIDECAR for container in both)
+
+
+def is_gateway(workload: dict[str, Any]) -> bool:
+    """Whether the injector fills in a workload's pods as a gateway's: by an annotation that the gateway chart sets."""
+    template = ((workload.get("spec") or {}).get("template") or {}).get("metadata") or {}
+    return (template.get("annotations") or {}).get(TEMPLATES) == "gateway"

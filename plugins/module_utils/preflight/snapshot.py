@@ -25,6 +25,58 @@ from ansible_collections.meshops.istio.plugins.module_utils.exposure.pending_add
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import REVISION, injects
 from ansible_collections.meshops.istio.plugins.module_utils.preflight import existing_istio
 
+_CONTAINER = dict.fromkeys(("name", "image", "ports", "resources", "restartPolicy", "command", "args"), True)
+_POD_SPEC = {
+    "nodeName": True,
+    "hostNetwork": True,
+    "overhead": True,
+    "containers": _CONTAINER,
+    "initContainers": _CONTAINER,
+}
+_WEBHOOK = {"name": True, "failurePolicy": True, "clientConfig": {"service": True}}
+_OWNED = {"name": True, "namespace": True, "labels": True, "annotations": True, "ownerReferences": True}
+#: Kind -> the fields that are kept of its objects, lists looked through; True keeps what is below.
+KEPT: dict[str, dict[str, Any]] = {
+    "ConfigMap": {"metadata": {"name": True, "namespace": True}, "data": {"values": True}},
+    "CustomResourceDefinition": {
+        "metadata": {
+            "name": True,
+            "annotations": {"meta.helm.sh/release-name": True, "meta.helm.sh/release-namespace": True},
+        }
+    },
+    "Deployment": {
+        "metadata": {"name": True, "namespace": True, "generation": True},
+        "spec": {"template": {"metadata": {"labels": True}, "spec": _POD_SPEC}},
+        "status": {"conditions": True, "observedGeneration": True},
+    },
+    "MutatingWebhookConfiguration": {"metadata": _OWNED, "webhooks": _WEBHOOK},
+    "Namespace": {
+        "metadata": {"name": True, "labels": True, "deletionTimestamp": True},
+        "status": {"phase": True, "conditions": True},
+    },
+    "Node": {
+        "metadata": {"name": True},
+        "spec": {"providerID": True, "taints": True, "unschedulable": True},
+        "status": {"allocatable": True, "conditions": {"type": True, "status": True}},
+    },
+    "Pod": {
+        "metadata": {
+            "name": True,
+            "namespace": True,
+            "labels": True,
+            "annotations": {"sidecar.istio.io/inject": True},
+            "ownerReferences": {"kind": True, "name": True, "controller": True},
+        },
+        "spec": _POD_SPEC,
+        "status": {"phase": True},
+    },
+    "Service": {
+        "metadata": {"name": True, "namespace": True, "creationTimestamp": True},
+        "spec": {"type": True, "ports": True, "selector": True, "healthCheckNodePort": True},
+        "status": {"loadBalancer": True},
+    },
+    "ValidatingWebhookConfiguration": {"metadata": _OWNED, "webhooks": _WEBHOOK},
+}
 _ADMISSION = "admissionregistration.k8s.io/v1"
 
 
@@ -101,7 +153,8 @@ class Reader:
     def _list(
         self, api_version: str, kind: str, namespace: str | None = None, whole: bool = False, **query: Any
     ) -> Objects | None:
-        return listed(self._cluster, api_version, kind, namespace, whole, **query)
+        fields = True if whole else KEPT.get(kind, True)
+        return listed(self._cluster, api_version, kind, namespace, fields, **query)
 
     def _in_namespaces(self, api_version: str, kind: str, namespaces: list[str]) -> Objects | None:
         """Objects of some namespaces: a list for each while they are few, one of all cut down when they are many.

@@ -11,10 +11,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.findings import Finding
 from ansible_collections.meshops.istio.plugins.module_utils.helm.owner import Release, helm_release
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.revisions import revision_of
-
-#: Annotation of a gateway's pods, by the gateway chart: which of the injector's templates they are filled in from.
-_TEMPLATES = ("inject.istio.io/templates", "gateway")
-
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import is_gateway
 
 #: Label that istiod and gateways have, and few others, to ask for.
 GATEWAY_SELECTOR = "istio"
@@ -31,8 +28,7 @@ def findings(workloads: Iterable[dict[str, Any]], ours: set[Release], revision: 
     for obj in workloads:
         template = ((obj.get("spec") or {}).get("template") or {}).get("metadata") or {}
         release = helm_release(obj)
-        is_gateway = (template.get("annotations") or {}).get(_TEMPLATES[0]) == _TEMPLATES[1]
-        if is_gateway and release and release not in ours and revision_of({"metadata": template}) == revision:
+        if is_gateway(obj) and release and release not in ours and revision_of({"metadata": template}) == revision:
             found[release] = f"{obj['kind']} {obj['metadata']['name']}"
     return [
         Finding(

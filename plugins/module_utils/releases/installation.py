@@ -93,15 +93,21 @@ class Installation:
             judge(release, self.charts[release.chart], stored.get((release.namespace, release.name)))
             for release in self.wanted
         ]
-        in_parallel(self._settle, [step for step in steps if step.is_doubtful])
+        self._settle([step for step in steps if step.is_doubtful])
         self._look_at_objects([step for step in steps if step.action == "none"])
         return steps
 
-    def _settle(self, step: Step) -> None:
-        """Ask helm whether a chart that is another changes anything."""
+    def _settle(self, doubtful: list[Step]) -> None:
+        """Ask helm of each whether a chart that is another changes anything."""
+        if not doubtful:
+            return
         kube_version = self.cluster.version()["gitVersion"]
-        if is_unchanged(self.helm, step.release, step.chart, step.stored, self.environment, kube_version):
-            step.action, step.reasons = "none", []
+
+        def settle(step: Step) -> None:
+            if is_unchanged(self.helm, step.release, step.chart, step.stored, self.environment, kube_version):
+                step.action, step.reasons = "none", []
+
+        in_parallel(settle, doubtful)
 
     def _stored(self, keys: list[tuple[str, str]]) -> dict[tuple[str, str], storage.Stored]:
         if storage.in_secrets():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
-from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import progress
 from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.state import MeshState, pod_is_ready
@@ -20,6 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.diagnosis.symptom im
     thing,
 )
 from ansible_collections.meshops.istio.plugins.module_utils.findings import ERROR
+from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import is_gateway
 from ansible_collections.meshops.istio.plugins.module_utils.preflight import existing_istio
 
 #: Where istiod publishes the CA that signs its own certificate and those of the proxies.
@@ -31,7 +31,7 @@ def missing(state: MeshState) -> Iterator[Symptom]:
     if state.istiods or not state.knows("Deployment", state.istio_namespace) or _elsewhere(state):
         return
     asking = sorted(name for name in state.applications if state.asks(name))
-    gateways = [thing(obj) for obj in state.inside("Deployment") if _is_injected_gateway(obj)]
+    gateways = [thing(obj) for obj in state.inside("Deployment") if is_gateway(obj)]
     reasons = [
         *(f"namespace {name} asks for injection" for name in asking[:3]),
         *("{} {}/{} takes its image from it".format(*key) for key in gateways[:3]),
@@ -42,12 +42,6 @@ def missing(state: MeshState) -> Iterator[Symptom]:
     fix = "Install it (role istio_helm), or name the namespace that it is in (namespace)."
     about = f"Namespace {state.istio_namespace}"
     yield Symptom("istiod-missing", about, message, fix, tuple(reasons), frozenset({ISTIOD, INJECTOR, *gateways}))
-
-
-def _is_injected_gateway(deployment: dict[str, Any]) -> bool:
-    template = deployment["spec"]["template"]
-    annotations = (template.get("metadata") or {}).get("annotations") or {}
-    return annotations.get("inject.istio.io/templates") == "gateway"
 
 
 def _elsewhere(state: MeshState) -> bool:

@@ -100,7 +100,7 @@ def test_login_as_docker_keeps_it(repository: str, key: str) -> None:
 )
 def test_pinned(given: dict[str, str] | None, expected: str | None) -> None:
     """As sha256sum prints it, or with its algorithm."""
-    assert pinned({"chart_digests": given}, "base") == expected
+    assert pinned(given, "base") == expected
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_pinned(given: dict[str, str] | None, expected: str | None) -> None:
 def test_pinned_wrongly(given: dict[str, Any], words: str) -> None:
     """A slip of the pen does not leave a chart unverified."""
     with pytest.raises(ChartError) as caught:
-        pinned({"chart_digests": given}, "base")
+        pinned(given, "base")
     assert words in str(caught.value)
     assert caught.value.code == "chart-unverified"
 

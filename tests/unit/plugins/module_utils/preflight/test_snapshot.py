@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshops.istio.plugins.module_utils.cluster import reading
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.reading import kept
+from ansible_collections.meshops.istio.plugins.module_utils.preflight import snapshot
 from ansible_collections.meshops.istio.plugins.module_utils.preflight.snapshot import Reader, Snapshot
 
 
@@ -179,4 +179,4 @@ def test_every_kind_that_is_trimmed_is_read() -> None:
     """A kind that nobody reads any more has no business in the table."""
     cluster = FakeCluster(Deployment=[named("istiod", "istio-system")])
     read(cluster)
-    assert set(reading.KEPT) <= {kind for kind, _namespace in cluster.asked}
+    assert set(snapshot.KEPT) <= {kind for kind, _namespace in cluster.asked}
