@@ -60,6 +60,8 @@ _INTEGERS = (
     (re.compile(r"[-+]?0[xX][0-9a-fA-F]+"), 16),
     (re.compile(r"[-+]?0[oO]?[0-7]+"), 8),
     (re.compile(r"[-+]?0[bB][01]+"), 2),
+    # A sign behind the prefix: resolve.go cuts off "0b", and gives the rest to strconv.ParseInt.
+    (re.compile(r"0b[-+][01]+"), 2),
 )
 _PREFIX = re.compile("^([-+]?)0[xXoObB]")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -100,7 +102,7 @@ def _integer(digits: str) -> int | None:
     for form, base in _INTEGERS:
         if form.fullmatch(digits):
             number = int(_PREFIX.sub(r"\1", digits), base)
-            limit = 2**63 if digits[0] in "+-" else 2**64
+            limit = 2**63 if "+" in digits or "-" in digits else 2**64
             return number if -(2**63) <= number < limit else None
     return None
 
