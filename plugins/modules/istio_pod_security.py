@@ -178,12 +178,12 @@ errors:
       description: What is wrong with it.
       returned: always
       type: str
-      sample: enforces Pod Security level restricted, set by somebody else; pods there need baseline.
+      sample: enforces Pod Security level restricted, set by another field manager, but its pods need baseline.
     fix:
       description: What to do; empty where the message says all.
       returned: always
       type: str
-      sample: "Let its owner change the label, or set psp_rbac_force: true."
+      sample: "Ask the label's owner to change it, or set psp_rbac_force: true."
 timing:
   description: When the job began, by the clock of the machine where it ran, and how long it took.
   returned: always

@@ -97,12 +97,12 @@ findings:
       description: What is wrong.
       returned: always
       type: str
-      sample: node port 30010 is held by Service default/web (port http).
+      sample: node port 30010 is in use by Service default/web (port http).
     fix:
       description: What to do.
       returned: always
       type: str
-      sample: Choose another in istio_helm_gateways, or change that Service.
+      sample: Choose another node port in istio_helm_gateways, or change that Service.
 versions:
   description: Versions that were found.
   returned: always

@@ -68,7 +68,7 @@ def test_what_istioctl_has_installed_stops_the_run(cluster: BedCluster) -> None:
         preflight, role = run(cluster), run(cluster, "--tags=istio_helm")
         checked = run(cluster, "--tags=istio_helm", "--check")
     assert asked.writes == []
-    assert "Deployment istio-system/istiod: is an istiod of revision default too, installed by istioctl." in (
+    assert "Deployment istio-system/istiod: is already an istiod of revision default, installed by istioctl." in (
         preflight.message
     )
     for message in (preflight.message, role.message, checked.message):

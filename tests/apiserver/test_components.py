@@ -148,7 +148,7 @@ def test_addons_live_in_the_namespace_of_istio(cluster: BedCluster) -> None:
     """Istio's manifests name istio-system throughout, and look for each other and for istiod there."""
     over = settings(cluster, istio_helm_namespace="mesh", istio_helm_preset="guide")
     run = cluster.playbook(PODS, **over).run().succeeded()
-    assert "not suitable for production" in "\n".join(warnings(run))
+    assert "may not be suitable for production" in "\n".join(warnings(run))
     kinds = "deployments,services,serviceaccounts,configmaps"
     found = cluster.get(kinds, "--namespace=mesh")["items"]
     found += cluster.get("clusterroles,clusterrolebindings", "--selector=app.kubernetes.io/managed-by=Helm")["items"]
@@ -212,12 +212,12 @@ def test_printed_values_of_a_whole_mesh(today: BedCluster) -> None:
 @pytest.mark.parametrize(
     ("over", "says"),
     [
-        ({"istio_helm_components": ["promethius"]}, "there is no component promethius. There are base, cert-manager,"),
+        ({"istio_helm_components": ["promethius"]}, "unknown component promethius. Valid names: base, cert-manager,"),
         ({"istio_helm_components": ["ingressgateway"]}, "gateways are listed in istio_helm_gateways"),
-        ({"istio_helm_values": {"mixer": {"a": 1}}}, "mixer is a name of the chart of 2018; it is gone"),
+        ({"istio_helm_values": {"mixer": {"a": 1}}}, "mixer is a name from the 2018 chart; it no longer exists"),
         (
             {"istio_helm_components": ["kiali"], "istio_helm_values": {"kiali": {"a": 1}}},
-            "kiali is installed from Istio's manifest, which takes none",
+            "kiali is installed from Istio's manifest, which takes no values",
         ),
         (
             {"istio_helm_components": ["kiali"], "istio_helm_addons_repository": "/nonexistent"},
@@ -225,9 +225,9 @@ def test_printed_values_of_a_whole_mesh(today: BedCluster) -> None:
         ),
         (
             {"istio_helm_components": ["kiali"], "istio_helm_charts": [{"component": "kiali", "repository": "/x"}]},
-            "charts: kiali: name both repository and version of its chart.",
+            "charts: kiali: a chart for this component needs both repository and version.",
         ),
-        ({"istio_helm_charts": [{"component": "loki"}]}, "charts: there is no component loki."),
+        ({"istio_helm_charts": [{"component": "loki"}]}, "charts: unknown component loki."),
     ],
     ids=["unknown", "gateway", "former values", "values of a manifest", "no manifest", "no version", "no component"],
 )

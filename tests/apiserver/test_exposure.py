@@ -93,9 +93,9 @@ def test_ports_of_another_ingress_are_taken_over_10795(cluster: BedCluster, ingr
     with cluster.asked() as asked:
         result = install(cluster, mesh, gateway)
     assert result["failed"]
-    assert "Nothing was written, as node ports are not free" in result["msg"]
+    assert "Node ports are already in use; nothing was changed" in result["msg"]
     for port, number in OTHER_INGRESS.items():
-        held = f"port {port}: node port {number} is held by Service {ingress}/nginx (port {port})."
+        held = f"port {port}: node port {number} is in use by Service {ingress}/nginx (port {port})."
         assert held in result["msg"]
     assert asked.writes == []
     # What the guide's page says: give that Service other ports first.
@@ -116,7 +116,7 @@ def test_second_redirect_and_other_ports_later_45113(cluster: BedCluster, ingres
     assert node_ports(cluster, ingress, "nginx") == OTHER_INGRESS
     # One of them stays, one is new; and one that the other ingress holds is refused as before.
     refused = install(cluster, mesh, {"type": "NodePort", "node_ports": {**SECOND, "https": 30811}})
-    assert f"is held by Service {ingress}/nginx" in refused["msg"]
+    assert f"is in use by Service {ingress}/nginx" in refused["msg"]
     assert install(cluster, mesh, {"type": "NodePort", "node_ports": {**SECOND, "https": 30822}})["changed"]
     assert node_ports(cluster, mesh)["https"] == 30822
     cluster.apply(service(ingress, "heir", {"https": 30821}))
@@ -184,7 +184,7 @@ def test_provider_is_found_by_the_nodes(cluster: BedCluster, mesh: str) -> None:
     """An internal load balancer with an address on Azure; on a cluster of nobody's it is refused, and never public."""
     gateway = {"internal": True, "load_balancer_ip": "10.0.0.9"}
     with cluster.asked() as asked:
-        assert "internal: how this cluster's provider makes" in install(cluster, mesh, gateway)["msg"]
+        assert "internal: no setting for an internal load balancer is known" in install(cluster, mesh, gateway)["msg"]
     assert asked.writes == []
     with nodes_of(cluster, "azure:///subscriptions/x"):
         assert install(cluster, mesh, gateway)["changed"]
@@ -264,17 +264,20 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     cluster.kubectl("rollout", "status", f"deployment/{NAME}", "-n", mesh, "--timeout=60s")
     message = ask(cluster, mesh)["msg"]
     assert message.startswith("Not ready after 3 s: Service ")
-    assert "no address yet; nothing here gives an address: no cloud's nodes, no provider's pods" in message
+    assert (
+        "no address yet; nothing in this cluster assigns addresses: no cloud nodes, no load balancer provider"
+        in message
+    )
     # A diagnosis may follow: there is no istiod here.
-    assert " Install a provider such as MetalLB, or use istio_helm_exposure: NodePort." in message
+    assert " Install a provider such as MetalLB, or set istio_helm_exposure: NodePort." in message
     with nodes_of(cluster, "gce://project/zone/name"):
-        assert "the nodes are of Google Cloud, whose controller has not complained" in ask(cluster, mesh)["msg"]
+        assert "the nodes run on Google Cloud, whose controller reports no problem" in ask(cluster, mesh)["msg"]
     uid = live(cluster, mesh)["metadata"]["uid"]
     words = "Error syncing load balancer: failed to ensure load balancer: quota"
     cluster.apply(warning(mesh, uid, "SyncLoadBalancerFailed", words, "service-controller"))
     message = ask(cluster, mesh)["msg"]
     assert message.startswith("Not ready after 3 s")
-    assert f"service-controller says SyncLoadBalancerFailed: {words}" in message
+    assert f"service-controller reports SyncLoadBalancerFailed: {words}" in message
     time.sleep(1)  # events have seconds
     words = f'Failed to allocate IP for "{mesh}/{NAME}": no available IPs'
     cluster.apply(warning(mesh, uid, "AllocationFailed", words, "metallb-controller"))
@@ -282,7 +285,7 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     message = ask(cluster, mesh, wait_timeout=60)["msg"]
     assert time.monotonic() - started < 20
     assert message.startswith(
-        f"Service {mesh}/{NAME} gets no address: metallb-controller says AllocationFailed: {words}"
+        f"Service {mesh}/{NAME} gets no address: metallb-controller reports AllocationFailed: {words}"
     )
 
 

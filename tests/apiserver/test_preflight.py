@@ -168,7 +168,7 @@ ROWS: dict[str, Row] = {
     "labels": Row(
         "workload-unlabeled",
         "Deployment {ns}/web",
-        "no label app and none version",
+        "lack the labels app and version",
         [deployment("web")],
         [deployment("web", LABELLED)],
     ),
@@ -194,7 +194,7 @@ ROWS: dict[str, Row] = {
     "the guide's WRONG example": Row(
         "port-conflict",
         "pods {ns}/app=my-app",
-        "port 80 is called http by Service app-svc-1 and http2 by Service app-svc-2",
+        "port 80 has conflicting protocols: http (Service app-svc-1) and http2 (Service app-svc-2)",
         [
             service(f"app-svc-{n}", {"name": f"{p}-app"}, selector={"app": "my-app"})
             for n, p in ((1, "http"), (2, "http2"))
@@ -204,7 +204,7 @@ ROWS: dict[str, Row] = {
     "a port by its name and by its number": Row(
         "port-conflict",
         "Deployment {ns}/web",
-        "port 8080 is called grpc by Service b and http by Service a",
+        "port 8080 has conflicting protocols: grpc (Service b) and http (Service a)",
         [
             deployment("web", LABELLED),
             service("a", {"name": "http", "targetPort": "web"}, selector={"app": "web"}),
@@ -252,14 +252,14 @@ ROWS: dict[str, Row] = {
     "images of a registry that ends": Row(
         "image-source-retired",
         "Namespace {ns}",
-        "runs images of registry.istio.io/release in Deployment web: it holds no Istio newer than 1.30",
+        "runs images from registry.istio.io/release in Deployment web. That registry holds no Istio newer than 1.30",
         [deployment("web", LABELLED, ("app", "istio-proxy"), image="registry.istio.io/release/proxyv2:1.30.4")],
         [deployment("web", LABELLED, ("app", "istio-proxy"), image="docker.io/istio/proxyv2:1.30.4")],
     ),
     "an injector with a registry that ends": Row(
         "image-source-retired",
         "ConfigMap {ns}/istio-sidecar-injector",
-        "gives new pods a proxy of gcr.io/istio-release",
+        "gives new pods a proxy image from gcr.io/istio-release",
         [istiod(annotations=HELM), injector("gcr.io/istio-release")],
         [istiod(annotations=HELM), injector("docker.io/istio")],
         IN_ISTIOS,
@@ -267,7 +267,7 @@ ROWS: dict[str, Row] = {
     "quota on memory": Row(
         "quota-exceeded",
         "ResourceQuota {ns}/team",
-        "has 1024 MiB of 1Gi left for requests.memory, and 2048 MiB are needed",
+        "has 1024 MiB of 1Gi left for requests.memory, but this run needs 2048 MiB",
         [quota(requests__memory="1Gi", requests__cpu="2")],
         [quota(requests__memory="2Gi", requests__cpu="2")],
         IN_ISTIOS,
@@ -275,7 +275,7 @@ ROWS: dict[str, Row] = {
     "quota on pods": Row(
         "quota-exceeded",
         "ResourceQuota {ns}/team",
-        "has 0 of 0 left for pods, and 1 are needed",
+        "has 0 of 0 left for pods, but this run needs 1",
         [quota(pods="0")],
         [quota(pods="1")],
         IN_ISTIOS,
@@ -283,7 +283,7 @@ ROWS: dict[str, Row] = {
     "quota on Deployments": Row(
         "quota-exceeded",
         "ResourceQuota {ns}/team",
-        "left for count/deployments.apps, and 1 are needed",
+        "left for count/deployments.apps, but this run needs 1",
         [quota(**{"count/deployments.apps": "0"})],
         # It is there already: a second run needs no more.
         [istiod(annotations=HELM), quota(**{"count/deployments.apps": "1"})],
@@ -292,7 +292,7 @@ ROWS: dict[str, Row] = {
     "quota on load balancers": Row(
         "quota-exceeded",
         "ResourceQuota {ns}/team",
-        "left for services.loadbalancers, and 1 are needed",
+        "left for services.loadbalancers, but this run needs 1",
         [quota(services__loadbalancers="0")],
         [quota(services__loadbalancers="1")],
         EDGE,
@@ -300,7 +300,7 @@ ROWS: dict[str, Row] = {
     "quota on node ports": Row(
         "quota-exceeded",
         "ResourceQuota {ns}/team",
-        "has 2 of 2 left for services.nodeports, and 3 are needed",
+        "has 2 of 2 left for services.nodeports, but this run needs 3",
         [quota(services__nodeports="2")],
         [quota(services__nodeports="3")],
         EDGE,
@@ -308,7 +308,7 @@ ROWS: dict[str, Row] = {
     "quota for the sidecar": Row(
         "quota-exceeded",
         "ResourceQuota {ns}/team",
-        "has 64 MiB of 64Mi left for requests.memory, and 128 MiB are needed",
+        "has 64 MiB of 64Mi left for requests.memory, but this run needs 128 MiB",
         [quota(requests__memory="64Mi")],
         [quota(requests__memory="128Mi")],
         {**ISTIOD, "namespace": "istio-nowhere", "application_namespaces": ["{ns}"]},
@@ -324,7 +324,7 @@ ROWS: dict[str, Row] = {
     "a maximum": Row(
         "limit-range",
         "LimitRange {ns}/team",
-        "container discovery requests memory 2048Mi, more than the limit of 1Gi",
+        "container discovery requests memory 2048Mi, more than its default limit of 1Gi",
         [limit_range(max={"memory": "1Gi"})],
         [limit_range(max={"memory": "2Gi"})],
         IN_ISTIOS,
@@ -332,7 +332,7 @@ ROWS: dict[str, Row] = {
     "a minimum": Row(
         "limit-range",
         "LimitRange {ns}/team",
-        "container discovery has cpu 0.5, and at least 600m is demanded",
+        "container discovery has cpu 0.5, but at least 600m is required",
         [limit_range(min={"cpu": "600m"})],
         [limit_range(min={"cpu": "500m"})],
         IN_ISTIOS,
@@ -340,7 +340,7 @@ ROWS: dict[str, Row] = {
     "a ratio": Row(
         "limit-range",
         "LimitRange {ns}/team",
-        "a limit of cpu more than 10 times its request",
+        "a cpu limit above 10 times its request",
         [limit_range(maxLimitRequestRatio={"cpu": "10"})],
         [limit_range(maxLimitRequestRatio={"cpu": "20"})],
         EDGE,
@@ -365,7 +365,7 @@ ROWS: dict[str, Row] = {
     "another revision": Row(
         "istio-other-revision",
         "Deployment {ns}/istiod-canary",
-        "an istiod of revision canary, installed without Helm; this run installs default",
+        "an istiod of revision canary, installed without Helm. This run installs default",
         [istiod("istiod-canary", "canary")],
         [istiod("istiod-canary", "canary", annotations=HELM)],
         IN_ISTIOS,
@@ -395,7 +395,7 @@ ROWS: dict[str, Row] = {
     "node port of a NodePort": Row(
         "node-port-taken",
         "gateway edge, port http2",
-        "node port 31{n} is held by Service {ns}/web (port http)",
+        "node port 31{n} is in use by Service {ns}/web (port http)",
         [service("web", {"name": "http", "nodePort": "31{n}"}, type="NodePort")],
         [service("edge", {"name": "http", "nodePort": "31{n}"}, type="NodePort")],
         {
@@ -407,7 +407,7 @@ ROWS: dict[str, Row] = {
     "node port of a LoadBalancer": Row(
         "node-port-taken",
         "gateway edge, port http2",
-        "node port 31{n} is held by Service {ns}/web (port http)",
+        "node port 31{n} is in use by Service {ns}/web (port http)",
         [service("web", {"name": "http", "nodePort": "31{n}"}, type="LoadBalancer")],
         [service("edge", {"name": "http", "nodePort": "31{n}"}, type="LoadBalancer")],
         {
@@ -419,7 +419,7 @@ ROWS: dict[str, Row] = {
     "node port of Helm values": Row(
         "node-port-taken",
         "gateway edge, port http2",
-        "node port 31{n} is held by Service {ns}/web (port http)",
+        "node port 31{n} is in use by Service {ns}/web (port http)",
         [service("web", {"name": "http", "nodePort": "31{n}"}, type="NodePort")],
         [service("edge", {"name": "http", "nodePort": "31{n}"}, type="NodePort")],
         {
@@ -432,7 +432,7 @@ ROWS: dict[str, Row] = {
     "node port of a health check": Row(
         "node-port-taken",
         "gateway edge, port http2",
-        "node port 31{n} is held by Service {ns}/web (port health check)",
+        "node port 31{n} is in use by Service {ns}/web (port health check)",
         [service("web", {}, type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort="31{n}")],
         [service("web", {}, type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort="32{n}")],
         {
@@ -710,7 +710,7 @@ def cloud_node(provider: str) -> dict[str, Any]:
 def test_load_balancers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing gives an address; a cloud's nodes, a provider with a pool, or an address that is there do."""
     gateway = "gateway istio-system/edge"
-    assert "nothing here gives an address" in bench.found(**BALANCED)["load-balancer-missing", gateway]
+    assert "nothing in this cluster assigns addresses" in bench.found(**BALANCED)["load-balancer-missing", gateway]
     assert "load-balancer-missing" not in bench.codes(**{**BALANCED, "exposure": "NodePort", "gateways": []})
     with bench.with_objects(cloud_node("kind://docker/kind/kind-control-plane")):
         assert "load-balancer-missing" in bench.codes(**BALANCED)
@@ -718,7 +718,7 @@ def test_load_balancers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not {"load-balancer-missing", "load-balancer-pending"} & bench.codes(**BALANCED)
         # Services of type LoadBalancer wait on this bed for as long as it lives.
         monkeypatch.setattr(load_balancers, "PATIENCE", load_balancers.timedelta(0))
-        assert "the nodes are of AWS" in bench.found(**BALANCED)["load-balancer-pending", gateway]
+        assert "the nodes run on AWS" in bench.found(**BALANCED)["load-balancer-pending", gateway]
 
 
 def test_load_balancer_pools(bench: Bench) -> None:
@@ -727,7 +727,7 @@ def test_load_balancer_pools(bench: Bench) -> None:
     with bench.with_objects(pools):
         bench.cluster.kubectl("wait", "--for=condition=Established", "crd/ipaddresspools.metallb.io")
         found = bench.found(**BALANCED)
-        assert "MetalLB has no pool" in found["load-balancer-no-pool", "gateway istio-system/edge"]
+        assert "MetalLB has no address pool" in found["load-balancer-no-pool", "gateway istio-system/edge"]
         pool = {"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool"}
         with bench.with_objects({**pool, "metadata": {"name": "all", "namespace": "default"}}):
             assert not {"load-balancer-no-pool", "load-balancer-missing"} & bench.codes(**BALANCED)

@@ -26,15 +26,15 @@ WARNING = {
     "severity": "warning",
     "code": "room-short",
     "object": "cluster",
-    "message": "has 1.25 CPU, 23936 MiB free on 1 nodes; 4 CPU, 7629 MiB are recommended.",
-    "fix": "Nothing, if the mesh is small; else add room before workloads come.",
+    "message": "has 1.25 CPU, 23936 MiB free on 1 node, but 4 CPU, 7629 MiB are recommended for a full installation.",
+    "fix": "Add capacity before you deploy workloads, unless the mesh is small.",
 }
 ERROR = {
     "severity": "error",
     "code": "node-port-taken",
     "object": "gateway istio-ingressgateway, port http2",
-    "message": "node port 30010 is held by Service default/web (port http).",
-    "fix": "Choose another in istio_helm_gateways, or change that Service.",
+    "message": "node port 30010 is in use by Service default/web (port http).",
+    "fix": "Choose another node port in istio_helm_gateways, or change that Service.",
 }
 KINDS = [f"kind{number}.networking.istio.io" for number in range(15)]
 DEPLOYMENT = "Deployment liveness/liveness"

@@ -82,17 +82,18 @@ PROVIDER_PODS: tuple[tuple[str, dict[str, str]], ...] = (
 #: when its pools or other Services change. Those of a cloud's service controller (k8s.io/cloud-provider) and of the AWS
 #: Load Balancer Controller (pkg/k8s/events.go) are tried again and again, and may pass.
 WARNINGS: dict[str, str] = {
-    "AllocationFailed": "add addresses to a pool (kubectl get ipaddresspools --all-namespaces), or ask for one that a "
-    "pool has: load_balancer_ip",
-    "FailedBuildModel": "mend what the AWS Load Balancer Controller says: subnet tags, annotations",
-    "FailedDeployModel": "mend what the AWS Load Balancer Controller says: its IAM role, quotas, subnets",
-    "SyncLoadBalancerFailed": "mend what the cloud's controller says: its rights, quotas, subnets, annotations",
-    "UnAvailableLoadBalancer": "let nodes become ready, and remove the label "
+    "AllocationFailed": "add addresses to a pool (kubectl get ipaddresspools --all-namespaces), or set "
+    "load_balancer_ip to one that a pool has",
+    "FailedBuildModel": "fix what the AWS Load Balancer Controller reports: subnet tags, annotations",
+    "FailedDeployModel": "fix what the AWS Load Balancer Controller reports: its IAM role, quotas, subnets",
+    "SyncLoadBalancerFailed": "fix what the cloud's controller reports: its permissions, quotas, subnets, annotations",
+    "UnAvailableLoadBalancer": "make nodes ready, and remove the label "
     "node.kubernetes.io/exclude-from-external-load-balancers from them",
 }
 FINAL_WARNINGS = frozenset({"AllocationFailed"})
 #: Longest part of a controller's words that is quoted; clouds add whole requests to them.
 QUOTED = 400
+_NO_PROVIDER = "nothing in this cluster assigns addresses: no cloud nodes, no load balancer provider"
 #: Time after which a Service that waits for an address is told of.
 PATIENCE = timedelta(minutes=3)
 
@@ -179,6 +180,14 @@ def evidence(
     return found
 
 
+def _without_pool(seen: Evidence) -> str:
+    return f"{' and '.join(seen.poolless)} {'has' if len(seen.poolless) == 1 else 'have'} no address pool"
+
+
+def _pool_kinds(seen: Evidence) -> str:
+    return " or ".join(provider.kind for provider in POOLED if provider.name in seen.poolless)
+
+
 def findings(gateways: list[str], seen: Evidence) -> list[Finding]:
     """What the evidence means for the gateways that want an address.
 
@@ -187,25 +196,25 @@ def findings(gateways: list[str], seen: Evidence) -> list[Finding]:
     if not gateways or seen.providers:
         return []
     about = f"gateway {', '.join(gateways)}"
-    waiting = f" Service {', '.join(seen.pending[:3])} already waits for one." if seen.pending else ""
+    waiting = f" Waiting for one: {', '.join(seen.pending[:3])}." if seen.pending else ""
+    needs = "type LoadBalancer needs an external address, but"
     use_node_ports = "set istio_helm_exposure: NodePort"
     if seen.clouds:
         if not waiting:
             return []
-        message = f"is of type LoadBalancer; the nodes are of {', '.join(seen.clouds)}, but no Service has an address."
-        fix = "Read the events: kubectl describe service NAME."
+        message = f"{needs} no Service has one, although the nodes run on {', '.join(seen.clouds)}."
+        fix = "Read the events: kubectl describe service NAME"
         return [Finding("load-balancer-pending", about, message + waiting, fix)]
     if seen.poolless:
-        names = " and ".join(seen.poolless)
-        message = f"is of type LoadBalancer; {names} has no pool of addresses."
-        kinds = " or ".join(provider.kind for provider in POOLED if provider.name in seen.poolless)
-        return [Finding("load-balancer-no-pool", about, message + waiting, f"Create a {kinds}, or {use_node_ports}.")]
+        message = f"{needs} {_without_pool(seen)}."
+        fix = f"Create an address pool ({_pool_kinds(seen)}), or {use_node_ports}."
+        return [Finding("load-balancer-no-pool", about, message + waiting, fix)]
     if seen.unknown and not waiting:
         return []
-    message = "is of type LoadBalancer, and nothing here gives an address: no cloud's nodes, no provider's pods."
+    message = f"{needs} {_NO_PROVIDER}."
     fix = (
-        f"{use_node_ports[0].upper()}{use_node_ports[1:]}, or install a provider such as MetalLB. If one works that "
-        "cannot be seen from inside, add load-balancer-missing to preflight_ignore."
+        f"{use_node_ports[0].upper()}{use_node_ports[1:]}, or install a provider such as MetalLB. If one works outside "
+        "the cluster, add load-balancer-missing to preflight_ignore."
     )
     return [Finding("load-balancer-missing", about, message + waiting, fix)]
 
@@ -238,12 +247,12 @@ def told(service: dict[str, Any], events: list[dict[str, Any]]) -> Cause | None:
         reason, by = warning.get("reason", ""), (warning.get("source") or {}).get("component")
         speaker = by or warning.get("reportingComponent") or "an event"
         said = " ".join((warning.get("message") or "").split())[:QUOTED].rstrip(".")
-        fix = WARNINGS.get(reason, "mend what it says, or use istio_helm_exposure: NodePort")
-        return Cause(f"{speaker} says {reason}: {said}", fix, reason in FINAL_WARNINGS, "load-balancer-pending")
+        fix = WARNINGS.get(reason, "fix what it reports, or set istio_helm_exposure: NodePort")
+        return Cause(f"{speaker} reports {reason}: {said}", fix, reason in FINAL_WARNINGS, "load-balancer-pending")
     asked_class = service["spec"].get("loadBalancerClass")
     if asked_class:
-        fix = "let the controller of that class run, or leave load_balancer_class out and have the Service made anew"
-        return Cause(f"nobody has said anything about its class {asked_class}", fix)
+        fix = "start the controller of that class, or remove load_balancer_class and recreate the Service"
+        return Cause(f"no controller reports anything about its load balancer class {asked_class}", fix)
     return None
 
 
@@ -253,19 +262,21 @@ def guessed(service: dict[str, Any], seen: Evidence | None) -> Cause:
     :arg seen: None where the cluster may not be looked at
     """
     if seen is None:
-        return Cause("why is not known, as the cluster may not be looked at", "grant the rights of docs/rbac.yml")
+        fix = "grant the permissions in docs/rbac.yml"
+        return Cause("the reason is unknown, because permission to read the cluster is missing", fix)
     own = "Service {namespace}/{name} ".format(**service["metadata"])
     others = [each for each in seen.providers if not each.startswith(own)]
     if others:
-        fix = "read the log of what gives addresses, or wait longer: liveness_verify_wait_timeout"
-        return Cause(f"addresses are given here ({'; '.join(others[:3])}), and nobody has complained", fix)
+        fix = "read the log of the load balancer provider, or increase liveness_verify_wait_timeout"
+        return Cause(
+            f"this cluster assigns addresses ({'; '.join(others[:3])}), and no controller reports a problem", fix
+        )
     if seen.poolless:
-        kinds = " or ".join(provider.kind for provider in POOLED if provider.name in seen.poolless)
-        return Cause(f"{' and '.join(seen.poolless)} has no pool of addresses", f"create a {kinds}")
+        return Cause(_without_pool(seen), f"create an address pool ({_pool_kinds(seen)})")
     if seen.clouds:
-        fix = "read the log of its controller, or wait longer: liveness_verify_wait_timeout"
-        return Cause(f"the nodes are of {', '.join(seen.clouds)}, whose controller has not complained", fix)
-    fix = "install a provider such as MetalLB, or use istio_helm_exposure: NodePort"
+        fix = "read the log of the cloud's controller, or increase liveness_verify_wait_timeout"
+        return Cause(f"the nodes run on {', '.join(seen.clouds)}, whose controller reports no problem", fix)
+    fix = "install a provider such as MetalLB, or set istio_helm_exposure: NodePort"
     if seen.unknown:
-        return Cause("the nodes are of a provider of which nothing is known, and nobody has complained", fix)
-    return Cause("nothing here gives an address: no cloud's nodes, no provider's pods", fix)
+        return Cause("the nodes belong to an unknown provider, and no controller reports a problem", fix)
+    return Cause(_NO_PROVIDER, fix)

@@ -65,14 +65,14 @@ def findings(
         holder = held.get(pinned.port)
         if pinned.port not in allowed and range_is_known:
             message = f"node port {pinned.port} is outside the cluster's range {allowed.start}-{allowed.stop - 1}."
-            fix = "Choose one inside it in istio_helm_gateways."
+            fix = "Choose a node port in that range in istio_helm_gateways."
             found.append(Finding("node-port-out-of-range", pinned.where, message, fix))
         elif holder is None:
             unsure.append(pinned)
         elif (holder.namespace, holder.service) != (pinned.namespace, pinned.service):
             service = f"Service {holder.namespace}/{holder.service} (port {holder.port})"
-            message = f"node port {pinned.port} is held by {service}."
-            fix = "Choose another in istio_helm_gateways, or change that Service."
+            message = f"node port {pinned.port} is in use by {service}."
+            fix = "Choose another node port in istio_helm_gateways, or change that Service."
             found.append(Finding("node-port-taken", pinned.where, message, fix))
     return found, unsure
 
@@ -91,5 +91,6 @@ def refused(pinned: NodePort, message: str) -> list[Finding]:
     """What the refusal of a probe means; nothing, when it is about something else, such as rights."""
     if not _TAKEN.search(message):
         return []
-    text = f"node port {pinned.port} is allocated already, by a Service that is being deleted or cannot be seen."
-    return [Finding("node-port-taken", pinned.where, text, "Choose another in istio_helm_gateways, or wait.")]
+    text = f"node port {pinned.port} is in use by a Service that is being deleted or is not visible to this user."
+    fix = "Choose another node port in istio_helm_gateways, or wait."
+    return [Finding("node-port-taken", pinned.where, text, fix)]

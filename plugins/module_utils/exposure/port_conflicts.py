@@ -41,7 +41,7 @@ def refuse_taken_ports(cluster: Cluster, releases: Iterable[composition.Release]
         taken = [
             ErrorAbout(finding.message, object=finding.object, fix=finding.fix, code=finding.code) for finding in found
         ]
-        raise JobErrors(taken, lead="Nothing was written, as node ports are not free: ", between="; ")
+        raise JobErrors(taken, lead="Node ports are already in use; nothing was changed: ", between=" ")
 
 
 def _asked(cluster: Cluster, port: gateways.NodePort) -> list[Finding]:

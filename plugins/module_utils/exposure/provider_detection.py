@@ -49,9 +49,8 @@ def _detected(cluster: Cluster, served: Iterable[str]) -> str:
         if error.status != 403:
             raise
         raise JobError(
-            "Who gives addresses to Services of type LoadBalancer is told by the nodes, which may not be read: "
-            f"{error.message}.",
-            fix="Allow it (docs/rbac.yml), or name the provider: istio_helm_provider.",
+            f"The load balancer provider is unknown, because the nodes cannot be listed: {error.message}.",
+            fix="Grant the permissions in docs/rbac.yml, or set istio_helm_provider.",
             code="right-missing",
             quotes=[error.message],
         ) from error

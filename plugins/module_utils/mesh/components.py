@@ -72,7 +72,7 @@ COMPONENTS: dict[str, Component] = {
 NAMES: tuple[str, ...] = tuple(name for name in COMPONENTS if name != "gateway")
 
 #: Istio's README of its addons: "optimized for this case" (quick start), "may not be suitable for production".
-QUICK_START = "is installed as Istio's quick start has it, which Istio calls not suitable for production."
+QUICK_START = "is installed from Istio's quick-start manifest, which Istio says may not be suitable for production."
 
 
 class Preset(NamedTuple):
@@ -117,19 +117,21 @@ FORMER: dict[str, Former] = {
     "pilot": Former(("istiod",), "1.5", "is part of istiod"),
     "galley": Former(("istiod",), "1.5", "is part of istiod"),
     "citadel": Former(("istiod",), "1.5", "is part of istiod"),
-    "security": Former(("istiod",), "1.5", "was Citadel, which is part of istiod"),
+    "security": Former(("istiod",), "1.5", "is part of istiod, which replaced Citadel"),
     "sidecarInjectorWebhook": Former(("istiod",), "1.5", "is part of istiod"),
     "nodeagent": Former((), "1.5", "is part of every proxy"),
     "mixer": Former(
-        (), "1.8", "is gone: proxies report by themselves (Telemetry), AuthorizationPolicy and WasmPlugin do the rest"
+        (),
+        "1.8",
+        "no longer exists: proxies report telemetry (Telemetry), AuthorizationPolicy and WasmPlugin do the rest",
     ),
-    "telemetry": Former((), "1.8", "was Mixer, which is gone: proxies report by themselves (Telemetry)"),
-    "policy": Former((), "1.8", "was Mixer, which is gone: AuthorizationPolicy and WasmPlugin do its work"),
-    "tracing": Former(("jaeger",), "1.7", "is an addon, Jaeger"),
-    "servicegraph": Former(("kiali",), "1.2", "is gone: Kiali draws the graph"),
+    "telemetry": Former((), "1.8", "no longer exists (it was Mixer): proxies report telemetry (Telemetry)"),
+    "policy": Former((), "1.8", "no longer exists (it was Mixer): AuthorizationPolicy and WasmPlugin replace it"),
+    "tracing": Former(("jaeger",), "1.7", "is the addon Jaeger"),
+    "servicegraph": Former(("kiali",), "1.2", "no longer exists: Kiali draws the graph"),
     "certmanager": Former(("cert-manager",), "1.5", "is cert-manager's own chart"),
-    "istiocoredns": Former((), "1.8", "is gone: proxies answer DNS themselves"),
-    "mtls": Former((), "1.5", "is on by itself where both ends have a proxy; PeerAuthentication makes it strict"),
+    "istiocoredns": Former((), "1.8", "no longer exists: proxies answer DNS queries themselves"),
+    "mtls": Former((), "1.5", "is automatic where both ends have a proxy; PeerAuthentication makes it strict"),
 }
 #: Names of the guide's time for gateways, which are listed apart today: istio_helm_gateways.
 FORMER_GATEWAYS = frozenset(

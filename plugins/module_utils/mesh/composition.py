@@ -145,24 +145,32 @@ def _checked_values(options: MeshOptions) -> None:
     for name, over in options.values.items():
         if name not in known and name in components.FORMER_GATEWAYS:
             raise ErrorAbout(
-                f"{name} is a name of the chart of 2018.",
+                f"{name} is a name from the 2018 chart.",
                 object="values",
-                fix="Use istio_helm_gateways, and values by their names.",
+                fix="List gateways in istio_helm_gateways, and set their values by gateway name.",
             )
         if name in components.FORMER:
             former = components.FORMER[name]
-            message = f"{name} is a name of the chart of 2018{'' if former.now else f'; it {former.what}'}."
-            fix = f"Give values of {' and '.join(former.now)} instead." if former.now else ""
+            message = f"{name} is a name from the 2018 chart{'' if former.now else f'; it {former.what}'}."
+            fix = f"Set values of {' and '.join(former.now)} instead." if former.now else "Remove these values."
             raise ErrorAbout(message, object="values", fix=fix)
         if name not in known:
-            raise ErrorAbout(f"unknown component {name}. Known here: {', '.join(sorted(known))}.", object="values")
+            raise ErrorAbout(
+                f"unknown component {name}. Valid names: {', '.join(sorted(known))}.",
+                object="values",
+                fix="Correct the name in istio_helm_values.",
+            )
         if not isinstance(over, (dict, type(None))):
-            raise ErrorAbout(f"{over!r} is no map of Helm values.", object=f"values: {name}")
+            raise ErrorAbout(
+                f"{over!r} is not a map of Helm values.",
+                object=f"values: {name}",
+                fix="Correct istio_helm_values.",
+            )
         if over and name in options.components and _chart(name, options).manifest:
             raise ErrorAbout(
-                f"{name} is installed from Istio's manifest, which takes none.",
+                f"{name} is installed from Istio's manifest, which takes no values.",
                 object="values",
-                fix="Name a chart of its own in istio_helm_charts.",
+                fix="Remove them, or set a chart for it in istio_helm_charts.",
             )
 
 
@@ -174,13 +182,23 @@ def _checked_charts(options: MeshOptions) -> None:
     for choice in options.charts:
         component = choice.component
         if component not in COMPONENTS:
-            raise ErrorAbout(f"there is no component {component}. There are {', '.join(COMPONENTS)}.", object="charts")
+            raise ErrorAbout(
+                f"unknown component {component}. Valid names: {', '.join(COMPONENTS)}.",
+                object="charts",
+                fix="Correct the name in istio_helm_charts.",
+            )
         if component == "base":
             raise ErrorAbout(
-                "base comes from chart_repository, from where role crds takes its definitions too.", object="charts"
+                "base comes from chart_repository, which also provides the CRDs for role crds.",
+                object="charts",
+                fix="Remove base from istio_helm_charts.",
             )
         if COMPONENTS[component].source == MANIFESTS and not (choice.repository and choice.version):
-            raise ErrorAbout("name both repository and version of its chart.", object=f"charts: {component}")
+            raise ErrorAbout(
+                "a chart for this component needs both repository and version.",
+                object=f"charts: {component}",
+                fix="Set both in istio_helm_charts.",
+            )
 
 
 def releases(options: MeshOptions) -> list[Release]:
@@ -224,14 +242,15 @@ def _checked_releases(result: list[Release]) -> None:
     keys = [(release.namespace, release.name) for release in result]
     twice = sorted({"/".join(key) for key in keys if keys.count(key) > 1})
     if twice:
-        message = f"the name {', '.join(twice)} is used twice; releases need names of their own."
-        raise ErrorAbout(message, object="gateways")
+        names = f"name {twice[0]} is" if len(twice) == 1 else f"names {', '.join(twice)} are"
+        message = f"the {names} used twice, but each release needs a unique name."
+        raise ErrorAbout(message, object="gateways", fix="Rename one of them in istio_helm_gateways.")
     for release in result:
         for path in go_yaml.beyond_json(release.values):
             raise ErrorAbout(
-                f"{path} is a number that JSON cannot hold, nor Helm.",
+                f"{path} is a number that neither JSON nor Helm can represent.",
                 object=f"values: {release.name}",
-                fix="Put it in quotes to make it text.",
+                fix="Put it in quotes to make it a string.",
             )
     node_ports(result)
 
@@ -252,7 +271,7 @@ def node_ports(wanted: Iterable[Release]) -> list[NodePort]:
                 raise JobError(
                     f"is pinned twice: by {other.where} and by {pinned.where}.",
                     object=f"Node port {pinned.port}",
-                    fix="Give each port one of its own in istio_helm_gateways.",
+                    fix="Set a different node port for each in istio_helm_gateways.",
                 )
     return list(found.values())
 
@@ -274,7 +293,9 @@ def _node_port(release: Release, port: dict[str, Any]) -> NodePort:
         number = int(str(number))
     except ValueError:
         where = f"values: {release.name}: service.ports: {name}: nodePort"
-        raise ErrorAbout(f"{number!r} is not a port number.", object=where, joint=" ") from None
+        raise ErrorAbout(
+            f"{number!r} is not a port number.", object=where, joint=" ", fix="Set a port number, such as 30010."
+        ) from None
     return NodePort(release.namespace, release.name, name, number, port.get("protocol") or "TCP")
 
 
@@ -285,12 +306,13 @@ def advice(options: MeshOptions) -> list[Finding]:
     """
     found = []
     for name, former in components.former_names(options.asked):
-        now = f"{' and '.join(former.now)} is installed for it" if former.now else "nothing is installed for it"
-        message = f"{former.what} since Istio {former.since}; {now}."
-        found.append(Finding("component-renamed", f"component {name}", message, "Use today's names."))
+        now = f"{' and '.join(former.now)} is installed" if former.now else "Nothing is installed"
+        message = f"as of Istio {former.since}, it {former.what}. {now} in its place."
+        fix = "Use the current names in istio_helm_components."
+        found.append(Finding("component-renamed", f"component {name}", message, fix))
     for name in options.components:
         if _chart(name, options).manifest:
-            fix = "For production, name a chart of your own in istio_helm_charts."
+            fix = "Set a chart of your own in istio_helm_charts for production use."
             found.append(Finding("addon-quick-start", f"component {name}", components.QUICK_START, fix))
     return found
 
@@ -304,8 +326,8 @@ def platform_advice(options: MeshOptions) -> list[Finding]:
     if found not in PLATFORMS_WITH_CNI or "istiod" not in names or "cni" in names:
         return []
     message = (
-        f"the settings of platform {found} leave the redirection of traffic to Istio CNI, which this run does not "
-        "install: pods with a sidecar will wait for it in istio-validation."
+        f"the settings of platform {found} rely on Istio CNI to redirect traffic, but this run does not install it. "
+        "Pods with a sidecar wait for it in init container istio-validation."
     )
-    fix = "Add cni to istio_helm_components, unless Istio CNI is there already."
+    fix = "Add cni to istio_helm_components, unless Istio CNI is already installed."
     return [Finding("istio-cni-missing", "component cni", message, fix)]

@@ -73,11 +73,13 @@ def ports_of(gateway: Gateway) -> list[dict[str, Any]]:
         where = f"gateways: {gateway.name}: node_ports: {name}"
         if name not in names:
             message = f"the gateway has no port of that name. Its ports are {', '.join(names)}."
-            raise ErrorAbout(message, object=where)
+            raise ErrorAbout(message, object=where, fix="Use the name of one of its ports.")
         try:
             number = int(str(number))  # neither true nor 30010.5
         except ValueError:
-            raise ErrorAbout(f"{number!r} is not a port number.", object=where) from None
+            raise ErrorAbout(
+                f"{number!r} is not a port number.", object=where, fix="Set a port number, such as 30010."
+            ) from None
         if gateway.type == "ClusterIP":
             raise ErrorAbout(
                 "a Service of type ClusterIP has no node ports.",
@@ -114,8 +116,9 @@ def _only_for(gateway: Gateway) -> None:
     for option, kinds in known.items():
         if getattr(gateway, option) and gateway.type not in kinds:
             raise ErrorAbout(
-                f"{option} is for a Service of type {' or '.join(kinds)}, and this one is of type {gateway.type}.",
+                f"{option} applies only to a Service of type {' or '.join(kinds)}, and this one is {gateway.type}.",
                 object=f"gateways: {gateway.name}",
+                fix="Remove the option, or change the gateway's type.",
             )
 
 
@@ -133,7 +136,9 @@ def _exposure_values(gateway: Gateway) -> dict[str, Any]:
     for text in ranges:
         if not _is_range(text):
             raise ErrorAbout(
-                f"{text} is not a range like 192.0.2.0/24.", object=f"{where}: load_balancer_source_ranges"
+                f"{text} is not a CIDR range, such as 192.0.2.0/24.",
+                object=f"{where}: load_balancer_source_ranges",
+                fix="Correct the range in istio_helm_gateways.",
             )
     wanted_fields = {
         "annotations": _texts({**annotations, **gateway.annotations}),

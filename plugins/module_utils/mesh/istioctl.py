@@ -23,6 +23,7 @@ _LOOKING_SECONDS = 60.0
 _REMARK = "===> "
 #: The finding that an istioctl is which is not there, or cannot be run.
 MISSING = "istioctl-missing"
+_INSTALL = "Install istioctl, and set istio_helm_istioctl_binary to its path."
 
 
 class Istioctl:
@@ -37,11 +38,11 @@ class Istioctl:
         found = shutil.which(wanted)
         if not found:
             raise JobError(
-                f"is not at {wanted}."
+                f"was not found at {wanted}."
                 if os.sep in wanted
-                else "is not on PATH. Manual injection needs the istioctl of your Istio's version.",
+                else "was not found on PATH. Manual injection needs the istioctl of your Istio version.",
                 object="istioctl" if os.sep in wanted else wanted,
-                fix="" if os.sep in wanted else "Install it, or name it by istio_helm_istioctl_binary.",
+                fix=_INSTALL,
                 code=MISSING,
             )
         self.binary = found
@@ -61,7 +62,7 @@ class Istioctl:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise JobError(f"cannot be run: {error}.", object=self.binary, code=MISSING) from error
+            raise JobError(f"cannot be run: {error}.", object=self.binary, fix=_INSTALL, code=MISSING) from error
 
     @property
     def version(self) -> str:
@@ -70,8 +71,8 @@ class Istioctl:
         match = re.search(r"(?<!\d)\d+\.\d+\.\d+\S*", done.stdout)
         if not match:
             printed = (done.stdout + done.stderr).strip()[:200]
-            message = f"does not say which version of istioctl it is: {printed!r}."
-            raise JobError(message, object=self.binary, code=MISSING)
+            message = f"does not report an istioctl version: {printed!r}."
+            raise JobError(message, object=self.binary, fix=_INSTALL, code=MISSING)
         return match[0]
 
     def kube_inject(self, text: str, flags: list[str], environment: dict[str, str]) -> tuple[str, list[str]]:
@@ -90,9 +91,10 @@ class Istioctl:
             words = [line for line in lines if line.startswith("Error:")] or lines[-1:]
             said = " ".join(words)[:2000]
             raise JobError(
-                f"failed: {said} ({self.binary}; an istioctl of another version than istiod's may not understand its "
-                "template)",
+                f"failed: {said} ({self.binary}).",
                 object="istioctl kube-inject",
+                fix="Correct what istioctl reports. If it is not of istiod's version, install that version: it may not "
+                "understand istiod's template.",
                 quotes=[said],
             )
         return done.stdout, [line[len(_REMARK) :] for line in lines if line.startswith(_REMARK)]

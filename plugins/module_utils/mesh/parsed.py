@@ -229,11 +229,15 @@ def _component_names(asked: tuple[str, ...], preset: str, profile: str) -> tuple
     )
     for name in wanted:
         if name in components.FORMER_GATEWAYS:
-            raise ErrorAbout("gateways are listed in istio_helm_gateways, each by its name.", object="components")
+            raise ErrorAbout(
+                "gateways are listed in istio_helm_gateways, each by its name.",
+                object="components",
+                fix=f"Move {name} to istio_helm_gateways.",
+            )
         if name not in components.NAMES and name not in components.FORMER:
             raise ErrorAbout(
-                f"there is no component {name}. There are {', '.join(components.NAMES)}; gateways are listed in "
-                "istio_helm_gateways.",
+                f"unknown component {name}. Valid names: {', '.join(components.NAMES)}.",
                 object="components",
+                fix="Correct the name in istio_helm_components. If it is a gateway, list it in istio_helm_gateways.",
             )
     return tuple(components.current_names(wanted))

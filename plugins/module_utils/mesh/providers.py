@@ -64,9 +64,9 @@ def _alike(*annotations: str) -> dict[int, tuple[str, ...]]:
 _AWS_INTERNAL = {AWS_SCHEME: "internal", "service.beta.kubernetes.io/aws-load-balancer-internal": "true"}
 _AWS_WHY = "An NLB has an address in each subnet."
 _AWS_ADDRESSES = (
-    "Give their allocations by annotations: "
-    "{service.beta.kubernetes.io/aws-load-balancer-eip-allocations: eipalloc-...}, or with the AWS Load Balancer "
-    "Controller private ones by service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses."
+    "Set their allocation IDs in annotations: "
+    "{service.beta.kubernetes.io/aws-load-balancer-eip-allocations: eipalloc-...}. With the AWS Load Balancer "
+    "Controller, set private addresses by service.beta.kubernetes.io/aws-load-balancer-private-ipv4-addresses."
 )
 
 #: The finding that a gateway is which asks for what its provider cannot do.
@@ -119,7 +119,7 @@ PRESETS: dict[str, Preset] = {
         internal={"service.beta.kubernetes.io/do-loadbalancer-network": "INTERNAL"},
         addresses=None,
         why="DigitalOcean chooses the address, and keeps it while the Service exists.",
-        instead="Leave load_balancer_ip out.",
+        instead="Remove load_balancer_ip.",
     ),
     # hcloud-cloud-controller-manager, docs/reference/load_balancer_annotations.md; it must know a private network.
     "hetzner": Preset(
@@ -128,32 +128,32 @@ PRESETS: dict[str, Preset] = {
         internal={"load-balancer.hetzner.cloud/disable-public-network": "true"},
         addresses=None,
         why="Hetzner Cloud chooses the address.",
-        instead="Leave load_balancer_ip out, and name an existing load balancer by annotations: "
-        "{load-balancer.hetzner.cloud/name: NAME} to keep its address.",
+        instead="Remove load_balancer_ip. To keep the address of an existing load balancer, name it in annotations: "
+        "{load-balancer.hetzner.cloud/name: NAME}.",
     ),
     # MetalLB, "Usage": the first since 0.14.9, the second before. It refuses the Service's field beside them.
     "metallb": Preset(
         "MetalLB",
         groups=("metallb.io",),
         addresses=_alike("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"),
-        why="MetalLB gives the addresses of its pools.",
-        instead="Choose a pool of internal ones by annotations: {metallb.io/address-pool: NAME}.",
+        why="MetalLB assigns addresses from its pools.",
+        instead="Choose a pool of internal addresses in annotations: {metallb.io/address-pool: NAME}.",
     ),
     # kube-vip's source, LoadbalancerIPAnnotation.
     "kube-vip": Preset(
         "kube-vip",
         classes=("kube-vip.io/kube-vip-class",),
         addresses=_alike("kube-vip.io/loadbalancerIPs"),
-        why="kube-vip gives the addresses of its pools, and those are internal or not.",
-        instead="Leave internal out.",
+        why="kube-vip assigns addresses from its pools, whether they are internal or public.",
+        instead="Remove internal.",
     ),
     # Cilium, "LoadBalancer IP Address Management (LB IPAM)", "Requesting IPs".
     "cilium": Preset(
         "Cilium",
         classes=("io.cilium/bgp-control-plane", "io.cilium/l2-announcer"),
         addresses=_alike("lbipam.cilium.io/ips"),
-        why="Cilium gives the addresses of its pools.",
-        instead="Choose one by the labels that its serviceSelector asks for.",
+        why="Cilium assigns addresses from its pools.",
+        instead="Choose a pool by setting the labels that its serviceSelector matches.",
     ),
 }
 
@@ -192,7 +192,11 @@ def parsed_addresses(text: str, where: str) -> list[ipaddress.IPv4Address | ipad
         found = []
     versions = [address.version for address in found]
     if not found or len(set(versions)) < len(versions):
-        raise ErrorAbout(f"{text} is not an IP address, nor one of IPv4 and one of IPv6 with a comma.", object=where)
+        raise ErrorAbout(
+            f"{text} is neither an IP address nor an IPv4 and an IPv6 address separated by a comma.",
+            object=where,
+            fix="Correct the address in istio_helm_gateways.",
+        )
     return found
 
 
@@ -208,10 +212,9 @@ def settings(provider: str, internal: bool, address: str, where: str) -> tuple[d
     preset = PRESETS.get(provider)
     if internal and preset is None:
         raise ErrorAbout(
-            "how this cluster's provider makes an internal load balancer is not known, and it would make a public one.",
+            "no setting for an internal load balancer is known for this cluster's provider, so it would be public.",
             object=f"{where}: internal",
-            fix="Name the provider (istio_helm_provider), or leave internal out and give the gateway what the provider "
-            "documents by annotations.",
+            fix="Set istio_helm_provider, or remove internal and set the annotations that the provider documents.",
             code=UNABLE,
         )
     if preset is None:
@@ -230,6 +233,7 @@ def settings(provider: str, internal: bool, address: str, where: str) -> tuple[d
     if preset.addresses:
         return result, ""
     if len(addresses) > 1:
-        message = f"{preset.name or 'a Service'} takes one address."
-        raise ErrorAbout(message, object=f"{where}: load_balancer_ip", code=UNABLE)
+        message = f"{preset.name or 'a Service'} accepts only one address."
+        fix = "Set a single address in load_balancer_ip."
+        raise ErrorAbout(message, object=f"{where}: load_balancer_ip", fix=fix, code=UNABLE)
     return result, str(addresses[0])

@@ -25,7 +25,7 @@ RETIRING, IMAGE = "chart-source-retiring", "image-source-retired"
 INJECTOR = "istio-sidecar-injector"
 #: Workloads named in a message.
 _NAMED = 3
-_CACHE = "Set istio_helm_hub: {instead}, or better a pull-through cache of yours"
+_CACHE = "Set istio_helm_hub: {instead}, or preferably your own pull-through cache"
 
 
 def about(repository: str) -> str:
@@ -43,7 +43,7 @@ def chart_findings(repository: str, version: str, found: bool, today: date) -> l
     if place is None:
         return []
     code = RETIRED if not found and (place.over(today) or not place.holds(version)) else RETIRING
-    message = f"{place.end}. Istio {version} is wanted."
+    message = f"{place.end}. This run needs Istio {version}."
     return [Finding(code, about(repository), message, elsewhere(place))]
 
 
@@ -79,9 +79,9 @@ def wanted_images(release: str, values: dict[str, Any]) -> list[Finding]:
         Finding(
             IMAGE,
             f"release {release}",
-            f"takes images from {place.address} (Helm value {', '.join(found)}): it {place.end}. Pods will not start "
-            "on a node that does not hold the image yet.",
-            f"{_CACHE.format(instead=place.instead)}, and leave such registries out of istio_helm_values.",
+            f"pulls images from {place.address} (Helm value {', '.join(found)}). That registry {place.end}. Pods will "
+            "not start on a node that does not already have the image.",
+            f"{_CACHE.format(instead=place.instead)}, and remove this registry from istio_helm_values.",
         )
         for place, found in paths.items()
     ]
@@ -90,7 +90,7 @@ def wanted_images(release: str, values: dict[str, Any]) -> list[Finding]:
 def end_of(image: str) -> str:
     """A sentence about the registry of an image, and what to use instead; empty where it stays."""
     place = _image_place(image)
-    return f"{place.address} {place.end}; use {place.instead} (istio_helm_hub)." if place else ""
+    return f"{place.address} {place.end}; {place.instead} has the same images (istio_helm_hub)." if place else ""
 
 
 def _places(spec: dict[str, Any]) -> set[Place]:
@@ -130,12 +130,12 @@ def running_images(pods: Iterable[dict[str, Any]], deployments: Iterable[dict[st
 def _running(namespace: str, place: Place, names: list[str]) -> Finding:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     message = (
-        f"runs images of {place.address} in {', '.join(names[:_NAMED])}{more}: it {place.end}. Their pods will not "
-        "start on a node that does not hold the image yet."
+        f"runs images from {place.address} in {', '.join(names[:_NAMED])}{more}. That registry {place.end}. Pods will "
+        "not start on a node that does not already have the image."
     )
     fix = (
-        f"{_CACHE.format(instead=place.instead)}, run again, then let the pods be replaced: "
-        f"kubectl rollout restart deployment -n {namespace}."
+        f"{_CACHE.format(instead=place.instead)}, run again, and restart the workloads: "
+        f"kubectl rollout restart deployment -n {namespace}"
     )
     return Finding(IMAGE, f"Namespace {namespace}", message, fix)
 
@@ -156,9 +156,9 @@ def injected_images(config_maps: Iterable[dict[str, Any]]) -> list[Finding]:
             continue
         for place in dict.fromkeys(filter(None, (_image_place(text) for _path, text in _leaves(values)))):
             message = (
-                f"gives new pods a proxy of {place.address}: it {place.end}. They will not start on a node that does "
-                "not hold the image yet."
+                f"gives new pods a proxy image from {place.address}. That registry {place.end}. Pods will not start on "
+                "a node that does not already have the image."
             )
-            fix = f"{_CACHE.format(instead=place.instead)}, and let this revision of Istio be installed again."
+            fix = f"{_CACHE.format(instead=place.instead)}, and install this revision of Istio again."
             found.append(Finding(IMAGE, f"ConfigMap {meta['namespace']}/{meta['name']}", message, fix))
     return found

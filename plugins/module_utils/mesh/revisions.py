@@ -43,9 +43,9 @@ def effective(option: str, values: Mapping[str, Any], names: Iterable[str], list
     for where, value in said:
         if not _NAME.fullmatch(value):
             raise ErrorAbout(
-                f"{value} cannot be the name of a revision, which consists of lower-case letters, digits and dashes, "
-                f"such as {_suggested(value)}.",
+                f"{value} is not a valid revision name.",
                 object=where,
+                fix=f"Use up to 42 lowercase letters, digits and dashes, such as {_suggested(value)}.",
             )
     if not said:
         return ""
@@ -54,12 +54,12 @@ def effective(option: str, values: Mapping[str, Any], names: Iterable[str], list
     if others:
         other, contradicting = others[0]
         message = f"{contradicting} contradicts {where}: {value}."
-        raise ErrorAbout(message, object=other, fix="Set istio_helm_revision alone.")
+        raise ErrorAbout(message, object=other, fix="Set only istio_helm_revision.")
     if "istiod" in names and where not in (_OPTION, _ISTIOD):
         raise ErrorAbout(
-            f"{value} is not the revision of the istiod that this run installs, which has none.",
+            f"{value} is not the revision of the istiod that this run installs, which is the default one.",
             object=where,
-            fix=f"Set istio_helm_revision: {value} for both.",
+            fix=f"Set istio_helm_revision: {value}, which applies to both.",
         )
     return value
 

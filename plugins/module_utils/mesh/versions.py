@@ -54,8 +54,8 @@ HELM_NEWEST_MAJOR = 4
 #: together.
 HELM_REFUSES: dict[tuple[str, int], str] = {
     ("1.27", 4): (
-        "the schema of the gateway chart does not allow the chart's own values "
-        '("additional properties ... not allowed"), and Helm 4 holds it to that'
+        "the schema of the gateway chart rejects the chart's own values "
+        '("additional properties ... not allowed"), and Helm 4 enforces it'
     ),
 }
 #: The first Istio whose istiod is told of Istio CNI by ``pilot.cni.enabled``; before, it was ``istio_cni.enabled``.
@@ -111,17 +111,21 @@ def kubernetes_findings(istio_version: str, server: dict[str, str], host: str) -
     supported = KUBERNETES_FOR_ISTIO.get(istio)
     if supported is None:
         known = ", ".join(KUBERNETES_FOR_ISTIO)
-        fix = "Choose a known version by istio_helm_chart_version, or check Istio's support table yourself."
-        return [Finding("istio-unknown", f"Istio {istio}", f"is not in the support table, which knows {known}.", fix)]
+        fix = "Set istio_helm_chart_version to a version in that table, or check Istio's own support table."
+        return [Finding("istio-unknown", f"Istio {istio}", f"is not in the support table, which covers {known}.", fix)]
     minor = kubernetes_minor(server)
     message = (
         f"runs Kubernetes {server['gitVersion']}; "
         f"Istio {istio} is known to run on 1.{supported.lowest} to 1.{supported.highest}."
     )
     if minor < supported.lowest:
-        return [Finding("kubernetes-too-old", host, message, "Upgrade the cluster, or choose an older Istio.")]
+        return [
+            Finding(
+                "kubernetes-too-old", host, message, "Upgrade the cluster, or set an older istio_helm_chart_version."
+            )
+        ]
     if minor > supported.highest:
-        fix = "Expect it to work; a newer Istio may be tested on it."
+        fix = "Continue, as it probably works, or set a newer istio_helm_chart_version that is tested on it."
         return [Finding("kubernetes-untested", host, message, fix)]
     return []
 
@@ -132,16 +136,18 @@ def helm_findings(binary: str, version: str, istio_version: str, chart_names: It
     :arg binary: path of helm, as the findings name it
     :arg version: what it says of itself, as ``4.3.1``
     """
-    fix = "name it by istio_helm_helm_binary, or set preflight_fetch_tools: true."
+    fix = "set istio_helm_helm_binary to its path, or set preflight_fetch_tools: true."
     if not helm_supported(version):
         oldest = ".".join(map(str, HELM_OLDEST))
-        message = f"is helm {version}; {oldest} to {HELM_NEWEST_MAJOR}.x are supported."
-        return [Finding("helm-unsupported", binary, message, f"Install another, {fix}")]
+        message = f"is helm {version}, but only {oldest} to {HELM_NEWEST_MAJOR}.x are supported."
+        return [Finding("helm-unsupported", binary, message, f"Install a supported version and {fix}")]
     istio = minor_of(istio_version)
     refusal = helm_refusal(istio, version)
     if refusal and "gateway" in chart_names:
         message = f"is helm {version}, which cannot install Istio {istio}: {refusal}."
-        return [Finding("helm-unsupported", binary, message, "Install helm 3 and name it by istio_helm_helm_binary.")]
+        return [
+            Finding("helm-unsupported", binary, message, "Install helm 3, and set istio_helm_helm_binary to its path.")
+        ]
     return []
 
 
@@ -150,6 +156,6 @@ def istioctl_findings(binary: str, version: str, istio_version: str) -> list[Fin
     apart = minors_apart(version, istio_version)
     if apart is not None and apart <= ISTIOCTL_SKEW:
         return []
-    message = f"is istioctl {version}, more than {ISTIOCTL_SKEW} minor away from Istio {istio_version}."
-    fix = f"Install istioctl {minor_of(istio_version)}, and name it by istio_helm_istioctl_binary."
+    message = f"is istioctl {version}, more than {ISTIOCTL_SKEW} minor version away from Istio {istio_version}."
+    fix = f"Install istioctl {minor_of(istio_version)}, and set istio_helm_istioctl_binary to its path."
     return [Finding("istioctl-skewed", binary, message, fix)]

@@ -60,8 +60,8 @@ def namespace_object(
             continue
         enough = value in LEVELS and admits(value, level)
         if not enough and key == PREFIX + "enforce":
-            message = f"enforces Pod Security level {value}, set by somebody else; pods there need {level}."
-            fix = "Let its owner change the label, or set psp_rbac_force: true."
+            message = f"enforces Pod Security level {value}, set by another field manager, but its pods need {level}."
+            fix = "Ask the label's owner to change it, or set psp_rbac_force: true."
             problems.append(JobError(message, object=f"Namespace {name}", fix=fix))
         del wanted[key]
     metadata: dict[str, Any] = {"name": name, **({"labels": wanted} if wanted else {})}

@@ -55,9 +55,9 @@ def _policies_admit(cluster: Cluster) -> bool:
         if _REFUSED.search(error.message):
             return True
         raise JobError(
-            f"Whether PodSecurityPolicy admission is active cannot be told: the dry run of a pod in namespace "
-            f"{PROBED_NAMESPACE} was refused: {error.message or error.reason}.",
-            fix="Allow that, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission where it is off.",
+            f"Cannot determine whether PodSecurityPolicy admission is active: the dry run of a pod in namespace "
+            f"{PROBED_NAMESPACE} was rejected: {error.message or error.reason}.",
+            fix="Allow it, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission if it is inactive.",
             code="pod-security-unknown",
             quotes=[error.message],
         ) from error

@@ -66,14 +66,14 @@ def check_level(namespace: str, level: str, needed: str, seccomp_profile: bool) 
     """
     if level != "privileged" and needed != "none":
         raise ErrorAbout(
-            f"level {level} refuses pods that need {PRIVILEGES[needed].level}.",
+            f"level {level} rejects pods that need {PRIVILEGES[needed].level}.",
             object=f"Namespace {namespace}",
-            fix="Leave the level out, or install Istio CNI and set psp_rbac_istio_cni: true.",
+            fix="Remove the level, or install Istio CNI and set psp_rbac_istio_cni: true.",
         )
     if level == "restricted" and not seccomp_profile:
         raise ErrorAbout(
-            "level restricted refuses proxies without a seccomp profile.",
+            "level restricted rejects proxies without a seccomp profile.",
             object=f"Namespace {namespace}",
-            fix="Set global.proxy.seccompProfile: {type: RuntimeDefault} of istiod in istio_helm_values and "
+            fix="Set global.proxy.seccompProfile: {type: RuntimeDefault} for istiod in istio_helm_values and "
             "psp_rbac_seccomp_profile: true, or use level baseline.",
         )

@@ -134,18 +134,20 @@ def findings(wanted: dict[str, Room], free: dict[str, Room], advice: Room) -> li
     :arg free: room of each node that takes ordinary pods
     """
     total = sum(free.values(), Room())
-    nodes = "; ".join(f"{node}: {left}" for node, left in free.items()) or "no node takes ordinary pods"
+    nodes = "; ".join(f"{node}: {left}" for node, left in free.items())
+    nodes = f"free: {nodes}" if nodes else "no node accepts ordinary pods"
     found = [
         Finding(
             "room-none",
             name,
-            f"requests {wanted[name]} and fits on no node (free: {nodes}).",
-            "Make room, add a node, or lower its requests by istio_helm_values.",
+            f"requests {wanted[name]} and fits on no node ({nodes}).",
+            "Free capacity, add a node, or lower its requests in istio_helm_values.",
         )
         for name in unplaceable(wanted, free)
     ]
     if wanted and not total.holds(advice):
-        message = f"has {total} free on {len(free)} nodes; {advice} are recommended for a whole installation."
-        fix = "Nothing, if the mesh is small; else add room before workloads come."
+        number = f"{len(free)} node{'' if len(free) == 1 else 's'}"
+        message = f"has {total} free on {number}, but {advice} are recommended for a full installation."
+        fix = "Add capacity before you deploy workloads, unless the mesh is small."
         found.append(Finding("room-short", "cluster", message, fix))
     return found

@@ -50,6 +50,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.task import Task
 
 #: Rendered once for everything: what rights ask for and what takes room or counts against a quota.
 _RENDERED = (*demand.KINDS, "ClusterRole", "Role")
+_INSTALL_HELM = "Install helm, or set preflight_fetch_tools: true."
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
@@ -114,14 +115,16 @@ class Checks:
             self.findings += unfit
             self.helm = helm
         except JobError as error:
-            self.add_error(error, "helm-missing", "helm", "Install helm, or set preflight_fetch_tools: true.")
+            self.add_error(error, "helm-missing", "helm", _INSTALL_HELM)
         binary = self.params["istioctl_binary"]
         if binary:
             try:
                 found = self.versions["istioctl"] = istioctl.version_of(binary)
                 self.findings += versions.istioctl_findings(binary, found, self.options.version)
             except JobError as error:
-                fix = "Install istioctl and name it by istio_helm_istioctl_binary; only manual injection needs one."
+                fix = (
+                    "Install istioctl, and set istio_helm_istioctl_binary to its path. Only manual injection needs it."
+                )
                 self.add_error(error, "istioctl-missing", "istioctl", fix)
 
     def _charts_and_rights(self, cluster: Cluster) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -187,7 +190,7 @@ class Checks:
 
     def _need_helm(self) -> Helm:
         if self.helm is None:
-            raise JobError("there is no helm to fetch it with.")
+            raise JobError("cannot be fetched without helm.", fix=_INSTALL_HELM)
         return self.helm
 
     def _rendered(self, release: composition.Release) -> list[dict[str, Any]]:
@@ -213,7 +216,7 @@ class Checks:
             cluster = Cluster(self.params)
             cluster.connection.check()
         except JobError as error:
-            fix = "Follow the message, or name others by istio_kubeconfig and istio_context."
+            fix = "Fix what the message names, or set istio_kubeconfig and istio_context."
             self.add_error(error, "api-unauthorized", "kubeconfig", fix)
             return None
         try:
@@ -221,23 +224,23 @@ class Checks:
             uid = self._uid(cluster)
             self._served = served_groups(cluster)
         except JobError as error:
-            self.add_error(error, "api-unreachable", cluster.host, "Mend the connection and run again.")
+            self.add_error(error, "api-unreachable", cluster.host, "Fix the connection, and run again.")
             return None
         except ApiError as error:
             self.add(
                 "api-unauthorized",
                 cluster.host,
                 f"answered {error.status}: {error.message or error.reason}.",
-                "Renew the credentials, or name others: kubeconfig and context, or host and api_key.",
+                "Renew the credentials, or set others: kubeconfig and context, or host and api_key.",
             )
             return None
         if not cluster.verifies_tls:
             self.add(
                 "tls-unverified",
                 cluster.host,
-                "its certificate is not checked, so anybody on the way can read the token.",
-                "Give its CA by ca_cert or in the kubeconfig (an AWX credential needs its CA field filled). To accept "
-                "the risk, add tls-unverified to preflight_ignore.",
+                "its certificate is not verified, so anyone on the network path can read the token.",
+                "Set its CA in ca_cert or in the kubeconfig (in AWX, fill in the credential's CA field). To accept the "
+                "risk, add tls-unverified to preflight_ignore.",
             )
         self.facts["uid"] = uid
         self.versions["kubernetes"] = server["gitVersion"].lstrip("v")
@@ -261,7 +264,7 @@ class Checks:
         try:
             self.facts["pod_security"] = detect(cluster, self._served) if mechanism == "auto" else mechanism
         except JobError as error:
-            fix = "Allow that, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission where it is off."
+            fix = "Allow it, or set psp_rbac_mechanism: PodSecurityPolicy, or PodSecurityAdmission if it is inactive."
             self.add_error(error, "pod-security-unknown", cluster.host, fix)
 
     # -- rules, each called where all that it needs could be read -----------------------------------------------------
@@ -359,7 +362,7 @@ class Checks:
         try:
             composition.releases(self.options.with_providers(lambda: providers.of_cluster(self._served, nodes)))
         except JobError as error:
-            fix = "Change that gateway, or say whose load balancers these are: istio_helm_provider."
+            fix = "Change that gateway, or set istio_helm_provider."
             self.add_error(error, "load-balancer-unable", "istio_helm_gateways", fix)
 
     def _ask_for_port(self, cluster: Cluster, pinned: gateways.NodePort) -> None:

@@ -46,14 +46,14 @@ def _maker(obj: dict[str, Any]) -> tuple[str, str]:
 
 
 _FIXES = {
-    "istio-by-operator": "Delete the operator's Istio resource, or leave Istio to the operator.",
+    "istio-by-operator": "Delete the operator's Istio resource, or let the operator manage Istio.",
     "istio-by-other-release": (
-        "Uninstall that release, set istio_helm_namespace to its namespace, take it over (istio_helm_adopt: true), or "
-        "install beside it: istio_helm_revision: NAME."
+        "Uninstall that release, set istio_helm_namespace to its namespace, adopt it (istio_helm_adopt: true), or "
+        "install another revision beside it: istio_helm_revision: NAME"
     ),
     "istio-not-by-helm": (
-        "Take it over (istio_helm_adopt: true), remove it (istioctl uninstall --purge), or install beside it: "
-        "istio_helm_revision: NAME."
+        "Adopt it (istio_helm_adopt: true), remove it (istioctl uninstall --purge), or install another revision beside "
+        "it: istio_helm_revision: NAME"
     ),
 }
 #: An Istio that is not this run's.
@@ -77,11 +77,11 @@ def istiods(found: Iterable[dict[str, Any]], ours: set[Release], revision: str) 
         where = f"Deployment {meta['namespace']}/{meta['name']}"
         code, by = _maker(obj)
         if revision_of(obj) != revision:
-            message = f"is an istiod of revision {revision_of(obj)}, installed {by}; this run installs {revision}."
-            fix = "Nothing, if two revisions are meant; else uninstall that one."
+            message = f"is an istiod of revision {revision_of(obj)}, installed {by}. This run installs {revision}."
+            fix = "Uninstall that revision, unless you run two on purpose."
             findings.append(Finding("istio-other-revision", where, message, fix))
         else:
-            message = f"is an istiod of revision {revision} too, installed {by}."
+            message = f"is already an istiod of revision {revision}, installed {by}."
             findings.append(Finding(code, where, message, _FIXES[code]))
     return findings
 
@@ -103,16 +103,16 @@ def operators(
     running = any((pod["metadata"].get("labels") or {}).get("name") == _OPERATOR_POD["name"] for pod in pods)
     for obj in istio_operators if running else []:
         meta = obj["metadata"]
-        message = "is acted on by Istio's own operator, which runs here."
-        fix = f"kubectl delete istiooperator {meta['name']} -n {meta['namespace']}, or leave Istio to the operator."
+        message = "is managed by Istio's own operator, which runs in this cluster."
+        fix = (
+            f"Let the operator manage Istio, or run: kubectl delete istiooperator {meta['name']} -n {meta['namespace']}"
+        )
         findings.append(Finding("istio-by-operator", f"IstioOperator {meta['namespace']}/{meta['name']}", message, fix))
     for obj in sail:
         name, spec = obj["metadata"]["name"], obj.get("spec") or {}
         if name == revision or spec.get("namespace") == namespace:
-            message = (
-                f"lets the Sail operator install Istio {spec.get('version', '')} into {spec.get('namespace', '')}."
-            )
-            fix = f"kubectl delete istio {name}, or leave Istio to the operator."
+            message = f"makes the Sail operator install Istio {spec.get('version', '')} in {spec.get('namespace', '')}."
+            fix = f"Let the operator manage Istio, or run: kubectl delete istio {name}"
             findings.append(Finding("istio-by-operator", f"Istio {name}", message, fix))
     return findings
 
@@ -142,9 +142,10 @@ def webhooks(
         if not dead:
             continue
         kind, name = configuration["kind"], configuration["metadata"]["name"]
-        does = "so the API server rejects matching requests" if blocking else "so every call to it fails"
-        message = f"calls Service {', '.join(sorted(dead))}, which does not exist, {does}."
-        fix = f"kubectl delete {_KUBECTL[kind]} {name}"
+        does = "so the API server rejects matching requests" if blocking else "so each call fails and is ignored"
+        called = "Service {}, which does not exist" if len(dead) == 1 else "Services {}, which do not exist"
+        message = f"calls {called.format(', '.join(sorted(dead)))}, {does}."
+        fix = f"Delete it: kubectl delete {_KUBECTL[kind]} {name}"
         findings.append(Finding("webhook-blocks" if blocking else "webhook-left", f"{kind} {name}", message, fix))
     return findings
 
@@ -173,9 +174,9 @@ def definitions(
     findings = []
     for owner, names in sorted(owners.items()):
         rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        alone = "" if found_istiods else ", and no istiod is there that uses them"
+        alone = "" if found_istiods else f", and no istiod uses {'them' if rest else 'it'}"
         message = f"{'belong' if rest else 'belongs'} to {owner}{alone}."
-        fix = "Let role crds take them over, or delete them with all of Istio's objects: kubectl delete crd NAME."
+        fix = "Run role crds to take ownership, or delete each CRD with all its objects: kubectl delete crd NAME"
         about = f"CustomResourceDefinition {min(names)}{rest}"
         findings.append(Finding("crds-foreign", about, message, fix))
     return findings

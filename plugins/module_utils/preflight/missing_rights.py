@@ -53,8 +53,8 @@ def findings(cluster: Cluster, wanted: Wanted) -> list[Finding]:
         Finding(
             "right-missing",
             f"{', '.join(verbs)} {resource}",
-            f"is not allowed in {f'namespace {namespace}' if namespace else 'the cluster'}.",
-            f"Bind the roles of {files} to this user, or use other credentials.",
+            f"is not allowed {f'in namespace {namespace}' if namespace else 'at the cluster scope'}.",
+            f"Bind the roles in {files} to this user, or use other credentials.",
         )
         for (resource, namespace), verbs in rights.grouped(refused).items()
     ]

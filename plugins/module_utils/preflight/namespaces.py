@@ -12,13 +12,13 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import Find
 
 #: Conditions of a namespace that is being deleted, the most telling first -> what to do about it.
 _HELD_BY = {
-    "NamespaceDeletionDiscoveryFailure": "Delete the APIService of what is gone: kubectl get apiservices | grep False.",
-    "NamespaceDeletionGroupVersionParsingFailure": "Delete the APIService that is malformed: kubectl get apiservices.",
+    "NamespaceDeletionDiscoveryFailure": "Delete the unavailable APIService: kubectl get apiservices | grep False",
+    "NamespaceDeletionGroupVersionParsingFailure": "Delete the malformed APIService: kubectl get apiservices",
     "NamespaceFinalizersRemaining": (
-        "Find out why what owns the finalizer does not act, or remove it from the object's metadata.finalizers."
+        "Find out why the finalizer's controller does not act, or remove the finalizer from metadata.finalizers."
     ),
-    "NamespaceDeletionContentFailure": "Mend what the message says.",
-    "NamespaceContentRemaining": "Wait, or delete what is left: kubectl get all -n {name}.",
+    "NamespaceDeletionContentFailure": "Fix what the message reports.",
+    "NamespaceContentRemaining": "Wait, or delete the remaining objects: kubectl get all -n {name}",
 }
 #: Characters of those words that are quoted.
 _OWN_WORDS = 300
@@ -40,7 +40,8 @@ def terminating(namespaces: Iterable[dict[str, Any]], needed: Iterable[str]) -> 
         }
         types = [name for name in _HELD_BY if name in held]
         words = " ".join(held[name].rstrip(".") + "." for name in types)[:_OWN_WORDS]
-        message = f"is being deleted since {meta.get('deletionTimestamp', 'a while')}. {words}".strip()
-        fix = _HELD_BY[types[0]].format(name=meta["name"]) if types else "Wait until it is gone, and run again."
+        since = meta.get("deletionTimestamp")
+        message = f"{f'has been terminating since {since}' if since else 'is terminating'}. {words}".strip()
+        fix = _HELD_BY[types[0]].format(name=meta["name"]) if types else "Wait until it is deleted, and run again."
         findings.append(Finding("namespace-terminating", f"Namespace {meta['name']}", message, fix))
     return findings

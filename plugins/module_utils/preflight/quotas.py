@@ -105,16 +105,16 @@ def _faults(name: str, request: Any, limit: Any, item: dict[str, Any]) -> Iterat
     if most is not None:
         over = max((value for value in (request, limit) if value is not None), default=None)
         if limit is None:
-            yield f"no limit of {name}, and at most {most} is allowed"
+            yield f"no {name} limit, but at most {most} is allowed"
         elif over > quantity(most):
-            yield f"{name} {amount(name, over)}, and at most {most} is allowed"
+            yield f"{name} {amount(name, over)}, but at most {most} is allowed"
     if least is not None:
         if request is None:
-            yield f"no request of {name}, and at least {least} is demanded"
+            yield f"no {name} request, but at least {least} is required"
         elif min(value for value in (request, limit) if value is not None) < quantity(least):
-            yield f"{name} {amount(name, request)}, and at least {least} is demanded"
+            yield f"{name} {amount(name, request)}, but at least {least} is required"
     if ratio is not None and (not request or limit is None or limit / request > quantity(ratio)):
-        yield f"a limit of {name} more than {ratio} times its request, or one of them missing"
+        yield f"a {name} limit above {ratio} times its request, or lacks one of the two"
 
 
 def limit_range_findings(namespace: str, pods: Iterable[Pods], limit_ranges: list[dict[str, Any]]) -> list[Finding]:
@@ -129,8 +129,8 @@ def limit_range_findings(namespace: str, pods: Iterable[Pods], limit_ranges: lis
                 faults = list(_item_faults(kind, spec, item))
                 if faults:
                     about = f"LimitRange {namespace}/{limit_range['metadata']['name']}"
-                    message = f"refuses the pods of {wanted.name}: {'; '.join(faults)}."
-                    fix = "Change the LimitRange, or requests and limits by istio_helm_values."
+                    message = f"rejects the pods of {wanted.name}: {'; '.join(faults)}."
+                    fix = "Change the LimitRange, or the requests and limits in istio_helm_values."
                     found.append(Finding("limit-range", about, message, fix))
     return found
 
@@ -146,8 +146,7 @@ def _item_faults(kind: str, spec: dict[str, Any], item: dict[str, Any]) -> Itera
             default = (item.get("default") or {}).get(name)
             if default is not None and request is not None and default == limit and quantity(request) > quantity(limit):
                 yield (
-                    f"container {container['name']} requests {name} {request}, more than the limit of {default} that "
-                    "it is given"
+                    f"container {container['name']} requests {name} {request}, more than its default limit of {default}"
                 )
                 continue
             yield from (f"container {container['name']} has {fault}" for fault in _faults(name, request, limit, item))
@@ -181,10 +180,10 @@ def quota_findings(
             left = quantity(most) - quantity(used.get(name))
             if need > max(left, Decimal(0)):
                 message = (
-                    f"has {amount(name, max(left, Decimal(0)))} of {most} left for {name}, and "
-                    f"{amount(name, need)} are needed."
+                    f"has {amount(name, max(left, Decimal(0)))} of {most} left for {name}, but "
+                    f"this run needs {amount(name, need)}."
                 )
-                fix = "Raise the quota, or lower the requests by istio_helm_values."
+                fix = "Raise the quota, or lower the requests in istio_helm_values."
                 found.append(Finding("quota-exceeded", about, message, fix))
     return found
 
@@ -201,6 +200,6 @@ def _unnamed(about: str, specs: list[tuple[Pods, dict[str, Any]]], hard: dict[st
             words = "; ".join(
                 f"container {container} has no {', '.join(names)}" for container, names in lacking.items()
             )
-            message = f"refuses the pods of {pods.name}: {words}."
-            fix = "Name them by istio_helm_values, or give the namespace a LimitRange with defaults."
+            message = f"rejects the pods of {pods.name}: {words}."
+            fix = "Set them in istio_helm_values, or add a LimitRange with defaults to the namespace."
             yield Finding("quota-needs-figures", about, message, fix)

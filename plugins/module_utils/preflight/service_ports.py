@@ -57,7 +57,7 @@ def name_findings(services: Iterable[dict[str, Any]]) -> list[Finding]:
         words = ", ".join(_described(port) for port in unnamed)
         message = f"{words} {'names' if len(unnamed) == 1 else 'name'} no protocol, so Istio guesses it."
         example = f"http-{unnamed[0]['name']}" if unnamed[0].get("name") else "http"
-        fix = f"Name the port by its protocol, such as {example}, or set appProtocol."
+        fix = f"Name the port after its protocol, such as {example}, or set appProtocol."
         findings.append(Finding("port-unnamed", _where(service), message, fix))
     return findings
 
@@ -120,9 +120,9 @@ def conflict_findings(services: Iterable[dict[str, Any]], workloads: Iterable[Wo
     for (namespace, workload, number), protocols in given.items():
         if len(protocols) > 1:
             words = " and ".join(
-                f"{name} by Service {', '.join(sorted(set(callers)))}" for name, callers in sorted(protocols.items())
+                f"{name} (Service {', '.join(sorted(set(callers)))})" for name, callers in sorted(protocols.items())
             )
-            message = f"port {number} is called {words}; Istio can follow only one of them."
-            fix = "Name the port by one protocol in all of these Services."
+            message = f"port {number} has conflicting protocols: {words}. Istio uses only one of them."
+            fix = "Use one protocol for this port in all of these Services."
             findings.setdefault((namespace, words, number), Finding("port-conflict", workload, message, fix))
     return list(findings.values())

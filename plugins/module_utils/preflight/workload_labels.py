@@ -41,7 +41,8 @@ def label_findings(found: Iterable[Workload]) -> list[Finding]:
     for workload in found:
         missing = [name for name, any_of in RECOMMENDED.items() if not set(any_of) & set(workload.labels)]
         if missing and _wish(workload) != "false":
-            message = f"its pods have no label {' and none '.join(missing)}; telemetry will not tell them apart."
+            labels = f"label{'' if len(missing) == 1 else 's'} {' and '.join(missing)}"
+            message = f"its pods lack the {labels}, so telemetry cannot tell them apart."
             example = ", ".join(f"{name}: {workload.name if name == 'app' else 'v1'}" for name in missing)
             fix = f"Add to spec.template.metadata.labels: {{{example}}}."
             findings.append(Finding("workload-unlabeled", str(workload), message, fix))
@@ -56,19 +57,21 @@ def injection_findings(namespace: dict[str, Any], found: Iterable[Workload]) -> 
     name, labels = namespace["metadata"]["name"], namespace["metadata"].get("labels") or {}
     findings, asked = [], injects(namespace)
     if INJECTION in labels and REVISION in labels:
-        message = f"has labels {INJECTION}={labels[INJECTION]} and {REVISION}={labels[REVISION]}; the first counts."
+        message = (
+            f"has labels {INJECTION}={labels[INJECTION]} and {REVISION}={labels[REVISION]}. The first takes precedence."
+        )
         fix = f"Remove one: kubectl label namespace {name} {INJECTION}-"
         findings.append(Finding("injection-labels-mixed", f"Namespace {name}", message, fix))
     found = list(found)
     for workload in found:
         wish = workload.labels.get(INJECT)
         if asked is False and wish == "true":
-            message = f"its pods ask for a sidecar ({INJECT}=true); namespace {name} has injection off, which counts."
-            fix = f"kubectl label namespace {name} {INJECTION}-"
+            message = f"its pods request a sidecar ({INJECT}=true), but injection is disabled in namespace {name}."
+            fix = f"Remove the namespace's label: kubectl label namespace {name} {INJECTION}-"
             findings.append(Finding("injection-contradicted", str(workload), message, fix))
         elif asked and wish == "false":
-            message = f"its pods want no sidecar ({INJECT}=false); namespace {name} has injection on."
-            fix = "Remove the label from the pod template, or ignore this code if it is meant."
+            message = f"its pods opt out of the sidecar ({INJECT}=false), but injection is enabled in namespace {name}."
+            fix = "Remove the label from the pod template, or add injection-contradicted to preflight_ignore."
             findings.append(Finding("injection-contradicted", str(workload), message, fix))
     if asked:
         running = [workload for workload in found if workload.pods and _wish(workload) != "false"]
@@ -77,7 +80,7 @@ def injection_findings(namespace: dict[str, Any], found: Iterable[Workload]) -> 
             names = ", ".join(workload.name for workload in without[:_NAMED])
             more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
             message = f"{len(without)} of {len(running)} workloads run without a sidecar: {names}{more}."
-            fix = f"kubectl rollout restart deployment -n {name}"
+            fix = f"Restart them: kubectl rollout restart deployment -n {name}"
             findings.append(Finding("injection-partial", f"Namespace {name}", message, fix))
     return findings
 
@@ -90,8 +93,8 @@ def refusal_findings(deployments: Iterable[dict[str, Any]]) -> list[Finding]:
         if failure.get("status") != "True" or not observed(deployment):
             continue
         meta, message = deployment["metadata"], failure.get("message", "")
-        fix = refusal(message) or "mend what the message says"
+        fix = refusal(message) or "fix what the message reports"
         where = f"Deployment {meta['namespace']}/{meta['name']}"
-        text = f"its pods are refused: {message.rstrip('.')}."
+        text = f"its pods are rejected: {message.rstrip('.')}."
         findings.append(Finding("pods-refused", where, text, sentence(fix)))
     return findings

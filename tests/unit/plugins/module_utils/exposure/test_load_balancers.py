@@ -127,7 +127,7 @@ def test_services_that_wait_are_named() -> None:
     """With their age, once that is more than patience has; a young one says nothing."""
     (finding,) = findings(GATEWAY, look(services=[service(41)]))
     assert finding.object == "gateway istio-system/in"
-    assert finding.message.endswith("Service shop/web (41 min) already waits for one.")
+    assert finding.message.endswith("Waiting for one: shop/web (41 min).")
     assert look(services=[service(2)]).pending == []
 
 
@@ -190,7 +190,7 @@ def test_pool_without_an_address_2374() -> None:
     cause = told(waiting(), [ALLOCATION])
     assert cause is not None
     assert cause.message == (
-        'metallb-controller says AllocationFailed: Failed to allocate IP for "a/b": no available IPs'
+        'metallb-controller reports AllocationFailed: Failed to allocate IP for "a/b": no available IPs'
     )
     assert cause.certain
     assert "ipaddresspools" in cause.fix
@@ -202,11 +202,11 @@ def test_cloud_that_refuses_40324() -> None:
     cause = told(waiting(), [event("SyncLoadBalancerFailed", words, reportingComponent="service-controller")])
     assert cause is not None
     assert cause.message.startswith(
-        "service-controller says SyncLoadBalancerFailed: Error syncing load balancer: AccessDenied. xxx"
+        "service-controller reports SyncLoadBalancerFailed: Error syncing load balancer: AccessDenied. xxx"
     )
     assert len(cause.message) < 500
     assert not cause.certain
-    assert "rights, quotas" in cause.fix
+    assert "permissions, quotas" in cause.fix
 
 
 def test_newest_warning_counts() -> None:
@@ -219,7 +219,7 @@ def test_newest_warning_counts() -> None:
     ]
     cause = told(waiting(), events)
     assert cause is not None
-    assert cause.message == "an event says C: no"
+    assert cause.message == "an event reports C: no"
     assert "istio_helm_exposure" in cause.fix
 
 
@@ -233,7 +233,7 @@ def test_class_that_nobody_serves() -> None:
     """Cannot be known for certain: its controller may come."""
     cause = told(waiting(loadBalancerClass="example.com/ours"), [])
     assert cause is not None
-    assert "its class example.com/ours" in cause.message
+    assert "class example.com/ours" in cause.message
     assert not cause.certain
     assert told(waiting(loadBalancerClass="example.com/ours"), [ALLOCATION]) != cause
 
@@ -241,14 +241,14 @@ def test_class_that_nobody_serves() -> None:
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (None, "why is not known"),
-        (Evidence(), "nothing here gives an address"),
-        (Evidence(unknown=True), "of a provider of which nothing is known"),
-        (Evidence(clouds=["AWS"]), "the nodes are of AWS, whose controller has not complained"),
-        (Evidence(poolless=["MetalLB"]), "MetalLB has no pool of addresses"),
-        (Evidence(providers=["MetalLB"], clouds=["OpenStack"]), "addresses are given here (MetalLB)"),
-        (Evidence(providers=["Service istio-system/in has an address"]), "nothing here gives an address"),
-        (Evidence(providers=["Service shop/in has an address"]), "addresses are given here (Service shop/in has"),
+        (None, "the reason is unknown"),
+        (Evidence(), "nothing in this cluster assigns addresses"),
+        (Evidence(unknown=True), "belong to an unknown provider"),
+        (Evidence(clouds=["AWS"]), "the nodes run on AWS, whose controller reports no problem"),
+        (Evidence(poolless=["MetalLB"]), "MetalLB has no address pool"),
+        (Evidence(providers=["MetalLB"], clouds=["OpenStack"]), "this cluster assigns addresses (MetalLB)"),
+        (Evidence(providers=["Service istio-system/in has an address"]), "nothing in this cluster assigns addresses"),
+        (Evidence(providers=["Service shop/in has an address"]), "this cluster assigns addresses (Service shop/in has"),
     ],
 )
 def test_guess_1494(seen: Evidence | None, words: str) -> None:

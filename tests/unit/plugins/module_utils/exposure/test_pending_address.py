@@ -149,7 +149,7 @@ def test_nodes_that_may_not_be_read() -> None:
     """Guessing would change the load balancer with the account that happens to run: the message names the variable."""
     cluster = FakeCluster("aws:///a/b")
     cluster.forbidden.add("/api/v1/nodes")
-    with pytest.raises(JobError, match=r"may not be read: /api/v1/nodes is forbidden\. .* istio_helm_provider\.$"):
+    with pytest.raises(JobError, match=r"cannot be listed: /api/v1/nodes is forbidden\. .* istio_helm_provider\.$"):
         found(cluster, {})
 
 
@@ -177,7 +177,7 @@ def test_found_provider_reaches_the_values() -> None:
         "service.beta.kubernetes.io/azure-load-balancer-internal": "true"
     }
     options = provider_detection.resolved(FakeCluster(), settings({"internal": True}, preset="none"))
-    with pytest.raises(JobError, match=r"^gateways: in: internal: how this cluster's provider makes"):
+    with pytest.raises(JobError, match=r"^gateways: in: internal: no setting for an internal load balancer is known"):
         composition.releases(options)
 
 
@@ -212,8 +212,8 @@ def test_port_that_another_service_holds_10795() -> None:
     with pytest.raises(JobError) as caught:
         port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
     assert str(caught.value) == (
-        "Nothing was written, as node ports are not free: gateway in, port http2: node port 30010 is held by Service "
-        "default/web (port port-30010). Choose another in istio_helm_gateways, or change that Service."
+        "Node ports are already in use; nothing was changed: gateway in, port http2: node port 30010 is in use by "
+        "Service default/web (port port-30010). Choose another node port in istio_helm_gateways, or change that Service."
     )
     assert cluster.asked == ["Services", "port 30011"]
 
@@ -224,8 +224,10 @@ def test_all_taken_ports_are_named_45113() -> None:
     cluster = FakeCluster(services=[node_port("web", 30010, 30011), node_port("db", 30012)])
     with pytest.raises(JobError) as caught:
         port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT, {"type": "NodePort", "values": own}))
-    assert str(caught.value).count("is held by Service") == 3
-    assert "gateway in1, port tcp: node port 30012 is held by Service default/db (port port-30012)" in str(caught.value)
+    assert str(caught.value).count("is in use by Service") == 3
+    assert "gateway in1, port tcp: node port 30012 is in use by Service default/db (port port-30012)" in str(
+        caught.value
+    )
 
 
 def test_ports_of_an_installed_gateway_change() -> None:
@@ -239,7 +241,7 @@ def test_port_of_which_only_the_api_server_knows() -> None:
     """Its Service is going."""
     cluster = FakeCluster()
     cluster.refusals[30010] = TAKEN
-    with pytest.raises(JobError, match="is allocated already, by a Service that is being deleted"):
+    with pytest.raises(JobError, match="is in use by a Service that is being deleted"):
         port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
 
 
@@ -309,7 +311,7 @@ def test_events_are_enough() -> None:
     cluster = Pending(WARNING)
     explain = pending_address.why_pending(cluster)
     assert cluster.asked == []
-    assert "says SyncLoadBalancerFailed: quota" in explain(PENDING).message
+    assert "reports SyncLoadBalancerFailed: quota" in explain(PENDING).message
     assert cluster.asked == ["Event"]
     assert cluster.selectors == ["involvedObject.kind=Service,involvedObject.name=in"]
 
@@ -319,7 +321,7 @@ def test_cluster_is_looked_at_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Pending()
     explain = pending_address.why_pending(cluster)
     first = explain(PENDING)
-    assert "nothing here gives an address" in first.message
+    assert "nothing in this cluster assigns addresses" in first.message
     looked = ["Pod", "Service", "Node", "CustomResourceDefinition"]
     assert sorted(cluster.asked) == sorted(["Event", *looked])
     assert explain(PENDING) == first
@@ -335,13 +337,13 @@ def test_explanation_is_worth_no_failure(forbidden: str) -> None:
     cluster = Pending()
     cluster.forbidden.add(forbidden)
     message = pending_address.why_pending(cluster)(PENDING).message
-    assert ("why is not known" in message) == (forbidden != "Event")
+    assert ("the reason is unknown" in message) == (forbidden != "Event")
 
 
 def test_server_that_is_down_is_worth_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come again."""
     monkeypatch.setattr(pending_address, "listed", mock.Mock(side_effect=JobError("down")))
-    assert "why is not known" in pending_address.why_pending(Pending())(PENDING).message
+    assert "the reason is unknown" in pending_address.why_pending(Pending())(PENDING).message
 
 
 def test_only_what_tells_of_addresses_is_read() -> None:

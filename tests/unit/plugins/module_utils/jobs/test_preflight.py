@@ -335,7 +335,7 @@ def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, 
     )
     assert found(options) == [
         ("helm-missing", "helm", "helm is not at /missing."),
-        ("chart-missing", "chart gateway 1.31.0", "there is no helm to fetch it with."),
+        ("chart-missing", "chart gateway 1.31.0", "cannot be fetched without helm."),
     ]
 
 
@@ -531,8 +531,8 @@ def test_missing_rights(cluster: FakeCluster, options: dict[str, Any]) -> None:
     assert found({**options, "application_namespaces": ["shop"]}) == [
         ("right-missing", "create deployments.apps", "is not allowed in namespace shop."),
         ("right-missing", "create, update leases.coordination.k8s.io", "is not allowed in namespace istio-system."),
-        ("right-missing", "get istiods", "is not allowed in the cluster."),
-        ("right-missing", "list nodes", "is not allowed in the cluster."),
+        ("right-missing", "get istiods", "is not allowed at the cluster scope."),
+        ("right-missing", "list nodes", "is not allowed at the cluster scope."),
     ]
 
 
@@ -588,7 +588,7 @@ def test_room_is_short(cluster: FakeCluster, options: dict[str, Any]) -> None:
         (
             "room-short",
             "cluster",
-            "has 3.5 CPU, 8192 MiB free on 2 nodes; 4 CPU, 7629 MiB are recommended for a whole installation.",
+            "has 3.5 CPU, 8192 MiB free on 2 nodes, but 4 CPU, 7629 MiB are recommended for a full installation.",
         )
     ]
     assert found({**options, "recommended_cpu": "3500m", "recommended_memory": "8Gi"}) == []
@@ -609,7 +609,7 @@ def test_no_node(cluster: FakeCluster, options: dict[str, Any]) -> None:
     cluster.objects["Node"] = []
     messages = [message for code, _object, message in found(options) if code == "room-none"]
     assert len(messages) == 2
-    assert all("(free: no node takes ordinary pods)" in message for message in messages)
+    assert all("(no node accepts ordinary pods)" in message for message in messages)
 
 
 def test_requests_by_values(cluster: FakeCluster, options: dict[str, Any]) -> None:
@@ -659,7 +659,7 @@ def test_node_port_of_another_service_2582(cluster: FakeCluster, options: dict[s
     """uds-core#2582: named with its holder, before half of the mesh is installed."""
     cluster.objects["Service"] = [service("web", 30010)]
     expected = [
-        ("node-port-taken", "gateway in, port http2", "node port 30010 is held by Service default/web (port http).")
+        ("node-port-taken", "gateway in, port http2", "node port 30010 is in use by Service default/web (port http).")
     ]
     assert found({**options, **pinned()}) == expected
     assert cluster.created == []
@@ -677,7 +677,7 @@ def test_node_port_of_helm_values(cluster: FakeCluster, options: dict[str, Any],
     """It reaches the Service wherever it stands, and so it is looked for."""
     cluster.objects["Service"] = [service("web", 30010)]
     expected = [
-        ("node-port-taken", "gateway in, port https", "node port 30010 is held by Service default/web (port http).")
+        ("node-port-taken", "gateway in, port https", "node port 30010 is in use by Service default/web (port http).")
     ]
     assert found({**options, "exposure": "NodePort", **given}) == expected
 
@@ -694,7 +694,10 @@ def test_node_port_of_a_health_check(cluster: FakeCluster, options: dict[str, An
     """LoadBalancers with a local policy hold one beside their ports."""
     cluster.objects["Service"] = [service("lb", 31000, healthCheckNodePort=30010)]
     [(code, _object, message)] = found({**options, **pinned()})
-    assert (code, message) == ("node-port-taken", "node port 30010 is held by Service default/lb (port health check).")
+    assert (code, message) == (
+        "node-port-taken",
+        "node port 30010 is in use by Service default/lb (port health check).",
+    )
 
 
 def test_node_port_that_only_the_server_knows_of(cluster: FakeCluster, options: dict[str, Any]) -> None:
@@ -704,7 +707,7 @@ def test_node_port_that_only_the_server_knows_of(cluster: FakeCluster, options: 
     )
     [(code, _object, message)] = found({**options, **pinned()})
     assert code == "node-port-taken"
-    assert message.startswith("node port 30010 is allocated already")
+    assert message.startswith("node port 30010 is in use by a Service that is being deleted")
 
 
 def test_refusal_for_another_reason_is_no_finding(cluster: FakeCluster, options: dict[str, Any]) -> None:
@@ -745,13 +748,13 @@ def test_bad_options(cluster: FakeCluster, options: dict[str, Any]) -> None:
     assert result == {
         "failed": True,
         "changed": False,
-        "msg": "gateways: in: node_ports: http2: 'web' is not a port number.",
+        "msg": "gateways: in: node_ports: http2: 'web' is not a port number. Set a port number, such as 30010.",
         "errors": [
             {
                 "code": "",
                 "object": "gateways: in: node_ports: http2",
                 "message": "'web' is not a port number.",
-                "fix": "",
+                "fix": "Set a port number, such as 30010.",
             }
         ],
     }

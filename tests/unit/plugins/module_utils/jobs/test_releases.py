@@ -885,7 +885,7 @@ def test_taken_node_port_stops_the_run_before_the_first_write_10795(
     monkeypatch.setattr(world, "list", lambda *_arguments, **_options: [node_port_service("shop", "web", 30010)])
     monkeypatch.setattr(storage, "read", lambda *_arguments: {})
     gateway = {"name": "istio-ingressgateway", "type": "NodePort", "node_ports": {"http2": 30010}}
-    with pytest.raises(JobError, match="node port 30010 is held by Service shop/web"):
+    with pytest.raises(JobError, match="node port 30010 is in use by Service shop/web"):
         run({**options, "gateways": [gateway]}, check_mode)
     assert world.log == []
 

@@ -87,7 +87,7 @@ def test_the_cluster_is_asked_for_its_platform_alone(repository: str, monkeypatc
 
 def test_options_that_contradict_each_other(repository: str) -> None:
     """Are told as a run would tell them."""
-    with pytest.raises(JobError, match="there is no component pillot"):
+    with pytest.raises(JobError, match="unknown component pillot"):
         shown(repository, components=["pillot"])
 
 

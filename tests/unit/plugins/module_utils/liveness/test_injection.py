@@ -304,8 +304,8 @@ def test_failure_of_istioctl(tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         istioctl.kube_inject("", [], dict(os.environ))
     assert str(caught.value) == (
-        f'istioctl kube-inject failed: Error: function "x" not defined ({istioctl.binary}; an istioctl of another '
-        "version than istiod's may not understand its template)"
+        f'istioctl kube-inject failed: Error: function "x" not defined ({istioctl.binary}). Correct what istioctl '
+        "reports. If it is not of istiod's version, install that version: it may not understand istiod's template."
     )
 
 
@@ -320,9 +320,11 @@ def test_istioctl_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The message says who needs it and how to name one."""
     monkeypatch.setenv("PATH", str(tmp_path))
     for binary in (None, "", "istioctl"):
-        with pytest.raises(JobError, match=r"^istioctl is not on PATH\. Manual injection needs the istioctl of your"):
+        with pytest.raises(
+            JobError, match=r"^istioctl was not found on PATH\. Manual injection needs the istioctl of your"
+        ):
             Istioctl(binary)
-    with pytest.raises(JobError, match=r"^istioctl is not at /nonexistent/istioctl\.$"):
+    with pytest.raises(JobError, match=r"^istioctl was not found at /nonexistent/istioctl\. Install "):
         Istioctl("/nonexistent/istioctl")
 
 

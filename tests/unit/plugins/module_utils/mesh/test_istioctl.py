@@ -30,7 +30,10 @@ def test_version(printed: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("echo unknown", "does not say which version of istioctl it is: 'unknown'"), ("exit 3", "does not say which")],
+    [
+        ("echo unknown", "does not report an istioctl version: 'unknown'"),
+        ("exit 3", "does not report an istioctl version"),
+    ],
 )
 def test_one_that_does_not_say(text: str, says: str, tmp_path: Path) -> None:
     """With what it printed."""
@@ -43,7 +46,7 @@ def test_one_that_is_not_there(tmp_path: Path) -> None:
     """Or is no program."""
     with pytest.raises(JobError) as caught:
         version_of("/nonexistent/istioctl")
-    assert str(caught.value) == "istioctl is not at /nonexistent/istioctl."
+    assert str(caught.value).startswith("istioctl was not found at /nonexistent/istioctl. Install istioctl, and set ")
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELF")
     broken.chmod(0o755)

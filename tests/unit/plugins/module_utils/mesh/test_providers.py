@@ -123,12 +123,16 @@ def test_certain_address_that_cannot_be_had(provider: str) -> None:
 @pytest.mark.parametrize("address", ["mesh.example.com", "192.0.2.1,192.0.2.2", "192.0.2.300", "192.0.2.0/24", ","])
 def test_address_that_is_none(address: str) -> None:
     """Before anything is written."""
-    assert "gateways: in: load_balancer_ip: " + address + " is not an IP address" in refused("metallb", address=address)
+    assert "gateways: in: load_balancer_ip: " + address + " is neither an IP address nor" in refused(
+        "metallb", address=address
+    )
 
 
 def test_two_addresses_of_a_field_that_takes_one() -> None:
     """The Service's own."""
-    assert refused("google", address="192.0.2.1,2001:db8::1").endswith("Google Cloud takes one address.")
+    assert refused("google", address="192.0.2.1,2001:db8::1").endswith(
+        "Google Cloud accepts only one address. Set a single address in load_balancer_ip."
+    )
 
 
 def test_internal_with_a_certain_address() -> None:

@@ -100,8 +100,8 @@ def test_images_that_run() -> None:
     pods.append(pod("istio-system", "istiod", "gcr.io/istio-release/pilot:1.28.0-distroless"))
     found = dict(running(pods))
     assert set(found) == {"Namespace shop", "Namespace bank", "Namespace istio-system"}
-    assert "in Deployment a, Deployment b, Deployment c and 1 more: it holds no" in found["Namespace shop"]
-    assert "in Deployment teller: it" in found["Namespace bank"]
+    assert "in Deployment a, Deployment b, Deployment c and 1 more. That registry holds no" in found["Namespace shop"]
+    assert "in Deployment teller. That registry" in found["Namespace bank"]
     assert "gcr.io/istio-release" in found["Namespace istio-system"]
 
 
@@ -111,7 +111,7 @@ def test_a_template_counts_where_no_pod_tells_otherwise() -> None:
     assert running([pod("shop", "web", NEW)], rewritten) == []
     ((about, message),) = running([pod("shop", "web", NEW)], rewritten, scaled_down)
     assert about == "Namespace shop"
-    assert "in Deployment idle:" in message
+    assert "in Deployment idle." in message
 
 
 def injector(values: Any, name: str = "istio-sidecar-injector-canary") -> dict[str, Any]:
@@ -141,6 +141,6 @@ def test_a_finding_is_told_in_one_line() -> None:
     assert isinstance(found, Finding)
     assert str(found) == (
         f"[chart-source-retired] chart repository {GOOGLE}: holds no Istio newer than 1.30, and Istio has announced "
-        "its removal for December 2026. Istio 1.31.1 is wanted. Fix: Use https://blob.istio.io/istio-release/charts: "
+        "its removal for December 2026. This run needs Istio 1.31.1. Fix: Use https://blob.istio.io/istio-release/charts: "
         "istio_helm_chart_repository, or repository in istio_helm_charts."
     )

@@ -63,7 +63,7 @@ def test_most(keys: set[str], expected: str) -> None:
         ("restricted", "none", True, ""),
         ("baseline", "net-admin", True, "psp_rbac_istio_cni: true"),
         ("restricted", "net-admin", True, "psp_rbac_istio_cni: true"),
-        ("baseline", "host", True, "refuses pods that need privileged"),
+        ("baseline", "host", True, "rejects pods that need privileged"),
         ("restricted", "none", False, "global.proxy.seccompProfile"),
     ],
 )

@@ -110,7 +110,7 @@ def test_webhooks_36905_38880_41607(found: dict[str, Any], services: set[tuple[s
     """istio#36905, #38880, #41607: those of an Istio that is gone, by what they do; ours will be served again."""
     findings = existing_istio.webhooks([found], services, OURS)
     assert [finding.code for finding in findings] == ([code] if code else [])
-    assert all(finding.fix == "kubectl delete validatingwebhookconfiguration left" for finding in findings)
+    assert all(finding.fix == "Delete it: kubectl delete validatingwebhookconfiguration left" for finding in findings)
 
 
 def test_webhook_that_calls_an_address() -> None:
@@ -157,4 +157,4 @@ def test_definitions_of_older_charts() -> None:
 def test_definitions_that_nobody_uses() -> None:
     """Are told to be left over."""
     (finding,) = existing_istio.definitions([crd("sidecars.networking.istio.io")], "istio-system", [], OURS)
-    assert finding.message == "belongs to no Helm release, and no istiod is there that uses them."
+    assert finding.message == "belongs to no Helm release, and no istiod uses it."

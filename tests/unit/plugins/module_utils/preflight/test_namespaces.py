@@ -34,11 +34,11 @@ def test_what_holds_it_is_quoted() -> None:
     held = namespace(NamespaceContentRemaining="Some resources are remaining.", NamespaceFinalizersRemaining=words)
     held["status"]["conditions"].append({"type": "NamespaceDeletionDiscoveryFailure", "status": "False"})
     (finding,) = terminating([held], ["shop"])
-    assert finding.message.startswith(f"is being deleted since 2026-11-22T12:00:00Z. {words}. Some resources")
+    assert finding.message.startswith(f"has been terminating since 2026-11-22T12:00:00Z. {words}. Some resources")
     assert "finalizer" in finding.fix
 
 
 def test_nothing_holds_it_yet() -> None:
     """Then there is only to wait."""
     (finding,) = terminating([namespace()], ["shop"])
-    assert (finding.object, finding.fix) == ("Namespace shop", "Wait until it is gone, and run again.")
+    assert (finding.object, finding.fix) == ("Namespace shop", "Wait until it is deleted, and run again.")

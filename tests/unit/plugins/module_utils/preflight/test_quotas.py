@@ -81,7 +81,7 @@ def test_counts(name: str, count: str) -> None:
     wanted = pods(0)
     assert asked(wanted, quota({name: "3"}, {name: "2"}), **{count: 1}) == []
     (message,) = asked(wanted, quota({name: "3"}, {name: "2"}), **{count: 2})
-    assert message == f"quota-exceeded: has 1 of 3 left for {name}, and 2 are needed."
+    assert message == f"quota-exceeded: has 1 of 3 left for {name}, but this run needs 2."
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_quota_that_wants_figures() -> None:
     """Each container must name what the quota is about; a LimitRange's defaults count as named."""
     strict = quota({"limits.cpu": "8", "limits.memory": "8Gi", "requests.cpu": "8"})
     (message,) = asked(pods(requests=REQUESTS), strict)
-    assert message.startswith("quota-needs-figures: refuses the pods of istiod: container c has no limits.cpu, limits.")
+    assert message.startswith("quota-needs-figures: rejects the pods of istiod: container c has no limits.cpu, limits.")
     defaults = limit_range(default={"cpu": "1", "memory": "2Gi"})
     assert asked(pods(requests=REQUESTS), strict, ranges=(defaults,)) == []
     assert asked(pods(limits={"cpu": "1", "memory": "1Gi"}), strict) == []
@@ -119,12 +119,12 @@ def refused(wanted: Pods, *ranges: dict[str, Any]) -> list[str]:
     ("item", "resources", "says"),
     [
         ({"max": {"memory": "2Gi"}}, {"limits": {"memory": "2Gi"}}, None),
-        ({"max": {"memory": "1Gi"}}, {"limits": {"memory": "2Gi"}}, "memory 2048 MiB, and at most 1Gi is allowed"),
-        ({"max": {"memory": "4Gi"}}, {"requests": {"memory": "2Gi"}}, "no limit of memory"),
+        ({"max": {"memory": "1Gi"}}, {"limits": {"memory": "2Gi"}}, "memory 2048 MiB, but at most 1Gi is allowed"),
+        ({"max": {"memory": "4Gi"}}, {"requests": {"memory": "2Gi"}}, "no memory limit"),
         ({"max": {"memory": "4Gi"}, "default": {"memory": "4Gi"}}, {"requests": {"memory": "2Gi"}}, None),
         ({"min": {"cpu": "100m"}}, {"requests": {"cpu": "100m"}}, None),
-        ({"min": {"cpu": "101m"}}, {"requests": {"cpu": "100m"}}, "cpu 0.1, and at least 101m is demanded"),
-        ({"min": {"cpu": "100m"}}, {}, "no request of cpu"),
+        ({"min": {"cpu": "101m"}}, {"requests": {"cpu": "100m"}}, "cpu 0.1, but at least 101m is required"),
+        ({"min": {"cpu": "100m"}}, {}, "no cpu request"),
         ({"min": {"cpu": "100m"}, "defaultRequest": {"cpu": "100m"}}, {}, None),
         ({"min": {"cpu": "100m"}}, {"limits": {"cpu": "200m"}}, None),
         ({"maxLimitRequestRatio": {"cpu": "2"}}, {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}, None),
@@ -133,11 +133,11 @@ def refused(wanted: Pods, *ranges: dict[str, Any]) -> list[str]:
             {"requests": {"cpu": "1"}, "limits": {"cpu": "3"}},
             "more than 2 times",
         ),
-        ({"maxLimitRequestRatio": {"cpu": "2"}}, {"requests": {"cpu": "1"}}, "one of them missing"),
+        ({"maxLimitRequestRatio": {"cpu": "2"}}, {"requests": {"cpu": "1"}}, "lacks one of the two"),
         (
             {"default": {"memory": "1Gi"}},
             {"requests": {"memory": "2Gi"}},
-            "memory 2Gi, more than the limit of",
+            "memory 2Gi, more than its default limit of",
         ),
         ({"default": {"memory": "2Gi"}}, {"requests": {"memory": "2Gi"}}, None),
     ],
@@ -146,7 +146,7 @@ def test_containers(item: dict[str, Any], resources: dict[str, Any], says: str |
     """Defaults are filled in before anything is compared."""
     found = refused(pods(**resources), limit_range(**item))
     assert len(found) == bool(says)
-    assert all(message.startswith("refuses the pods of istiod: container c ") and says in message for message in found)
+    assert all(message.startswith("rejects the pods of istiod: container c ") and says in message for message in found)
 
 
 def test_whole_pods() -> None:
@@ -154,7 +154,7 @@ def test_whole_pods() -> None:
     two = Pods("mesh", "in", 1, 1, {"containers": [{"name": n, "resources": {"limits": {"cpu": "1"}}} for n in "ab"]})
     assert refused(two, limit_range("Pod", max={"cpu": "2"})) == []
     assert refused(two, limit_range("Pod", max={"cpu": "1"})) == [
-        "refuses the pods of in: the pod has cpu 2, and at most 1 is allowed."
+        "rejects the pods of in: the pod has cpu 2, but at most 1 is allowed."
     ]
 
 

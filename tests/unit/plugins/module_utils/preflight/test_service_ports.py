@@ -81,7 +81,9 @@ def test_the_guides_wrong_example() -> None:
     for pods, about in (([workload()], "Deployment shop/web"), ([], "pods shop/app=my-app")):
         (finding,) = conflict_findings(GUIDE, pods)
         assert (finding.code, finding.object) == ("port-conflict", about)
-        assert finding.message.startswith("port 80 is called http by Service app-svc-1 and http2 by Service app-svc-2;")
+        assert finding.message.startswith(
+            "port 80 has conflicting protocols: http (Service app-svc-1) and http2 (Service app-svc-2)."
+        )
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_pods_are_grouped() -> None:
         ({"service.istio.io/canonical-name": "web", "version": "1"}, None),
         ({"app": "web"}, "no label version;"),
         ({"version": "1"}, "no label app;"),
-        ({"name": "web"}, "no label app and none version;"),
+        ({"name": "web"}, "lack the labels app and version,"),
         ({"sidecar.istio.io/inject": "false"}, None),
     ],
 )
@@ -158,9 +158,9 @@ def test_refused_pods() -> None:
     """In the server's words, with what to do; not by a status that speaks of an older template."""
     (finding,) = workload_labels.refusal_findings([deployment(conditions=failure())])
     assert finding.code == "pods-refused"
-    assert finding.message == 'its pods are refused: violates PodSecurity "restricted".'
+    assert finding.message == 'its pods are rejected: violates PodSecurity "restricted".'
     assert "psp_rbac" in finding.fix
     (other,) = workload_labels.refusal_findings([deployment(conditions=failure(message="something new"))])
-    assert other.fix == "Mend what the message says."
+    assert other.fix == "Fix what the message reports."
     assert workload_labels.refusal_findings([deployment(conditions=failure("False")), deployment()]) == []
     assert workload_labels.refusal_findings([deployment(conditions=failure(), observedGeneration=1)]) == []
