@@ -175,7 +175,7 @@ ROWS: dict[str, Row] = {
     "labels, found by injection": Row(
         "workload-unlabeled",
         "Deployment {ns}/web",
-        "no label version",
+        "lack the label version",
         [deployment("web", {"app.kubernetes.io/name": "web"})],
         [deployment("web", {"app.kubernetes.io/name": "web", "app.kubernetes.io/version": "1"})],
         NOTHING,
@@ -234,7 +234,7 @@ ROWS: dict[str, Row] = {
     "a pod against its namespace": Row(
         "injection-contradicted",
         "Deployment {ns}/web",
-        "injection off",
+        "injection is disabled",
         [deployment("web", {**LABELLED, "sidecar.istio.io/inject": "true"})],
         [deployment("web", {**LABELLED, "sidecar.istio.io/inject": "true"})],
         labels={"istio-injection": "disabled"},

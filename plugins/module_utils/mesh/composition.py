@@ -308,8 +308,8 @@ def advice(options: MeshOptions) -> list[Finding]:
     for name, former in components.former_names(options.asked):
         now = f"{' and '.join(former.now)} is installed" if former.now else "Nothing is installed"
         message = f"as of Istio {former.since}, it {former.what}. {now} in its place."
-        fix = "Use the current names in istio_helm_components."
-        found.append(Finding("component-renamed", f"component {name}", message, fix))
+        renamed = "Use the current names in istio_helm_components."
+        found.append(Finding("component-renamed", f"component {name}", message, renamed))
     for name in options.components:
         if _chart(name, options).manifest:
             fix = "Set a chart of your own in istio_helm_charts for production use."

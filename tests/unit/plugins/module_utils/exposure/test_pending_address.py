@@ -213,7 +213,8 @@ def test_port_that_another_service_holds_10795() -> None:
         port_conflicts.refuse_taken_ports(cluster, releases(NODE_PORT))
     assert str(caught.value) == (
         "Node ports are already in use; nothing was changed: gateway in, port http2: node port 30010 is in use by "
-        "Service default/web (port port-30010). Choose another node port in istio_helm_gateways, or change that Service."
+        "Service default/web (port port-30010). Choose another node port in istio_helm_gateways, or change that "
+        "Service."
     )
     assert cluster.asked == ["Services", "port 30011"]
 

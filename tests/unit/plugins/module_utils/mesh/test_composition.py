@@ -495,9 +495,10 @@ def test_names_of_the_guide_are_understood() -> None:
     assert [f"{finding.object} {finding.message}" for finding in composition.advice(given)] == [
         "component pilot as of Istio 1.5, it is part of istiod. istiod is installed in its place.",
         "component galley as of Istio 1.5, it is part of istiod. istiod is installed in its place.",
-        "component mixer as of Istio 1.8, it no longer exists: proxies report telemetry (Telemetry), AuthorizationPolicy and "
-        "WasmPlugin do the rest. Nothing is installed in its place.",
-        "component certmanager as of Istio 1.5, it is cert-manager's own chart. cert-manager is installed in its place.",
+        "component mixer as of Istio 1.8, it no longer exists: proxies report telemetry (Telemetry), "
+        "AuthorizationPolicy and WasmPlugin do the rest. Nothing is installed in its place.",
+        "component certmanager as of Istio 1.5, it is cert-manager's own chart. cert-manager is installed in its "
+        "place.",
     ]
 
 
