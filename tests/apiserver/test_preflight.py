@@ -365,7 +365,7 @@ ROWS: dict[str, Row] = {
     "another revision": Row(
         "istio-other-revision",
         "Deployment {ns}/istiod-canary",
-        "an istiod of revision canary, installed without Helm. This run installs default",
+        "an istiod of revision canary, installed without Helm. This run installs revision default",
         [istiod("istiod-canary", "canary")],
         [istiod("istiod-canary", "canary", annotations=HELM)],
         IN_ISTIOS,

@@ -134,8 +134,8 @@ def findings(wanted: dict[str, Room], free: dict[str, Room], advice: Room) -> li
     :arg free: room of each node that takes ordinary pods
     """
     total = sum(free.values(), Room())
-    nodes = "; ".join(f"{node}: {left}" for node, left in free.items())
-    nodes = f"free: {nodes}" if nodes else "no node accepts ordinary pods"
+    listed = "; ".join(f"{node}: {left}" for node, left in free.items())
+    nodes = f"free: {listed}" if listed else "no node accepts ordinary pods"
     found = [
         Finding(
             "room-none",

@@ -77,7 +77,9 @@ def istiods(found: Iterable[dict[str, Any]], ours: set[Release], revision: str) 
         where = f"Deployment {meta['namespace']}/{meta['name']}"
         code, by = _maker(obj)
         if revision_of(obj) != revision:
-            message = f"is an istiod of revision {revision_of(obj)}, installed {by}. This run installs {revision}."
+            message = (
+                f"is an istiod of revision {revision_of(obj)}, installed {by}. This run installs revision {revision}."
+            )
             fix = "Uninstall that revision, unless you run two on purpose."
             findings.append(Finding("istio-other-revision", where, message, fix))
         else:

@@ -71,7 +71,9 @@ def injection_findings(namespace: dict[str, Any], found: Iterable[Workload]) -> 
             findings.append(Finding("injection-contradicted", str(workload), message, fix))
         elif asked and wish == "false":
             message = f"its pods opt out of the sidecar ({INJECT}=false), but injection is enabled in namespace {name}."
-            opt_in = "Remove the label from the pod template, or add injection-contradicted to preflight_ignore."
+            opt_in = (
+                "Remove the pod template's label. If it is intended, add injection-contradicted to preflight_ignore."
+            )
             findings.append(Finding("injection-contradicted", str(workload), message, opt_in))
     if asked:
         running = [workload for workload in found if workload.pods and _wish(workload) != "false"]

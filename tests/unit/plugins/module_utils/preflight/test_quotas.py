@@ -131,7 +131,7 @@ def refused(wanted: Pods, *ranges: dict[str, Any]) -> list[str]:
         (
             {"maxLimitRequestRatio": {"cpu": "2"}},
             {"requests": {"cpu": "1"}, "limits": {"cpu": "3"}},
-            "more than 2 times",
+            "above 2 times",
         ),
         ({"maxLimitRequestRatio": {"cpu": "2"}}, {"requests": {"cpu": "1"}}, "lacks one of the two"),
         (

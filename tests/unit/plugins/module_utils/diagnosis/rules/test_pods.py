@@ -131,7 +131,7 @@ def test_image_of_a_registry_that_ends(image: str, ends: bool) -> None:
     status = waiting("ImagePullBackOff", image=image)
     main = diagnose(state(deployment(available=0), pod(ready=False, status=status))).main
     assert main is not None
-    assert ("use docker.io/istio (istio_helm_hub)" in main.message) is ends
+    assert ("docker.io/istio has the same images (istio_helm_hub)" in main.message) is ends
     assert ("removal for December 2026" in main.message) is ends
 
 
