@@ -116,7 +116,7 @@ def given_address(params: dict[str, Any], target: Target) -> endpoints.Endpoint 
         return None
     found = endpoints.at_address(params["address"], params["scheme"])
     if found is None:
-        fix = "Set liveness_verify_address to that form, for example 192.0.2.10:80."
+        fix = "Use that form in liveness_verify_address, for example 192.0.2.10:80."
         raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address", fix=fix)
     return found
 

@@ -62,12 +62,12 @@ def not_ready(state: MeshState) -> Iterator[Symptom]:
         key = thing(istiod)
         if status.get("availableReplicas", 0) or any(map(pod_is_ready, state.pods_by_workload.get(key, []))):
             continue
-        message = f"has no ready pod ({progress(istiod)})"
+        why = f"has no ready pod ({progress(istiod)})"
         fix = f"Find the reason: kubectl describe pods -n {key[1]} -l istio=pilot"
         if wanted == 0:
-            message = "is scaled to zero replicas"
+            why = "is scaled to zero replicas"
             fix = f"Scale it up: kubectl scale deployment {key[2]} -n {key[1]} --replicas=1"
-        message += ", so no sidecars are injected and proxies receive no configuration updates."
+        message = f"{why}, so no sidecars are injected and proxies receive no configuration updates."
         about = f"Deployment {key[1]}/{key[2]}"
         breaks = frozenset({ISTIOD, INJECTOR})
         yield Symptom("istiod-not-ready", about, message, fix, (progress(istiod),), breaks, frozenset({key}))

@@ -129,7 +129,9 @@ def _reason(state: MeshState, key: Thing, pods: Objects, routed: bool) -> Sympto
     if asked is False and labels_of(pod).get(INJECT) == "true":
         label = f"{INJECTION}={labels_of(state.namespace(namespace)).get(INJECTION)}"
         unlabel = f"kubectl label namespace {namespace} {INJECTION}-"
-        message = f"its pods request a sidecar ({INJECT}=true), but {label} of namespace {namespace} takes precedence."
+        message = (
+            f"its pods request a sidecar ({INJECT}=true), but label {label} of namespace {namespace} takes precedence."
+        )
         fix = f"Remove the namespace's label and restart the pods: {unlabel} && {restart}"
         return Symptom("injection-contradicted", about, message, fix, (f"namespace's label {label}", seen), breaks)
     if wants and "MutatingWebhookConfiguration" in state.objects and _called_for(state, namespace, labels_of(pod)):
@@ -142,8 +144,8 @@ def _reason(state: MeshState, key: Thing, pods: Objects, routed: bool) -> Sympto
         message = (
             f"receives requests from a gateway in plain text, because namespace {namespace} has no injection label."
         )
-        label = f"kubectl label namespace {namespace} {INJECTION}=enabled"
-        fix = f"Label the namespace and restart the pods: {label} && {restart}"
+        enable = f"kubectl label namespace {namespace} {INJECTION}=enabled"
+        fix = f"Label the namespace and restart the pods: {enable} && {restart}"
         evidence = (f"no label {INJECTION} or {REVISION} on namespace {namespace}", seen)
         return Symptom("injection-label-missing", about, message, fix, evidence, breaks)
     return None

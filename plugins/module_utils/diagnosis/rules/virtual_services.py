@@ -76,7 +76,7 @@ def visibility(state: MeshState) -> Iterator[Symptom]:
             blind = sorted(name for name in where if not routes.exported_to(virtual_service, name))
             if blind:
                 export = ", ".join(virtual_service["spec"]["exportTo"])
-                message = f"is exported to {export}, but its gateway is in {blind[0]}, so requests fail with 404."
+                message = f"is exported to {export}, but its gateway runs in {blind[0]}, so requests fail with 404."
                 fix = f"Add {blind[0]} to spec.exportTo, or remove spec.exportTo."
                 evidence = (f"spec.exportTo: {export}", f"pods of {described(server.gateway)} are in {blind[0]}")
                 breaks = frozenset({thing(virtual_service)})
