@@ -440,7 +440,7 @@ def test_api_server_without_a_pod(cluster: BedCluster, mesh: str, private: list[
     """It says so itself, and that is told from an answer of the gateway's."""
     cluster.kubectl("delete", "endpointslice", NAME, "-n", mesh)
     message = ask(cluster, mesh, verify_from="cluster", wait_timeout=1)["msg"]
-    assert "the API server answers 503: no endpoints available for service" in message
+    assert "the API server returned 503: no endpoints available for service" in message
     assert private == []
 
 
@@ -465,8 +465,8 @@ def test_rights_to_ask_through_the_api_server(cluster: BedCluster, mesh: str, pr
     assert finding["object"] == "get services/proxy"
     assert "docs/rbac-proxy.yml" in finding["fix"]
     message = ask(cluster, mesh, **direct, verify_from="cluster", wait_timeout=30)["msg"]
-    assert f"The API server does not pass requests on to Service {mesh}/{NAME}: " in message
-    assert "Bind the role of docs/rbac-proxy.yml" in message
+    assert f"The API server does not proxy requests to Service {mesh}/{NAME}: " in message
+    assert "Bind the role in docs/rbac-proxy.yml" in message
     cluster.kubectl("create", "rolebinding", "proxy", "--clusterrole=meshops-istio-proxy", account, "-n", mesh)
     deadline = time.monotonic() + 10
     while missing() and time.monotonic() < deadline:  # the API server's authorizer hears of it by a watch

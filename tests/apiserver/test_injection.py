@@ -50,7 +50,7 @@ def test_check_mode_before_there_is_an_istiod(today: BedCluster) -> None:
     assert f"Deployment {NAMESPACE}/liveness" in data["objects"]
     (warning,) = data["warnings"]
     assert warning.startswith(
-        "Manual injection: istiod is not there, in namespace istio-system. The application is shown"
+        "Manual injection needs istiod, which does not exist in namespace istio-system. The application is shown"
     )
     assert '+            "istio-injection": "disabled"' in run.output
     assert "istio-proxy" not in run.output
@@ -63,7 +63,7 @@ def test_no_istiod(today: BedCluster) -> None:
         manual = {"liveness_verify_namespace": NAMESPACE, "liveness_verify_injection": "manual"}
         run = today.role("liveness_verify", **manual, **options)
     assert run.message.startswith(
-        "Manual injection: istiod is not there, in namespace istio-system. Run role istio_helm"
+        "Manual injection needs istiod, which does not exist in namespace istio-system. Run role istio_helm"
     )
     assert asked.writes == []
 

@@ -203,9 +203,9 @@ def test_objects_that_were_there_before(guide: App) -> None:
     guide.put()
     gone, kept, warnings = guide.remove()
     assert gone == [f"Namespace {namespace}"]
-    why = "this app has not made it (its fields are held by kubectl-create)"
+    why = "this app did not create it (other field managers: kubectl-create)"
     assert set(kept) == {f"{kind} {namespace}/liveness: {why}" for _version, kind in OF_THE_APP}
-    assert set(warnings) == {f"{kind} {namespace}/liveness is left as it is: {why}." for _version, kind in OF_THE_APP}
+    assert set(warnings) == {f"{kind} {namespace}/liveness is kept: {why}." for _version, kind in OF_THE_APP}
     assert there() == before
     guide.is_gone()
 
@@ -347,11 +347,11 @@ def test_own_app(by: str, own: App) -> None:
     crd = f"CustomResourceDefinition widgets.{namespace}.example.com"
     stays = {
         f"PersistentVolumeClaim {namespace}/kept": "helm.sh/resource-policy: keep",
-        crd: "others may have objects of this kind",
+        crd: "other objects of this kind may exist",
     }
     assert set(kept) == {f"{name}: {why}" for name, why in stays.items()}
-    assert {f"{name} is left as it is: {why}." for name, why in stays.items()} <= set(warnings)
-    assert f"ConfigMap {namespace}/held is being deleted; what holds it: example.com/held." in warnings
+    assert {f"{name} is kept: {why}." for name, why in stays.items()} <= set(warnings)
+    assert f"ConfigMap {namespace}/held is still being deleted (finalizers: example.com/held)." in warnings
     assert bed.get(f"widgets.{namespace}.example.com", "w", f"--namespace={namespace}")
     bed.kubectl("wait", "--for=delete", "pvc/data", f"--namespace={namespace}", "--timeout=60s")
     left = {*stays, f"ConfigMap {namespace}/held"} | home  # the list on it names what was to be kept

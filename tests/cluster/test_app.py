@@ -219,7 +219,7 @@ def test_certificate_of_somebody_else(app: App, over_tls: dict[str, Any], tmp_pa
 def test_whose_fault_it_is(app: App) -> None:
     """Nobody answers where it was asked, and the gateway answers from inside: it is what stands between."""
     run = app.verify(liveness_verify_address="127.0.0.1:1", liveness_verify_wait_timeout=5)
-    assert "From inside of the cluster the gateway answers 200: the mesh works" in run.message
+    assert "From inside the cluster, the gateway returns 200: the mesh works" in run.message
 
 
 def test_absent(app: App) -> None:

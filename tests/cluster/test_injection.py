@@ -188,7 +188,9 @@ def test_a_revision_that_is_not_there(place: Place) -> None:
     """Said before anything is written."""
     with place.mesh.asked() as asked:
         run = place.verify(**MANUAL, liveness_verify_revision="1-30")
-    assert run.message.startswith("Manual injection: istiod is not there under revision or tag 1-30, in namespace")
+    assert run.message.startswith(
+        "Manual injection needs istiod of revision or tag 1-30, which does not exist in namespace"
+    )
     assert asked.writes == []
 
 

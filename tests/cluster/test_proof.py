@@ -92,7 +92,7 @@ def test_planted_gateway_is_no_proof(mesh_of_old: TestCluster) -> None:
     address = old["url"].split("/")[2]
     run = mesh_of_old.role("liveness_verify", **OWN, **LISTED, liveness_verify_address=address)
     assert run.code != 0
-    assert "was answered by another gateway than istio-system/proof-public" in run.message
+    assert "was answered by a gateway other than istio-system/proof-public" in run.message
     assert "/sa/istio-ingressgateway" in run.message
 
 
@@ -141,4 +141,4 @@ def test_planted_istiod_is_no_proof(mesh_of_old: TestCluster) -> None:
     run = mesh_of_old.role("liveness_verify", **given)
     assert run.code != 0
     assert "The application's sidecar in namespace proof is served by the istiod of revision default" in run.message
-    assert "Helm release istio-system/istiod, and not by the istiod of revision canary" in run.message
+    assert "(Helm release istio-system/istiod), but this run verifies the istiod of revision canary" in run.message

@@ -106,7 +106,7 @@ def test_what_is_left_out_without_a_right(cluster: TestCluster, credential: dict
         run = cluster.site("--tags=preflight,liveness_verify", environ=credential, **over).succeeded()
         return run.of("istio_liveness").data["evidence"]["counted"]
 
-    missing = "this account may not get pods/proxy (docs/rbac-counted.yml)"
+    missing = "no permission to get pods/proxy (docs/rbac-counted.yml)"
     assert counted() == {name: {"unknown": missing} for name in ("gateway", "sidecar")}
     cluster.kubectl("apply", "-f", rbac.path(ROOT, rights.COUNTED))
     time.sleep(1)

@@ -300,7 +300,7 @@ TODAY = [
         [MESHED, *ROUTE],
         [MESHED, *ROUTE],
         INJECTED,
-        says="asks for injection",
+        says="requests sidecar injection",
         after=without_istiod,
         undo=with_istiod,
     ),
@@ -516,9 +516,9 @@ def test_rights(today: BedCluster) -> None:
     }
     options = {**access, "application_namespaces": ["liveness"], "connect": False}
     lacking = {
-        "what any DaemonSet tells: it may not be read",
-        "what any Event tells in liveness: it may not be read there",
-        "what any StatefulSet tells: it may not be read",
+        "DaemonSet objects: no permission to read them",
+        "Event objects in liveness: no permission to read them",
+        "StatefulSet objects: no permission to read them",
     }
     # The API server's authorizer hears of bindings by a watch.
     assert until(lambda: lacking <= set(look(today, **options)["skipped"]), 10), look(today, **options)

@@ -582,7 +582,7 @@ def test_playbook(place: Place) -> None:
     finally:
         remove(place.mesh, objects)
     line = run.succeeded().of("istio_diagnosis_info").data["lines"][0]
-    assert line.startswith(f"[gateway-unknown] VirtualService {PLACE}/web: names Gateway {PLACE}/wbe")
+    assert line.startswith(f"[gateway-unknown] VirtualService {PLACE}/web: references Gateway {PLACE}/wbe")
     assert " Fix: " in line
     assert line in run.output
 

@@ -188,9 +188,9 @@ class MeshReader:
             self._take(state, kind, [each for found in seen.values() for each in found], seen)
         unseen = [name for name in namespaces if name not in seen]
         if seen and unseen:
-            self.notes.append(f"what any {kind} tells in {', '.join(unseen)}: it may not be read there")
+            self.notes.append(f"{kind} objects in {', '.join(unseen)}: no permission to read them")
         elif unseen and kind in _LOOKED_INTO:
-            self.notes.append(f"what any {kind} tells: it may not be read")
+            self.notes.append(f"{kind} objects: no permission to read them")
 
     # -- single objects -----------------------------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ class MeshReader:
     def _ask_istioctl(self, state: MeshState) -> None:
         """Its analysis, and which proxies are not in sync: it asks istiod, for which it forwards a port."""
         if not self._scope.istioctl:
-            self.notes.append("istioctl analyze, and proxies out of sync: no istioctl is named")
+            self.notes.append("istioctl analysis and proxies out of sync: no istioctl is specified")
             return
         try:
             istioctl = Istioctl(self._scope.istioctl)

@@ -156,7 +156,9 @@ def _rendered(task: Task, cluster: Cluster, path: Path) -> Objects:
     params = task.params
     chart = charts.Chart(path)
     if not chart.metadata["name"]:
-        raise JobError("is not a chart: its Chart.yaml gives it no name.", object=str(chart.path))
+        raise JobError(
+            "is not a chart: its Chart.yaml has no name.", object=str(chart.path), fix="Set name in Chart.yaml."
+        )
     text = Helm(params["helm_binary"]).template(
         params["chart_release"],
         params["namespace"] or "default",
@@ -174,8 +176,8 @@ def _rendered(task: Task, cluster: Cluster, path: Path) -> Objects:
             left_out.append(f"{reference(obj)} ({moments})")
     if left_out:
         task.warnings.append(
-            f"chart {chart.path}: hooks are Helm's own, and are not applied: {', '.join(left_out)}. Apply what the "
-            "application needs of them by liveness_verify_manifests."
+            f"chart {chart.path}: Helm hooks are not applied: {', '.join(left_out)}. Add those that the application "
+            "needs to liveness_verify_manifests."
         )
     return found
 
@@ -191,16 +193,16 @@ def _injected(task: Task, cluster: Cluster, objects: Objects) -> Application:
     wanted = params["revision"] if params["revision"] != revisions.DEFAULT else ""
     revision = injection.revision_of(cluster, namespace, wanted)
     if revision is None:
-        under = f" under revision or tag {wanted}" if wanted else ""
-        missing = f"Manual injection: istiod is not there{under}, in namespace {namespace}"
+        under = f" of revision or tag {wanted}" if wanted else ""
+        missing = f"Manual injection needs istiod{under}, which does not exist in namespace {namespace}"
         if not task.check_mode:
             raise JobError(
                 f"{missing}.",
-                fix="Run role istio_helm, which installs it, or name another by liveness_verify_revision and "
-                "istio_helm_namespace.",
+                fix="Run role istio_helm to install it, or set liveness_verify_revision and istio_helm_namespace to "
+                "those of an existing istiod.",
                 code="istiod-missing",
             )
-        task.warnings.append(f"{missing}. The application is shown without the sidecar that it will have.")
+        task.warnings.append(f"{missing}. The application is shown without its sidecar.")
         return Application(objects, {"injected": []})
     istioctl = Istioctl(params["istioctl_binary"])
     if params["injection_source"] == injection.LIVE:

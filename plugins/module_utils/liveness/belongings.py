@@ -161,12 +161,12 @@ def why_kept(app: App, live: Object, wanted: Object | None = None) -> str:
     :arg wanted: as it is rendered, where it is
     """
     if live["kind"] in SHARED:
-        return "others may live in it" if live["kind"] == "Namespace" else "others may have objects of this kind"
+        return "it may contain other objects" if live["kind"] == "Namespace" else "other objects of this kind may exist"
     if not app.made(live):
         if app.part_of(live):
-            return f"it is part of {app.part_of(live)}"
+            return f"it belongs to {app.part_of(live)}"
         others = sorted(authors(live) - {app.manager, ""})
-        return f"this app has not made it (its fields are held by {', '.join(others) or 'nobody else'})"
+        return f"this app did not create it (other field managers: {', '.join(others) or 'none'})"
     if any(_policy(obj) == _KEEP for obj in (live, wanted or {})):
         return STAYS
     return ""

@@ -71,7 +71,7 @@ class Counted:
         if self.why_not or before.why_not:
             return {"unknown": self.why_not or before.why_not}
         if not self.by:
-            return {"unknown": "its proxies keep no counter of requests"}
+            return {"unknown": "its proxies export no request counter"}
         grown = {metric: int(value - before.by.get(metric, 0)) for metric, value in self.by.items()}
         metric = next((metric for metric, answers in grown.items() if answers > 0), next(iter(grown)))
         return {"metric": metric, "answers": grown[metric]}
@@ -100,7 +100,7 @@ def read(cluster: Cluster, pods: list[dict[str, Any]], families: tuple[Family, .
     :arg pods: those that run; of each, its metadata is looked at
     """
     if not pods:
-        return Counted(why_not="no pod of it was found")
+        return Counted(why_not="it has no running pods")
     total: dict[str, float] = {}
     for status, text in in_parallel(lambda pod: _fetch(cluster, pod["metadata"]), pods):
         if status != 200:
@@ -118,7 +118,7 @@ def _fetch(cluster: Cluster, meta: dict[str, Any]) -> tuple[int, str]:
     except JobError as error:
         return 0, str(error)
     if status == 403:
-        return status, "this account may not get pods/proxy (docs/rbac-counted.yml)"
+        return status, "no permission to get pods/proxy (docs/rbac-counted.yml)"
     if status != 200:
-        return status, f"pod {meta['namespace']}/{meta['name']} answers {status} on port {PORT}"
+        return status, f"pod {meta['namespace']}/{meta['name']} returned {status} on port {PORT}"
     return status, body.decode("utf-8", "replace")

@@ -89,9 +89,9 @@ def _of_release(cluster: Cluster, gateway: Gateway) -> Found:
         live[kind] = cluster.get(api_version, kind, name, gateway.namespace)
         if live[kind] is None:
             raise JobError(
-                f"of gateway {gateway} does not exist, though its Helm release says so.",
+                f"of gateway {gateway} does not exist, although its Helm release contains it.",
                 object=f"{kind} {gateway.namespace}/{name}",
-                fix="Run role istio_helm, which restores it.",
+                fix="Run role istio_helm to restore it.",
                 code="gateway-missing" if kind == "Service" else "",
             )
     workload, service = live.get(gateway.kind), live.get("Service")

@@ -87,8 +87,8 @@ def wanted(params: dict[str, Any]) -> list[Wanted]:
         first = next((each for each in installed if _leads_inside(each, params)), installed[0])
     elif params["preset"]:
         raise JobError(
-            "This run installs no gateway, so that there is none to ask for the application.",
-            fix="List one in istio_helm_gateways, or name one that is there: liveness_verify_gateway.",
+            "This run installs no gateway through which to request the application.",
+            fix="List a gateway in istio_helm_gateways, or set liveness_verify_gateway to an existing one.",
         )
     else:
         first = _other(name, namespace, params)
@@ -113,7 +113,7 @@ def not_installed(found: list[Wanted]) -> str:
         return ""
     names = ", ".join(map(str, others))
     return (
-        f"The application is bound to gateway {first}, which this run does not install; it installs {names}. Clear "
+        f"The application is bound to gateway {first}, which this run does not install (it installs {names}). Clear "
         "liveness_verify_gateway and liveness_verify_gateway_namespace to use the first of those, or list the gateway "
         "in istio_helm_gateways."
     )
@@ -141,13 +141,13 @@ def _first(params: dict[str, Any], gateway: Gateway) -> Target:
 def _target(params: dict[str, Any], wanted: Wanted, gateway: Gateway, leads: bool) -> Target:
     asked = params["asked"]
     if asked and not {str(gateway), gateway.name} & set(asked):
-        return Target(gateway, NONE, "liveness_verify_gateways leaves it out")
+        return Target(gateway, NONE, "liveness_verify_gateways does not include it")
     why = _unreachable(params, wanted, gateway)
     if why:
         return Target(gateway, NONE, why)
     port = _port(params, gateway)
     if gateway.is_egress:
-        why = "it is for what leaves the mesh, and routes no request to the application"
+        why = "it handles traffic that leaves the mesh and routes no requests to the application"
     elif not leads:
         why = "no Gateway of the application selects its pods"
     elif port is None:
@@ -157,7 +157,7 @@ def _target(params: dict[str, Any], wanted: Wanted, gateway: Gateway, leads: boo
         return Target(gateway, REQUEST, port=port)
     port = status_port(gateway.ports)
     if port is None:
-        return Target(gateway, NONE, f"{why}, and its Service has no port {STATUS_PORT}, to ask whether it is ready")
+        return Target(gateway, NONE, f"{why}, and its Service has no port {STATUS_PORT} for a readiness request")
     return Target(gateway, READINESS, why, port)
 
 
@@ -170,13 +170,13 @@ def _port(params: dict[str, Any], gateway: Gateway) -> dict[str, Any] | None:
 def _unreachable(params: dict[str, Any], wanted: Wanted, gateway: Gateway) -> str:
     """Why no request reaches a gateway from where the run asks; empty where one may."""
     if not gateway.service:
-        return "no Service leads to its pods"
+        return "no Service selects its pods"
     if params["verify_from"] == "cluster":
         return ""
     if gateway.type not in OUTSIDE:
-        return f"its Service is of type {gateway.type}; liveness_verify_from: cluster asks it too"
+        return f"its Service is of type {gateway.type}; to request it, set liveness_verify_from: cluster"
     if wanted.options.internal:
-        return "its load balancer is internal; liveness_verify_from: cluster asks it too"
+        return "its load balancer is internal; to request it, set liveness_verify_from: cluster"
     if params["address"]:
         return "liveness_verify_address leads to another gateway"
     return ""

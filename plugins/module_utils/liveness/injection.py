@@ -113,9 +113,9 @@ def settings(cluster: Cluster, namespace: str, revision: str) -> Settings:
         missing = [key for key in wanted if key not in data]
         if missing:
             raise JobError(
-                f"holds no {' and no '.join(missing)}, which manual injection needs.",
+                f"has no {' and no '.join(missing)}, which manual injection needs.",
                 object=f"ConfigMap {namespace}/{name}",
-                fix="Let role istio_helm restore it, or set liveness_verify_injection_source: live.",
+                fix="Run role istio_helm to restore it, or set liveness_verify_injection_source: live.",
             )
         keys += [data[key] for key in wanted]
     return Settings(revision, *keys)

@@ -103,7 +103,9 @@ def over_tls(server_name: str, ca_file: str | None = None) -> Callable[[Endpoint
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise JobError(
-            f"holds no certificates to trust: {error}. It is named by liveness_verify_ca_file.", object=str(ca_file)
+            f"contains no usable CA certificates: {error}.",
+            object=str(ca_file),
+            fix="Set liveness_verify_ca_file to a PEM file with CA certificates.",
         ) from error
 
     def send(endpoint: Endpoint, path: str, host: str | None = None) -> Answer:
@@ -122,7 +124,7 @@ def over_tls(server_name: str, ca_file: str | None = None) -> Callable[[Endpoint
                 response = connection.getresponse()
                 body = response.read().decode("utf-8", "replace")
             except http.client.HTTPException as error:
-                raise OSError(f"no HTTP answer: {error!r}") from error
+                raise OSError(f"no HTTP response: {error!r}") from error
             headers = {name.lower(): value for name, value in response.getheaders()}
             milliseconds = (time.monotonic() - started) * 1000
             return Answer(response.status, headers, body, round(milliseconds, 1), shown)
@@ -165,15 +167,15 @@ def through(cluster: Cluster) -> Callable[[Proxied, str, str | None], Answer]:
         refusal = _refusal(status, body)
         if refusal and refusal.status == 403:
             raise JobError(
-                f"does not pass requests on to Service {place.namespace}/{place.service}: {refusal.message}.",
+                f"does not proxy requests to Service {place.namespace}/{place.service}: {refusal.message}.",
                 object="The API server",
-                fix="Bind the role of docs/rbac-proxy.yml to this user, or ask from outside: liveness_verify_from: "
-                "controller.",
+                fix="Bind the role in docs/rbac-proxy.yml to this user, or request the gateway from outside the "
+                "cluster: liveness_verify_from: controller",
                 code="right-missing",
                 quotes=[refusal.message],
             )
         if refusal:
-            raise OSError(f"the API server answers {status}: {refusal.message}")
+            raise OSError(f"the API server returned {status}: {refusal.message}")
         milliseconds = (time.monotonic() - started) * 1000
         return Answer(status, answered, body.decode("utf-8", "replace"), round(milliseconds, 1))
 
@@ -222,7 +224,8 @@ def in_a_row(
             told = time.monotonic()
             say(f"{told - started:.0f} s: no 200 yet: {_answers(evidence, wrong)}")
         time.sleep(PAUSE)
-    waited = f"Timed out after {timeout:.0f} s waiting for {successes} consecutive 200 responses"
+    awaited = f"{successes} consecutive 200 responses" if successes > 1 else "a 200 response"
+    waited = f"Timed out after {timeout:.0f} s waiting for {awaited}"
     raise JobError(f"{waited}: {_answers(evidence, wrong)}.")
 
 

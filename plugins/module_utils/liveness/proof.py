@@ -68,8 +68,8 @@ class Proof:
         proven = [self._of(target) for target in targets]
         if self.istiod is None:
             self.task.warnings.append(
-                "Which istiod is to serve the proxies could not be seen in namespace "
-                f"{self.params['istio_namespace']}. The evidence says which do."
+                "The istiod that should serve the proxies cannot be determined from namespace "
+                f"{self.params['istio_namespace']}. The evidence names those that serve them."
             )
         first = {key: value for key, value in proven[0].items() if key not in _ABOUT}
         return {**first, "gateways": proven}
@@ -102,7 +102,7 @@ class Proof:
             asked, send = self._asked_at(target)
             _place, found = probe.in_a_row(asked, STATUS_PATH, None, 1, _READY_WITHIN, self.task.say, send)
         except JobError as error:
-            return {"proof": NONE, "why": f"{target.why}; nor did it say that it is ready: {error}"}
+            return {"proof": NONE, "why": f"{target.why}; its readiness request failed: {error}"}
         return {**probe.as_dict(found), "asked_from": self.params["verify_from"]}
 
     # -- by requests --------------------------------------------------------------------------------------------------
@@ -131,10 +131,12 @@ class Proof:
                 return result
             name, count = next(iter(passed_by.items()))
             message = (
-                f"has answered {wanted} times, and the {name} has counted {count['answers']} ({count['metric']}): the "
-                "requests went another way."
+                f"answered {wanted} times, but the {name} counted {count['answers']} ({count['metric']}): the requests "
+                "took another path."
             )
-            fix = f"Look at what stands before gateway {target.gateway}, and at the namespace's label for injection."
+            fix = (
+                f"Check what is in front of gateway {target.gateway}, and the application namespace's injection label."
+            )
             failures.append(JobError(message, object=result["url"], fix=fix))
         raise failures[-1]
 
@@ -156,7 +158,7 @@ class Proof:
         except JobError as error:
             inside, fix = self._from_inside(target)
             raise JobError(
-                f"{error.message} This is gateway {target.gateway}. {inside}".rstrip(),
+                f"{error.message} Gateway: {target.gateway}. {inside}".rstrip(),
                 object=error.object,
                 fix=f"{error.fix} {fix}".strip(),
                 code=error.code,
@@ -218,17 +220,17 @@ class Proof:
             whose = f"The proxy of gateway {gateway}"
             workload = f"{gateway.kind.lower() or 'deployment'} {gateway.workload or gateway.name}"
             fix = (
-                "Let role istio_helm install the gateway with the same istio_helm_revision, or restart its pods: "
-                f"kubectl rollout restart {workload} --namespace {gateway.namespace}."
+                "Install the gateway with the same istio_helm_revision (role istio_helm), or restart its pods: "
+                f"kubectl rollout restart {workload} --namespace {gateway.namespace}"
             )
         else:
             namespace = self.params["namespace"] or "default"
             whose = f"The application's sidecar in namespace {namespace}"
             fix = (
                 "Label the namespace for that revision (liveness_verify_revision, liveness_verify_injection_labels), "
-                f"and restart the pods: kubectl rollout restart deployment --namespace {namespace}."
+                f"then restart the pods: kubectl rollout restart deployment --namespace {namespace}"
             )
-        message = f"is served by {other}, and not by {self.istiod}, which this run is to prove."
+        message = f"is served by {other}, but this run verifies {self.istiod}."
         return JobError(message, object=whose, fix=fix)
 
     def _count(self, watched: dict[str, Watched]) -> dict[str, counters.Counted]:
@@ -250,13 +252,12 @@ class Proof:
             return "", ""  # no right to ask so, or no pod of the gateway
         if answer.status == 200:
             return (
-                "From inside of the cluster the gateway answers 200: the mesh works, and what is in front of it does "
-                "not.",
-                "Look at firewall, security group, load balancer and node ports, or name the address that leads to it: "
-                "liveness_verify_address.",
+                "From inside the cluster, the gateway returns 200: the mesh works, and the problem is in front of it.",
+                "Check firewalls, security groups, load balancer and node ports, or set liveness_verify_address to an "
+                "address that leads to the gateway.",
             )
-        told = f"From inside of the cluster the gateway answers {answer.status} too."
-        return told, "Look at the mesh, not at the network."
+        told = f"From inside the cluster, the gateway returns {answer.status} too."
+        return told, "Check the mesh, not the network."
 
     def _mtls(self, gateway: Gateway, found: endpoints.Place, send: Callable[..., probe.Answer]) -> dict[str, str]:
         """The identities that the app's sidecar saw, taken from what the app was handed.
@@ -267,22 +268,23 @@ class Proof:
         try:
             answer = send(found, self.params["echo_path"], self.params["host_header"])
         except OSError as error:
-            raise JobError(f"did not answer: {error}.", object=asked) from error
+            fix = "Check that the application answers on liveness_verify_echo_path."
+            raise JobError(f"did not respond: {error}.", object=asked, fix=fix) from error
         identities = probe.client_certificate(answer.body)
         if "uri" not in identities:
             raise JobError(
                 f"The request reached the app, but not over mutual TLS: {asked} ({answer.status}) echoes no "
-                "X-Forwarded-Client-Cert. Its pod has no sidecar, or mutual TLS is off.",
-                fix="Check the namespace's label istio-injection or istio.io/rev and restart the app; set "
-                "liveness_verify_echo_path to '' for an app that echoes nothing.",
+                "X-Forwarded-Client-Cert header. Its pod has no sidecar, or mutual TLS is disabled.",
+                fix="Check the namespace's label istio-injection or istio.io/rev, and restart the app. If the app does "
+                "not echo headers, set liveness_verify_echo_path to ''.",
             )
         expected = f"/ns/{gateway.namespace}/sa/{gateway.account}"
         if not identities["uri"].endswith(expected):
             raise _AnotherGateway(
-                f"was answered by another gateway than {gateway}: the app was called by {identities['uri']}, not by "
+                f"was answered by a gateway other than {gateway}: the caller of the app was {identities['uri']}, not "
                 f"{expected}.",
                 object=asked,
-                fix="Look at what the address leads to: another gateway of an earlier run, or of another Istio.",
+                fix="Check where the address leads. It may be a gateway of an earlier run, or of another Istio.",
             )
         return identities
 
@@ -297,9 +299,9 @@ def _strangers(gateway: Gateway, pods: list[Object]) -> JobError | None:
     if not found:
         return None
     return JobError(
-        f"of gateway {gateway} also selects pods of {', '.join(found)}, so that an answer may come from those.",
+        f"of gateway {gateway} also selects pods of {', '.join(found)}, so responses may come from those.",
         object=f"Service {gateway.namespace}/{gateway.service}",
-        fix="Give each gateway labels of its own (istio_helm_gateways: labels), or uninstall the other one.",
+        fix="Give each gateway different labels (istio_helm_gateways: labels), or uninstall the other one.",
     )
 
 

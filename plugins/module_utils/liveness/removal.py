@@ -99,14 +99,14 @@ def carry_out(cluster: Cluster, app: App, removal: Removal) -> None:
 
 def holders(dying: dict[str, Any]) -> str:
     """What an object that is being deleted waits for."""
-    return ", ".join(dying["metadata"].get("finalizers") or []) or "nothing that it names"
+    return ", ".join(dying["metadata"].get("finalizers") or []) or "none"
 
 
 def warnings(removal: Removal) -> list[str]:
     """What the user is told: of kinds that nobody would expect to go, nothing."""
     named = {key: why for key, why in removal.kept.items() if key[1] != "Namespace"}
-    found = [f"{_named(key)} is left as it is: {why}." for key, why in named.items()]
-    return found + [f"{name} is being deleted; what holds it: {what}." for name, what in removal.going.items()]
+    found = [f"{_named(key)} is kept: {why}." for key, why in named.items()]
+    return found + [f"{name} is still being deleted (finalizers: {what})." for name, what in removal.going.items()]
 
 
 def _named(key: Identity) -> str:

@@ -45,7 +45,7 @@ class Istiod:
     release: str = ""
 
     def __str__(self) -> str:
-        owner = f", Helm release {self.release}" if self.release else ""
+        owner = f" (Helm release {self.release})" if self.release else ""
         return f"the istiod of revision {self.revision} at {self.address}{owner}"
 
     @property

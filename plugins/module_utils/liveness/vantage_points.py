@@ -34,21 +34,21 @@ def check(params: dict[str, Any]) -> None:
     inside, over_tls = params["verify_from"] == "cluster", params["scheme"] == HTTPS
     if inside and params["address"]:
         raise ErrorAbout(
-            f"{params['address']} would not be asked from inside of the cluster.",
+            f"{params['address']} is not used for requests from inside the cluster.",
             object="address",
-            fix="Set one of liveness_verify_address and liveness_verify_from: cluster.",
+            fix="Set either liveness_verify_address or liveness_verify_from: cluster, not both.",
         )
     if inside and over_tls:
         raise ErrorAbout(
-            "https cannot be asked from inside of the cluster, as the API server's proxy sends no server name (SNI).",
+            "https is not supported from inside the cluster: the API server's proxy sends no server name (SNI).",
             object="scheme",
-            fix="Set one of liveness_verify_scheme: https and liveness_verify_from: cluster.",
+            fix="Set either liveness_verify_scheme: https or liveness_verify_from: cluster, not both.",
         )
     if over_tls and not params["host_header"]:
         raise ErrorAbout(
-            "https needs the name that the certificate is for, which is also sent as server name (SNI).",
+            "https requires the host name of the certificate, which is also sent as server name (SNI).",
             object="scheme",
-            fix="Set liveness_verify_host to it.",
+            fix="Set liveness_verify_host to that host name.",
         )
 
 
@@ -62,14 +62,15 @@ def check_way(params: dict[str, Any], target: Target) -> None:
         return
     if not gateway.service:
         raise JobError(
-            f"No Service leads to the pods of gateway {gateway} (service.type: None).",
-            fix="Give the address that leads to it: liveness_verify_address.",
+            "has no Service that selects its pods (service.type: None).",
+            object=f"Gateway {gateway}",
+            fix="Set liveness_verify_address to an address that leads to it.",
         )
     if params["verify_from"] == "cluster" and target.port is None:
         raise JobError(
             f"has no port {_wanted(params)} (its ports: {_port_names(gateway)}).",
             object=f"Service {gateway.namespace}/{gateway.service}",
-            fix="Name another by liveness_verify_gateway_port.",
+            fix="Set liveness_verify_gateway_port to one of its ports.",
         )
     if params["verify_from"] == "controller" and (target.port is None or gateway.type not in OUTSIDE):
         raise _unreachable(params, target)
@@ -78,12 +79,12 @@ def check_way(params: dict[str, Any], target: Target) -> None:
 def _unreachable(params: dict[str, Any], target: Target) -> JobError:
     gateway = target.gateway
     return JobError(
-        f"of type {gateway.type} cannot be reached from outside by a port {_wanted(params)} (its ports: "
+        f"of type {gateway.type} cannot be reached from outside on a port {_wanted(params)} (its ports: "
         f"{_port_names(gateway)}).",
         object=f"Service {gateway.namespace}/{gateway.service}",
-        fix="Expose it as NodePort or LoadBalancer (istio_helm_exposure), name its port "
-        "(liveness_verify_gateway_port), ask from inside (liveness_verify_from: cluster), or give the address that "
-        "leads to it: liveness_verify_address.",
+        fix="Expose it as NodePort or LoadBalancer (istio_helm_exposure), set liveness_verify_gateway_port to its "
+        "port, request it from inside (liveness_verify_from: cluster), or set liveness_verify_address to an address "
+        "that leads to it.",
     )
 
 
@@ -115,7 +116,8 @@ def given_address(params: dict[str, Any], target: Target) -> endpoints.Endpoint 
         return None
     found = endpoints.at_address(params["address"], params["scheme"])
     if found is None:
-        raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address")
+        fix = "Use that form in liveness_verify_address, for example 192.0.2.10:80."
+        raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address", fix=fix)
     return found
 
 
@@ -127,7 +129,7 @@ def proxied(cluster: Cluster, target: Target) -> endpoints.Proxied:
 
 def _wanted(params: dict[str, Any]) -> str:
     """Which port is looked for, in words."""
-    return f"named {params['port']}" if params["port"] else f"that is known to take {params['scheme'].upper()}"
+    return f"named {params['port']}" if params["port"] else f"for {params['scheme'].upper()}"
 
 
 def _port_names(gateway: Gateway) -> str:
@@ -146,8 +148,9 @@ def _serving(cluster: Cluster, gateway: Gateway, service: dict[str, Any]) -> set
     serving = endpoints.serving_nodes(pods)
     if not serving:
         raise JobError(
-            "has external_traffic_policy Local, and no node runs a pod of it that is ready, so that none answers.",
+            "has externalTrafficPolicy Local, but no node runs a ready gateway pod, so no node accepts requests.",
             object=f"Service {gateway.namespace}/{gateway.service}",
+            fix=f"Find out why the pods are not ready: kubectl describe pods --namespace {gateway.namespace}",
         )
     return serving
 

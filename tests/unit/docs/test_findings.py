@@ -27,7 +27,7 @@ FRAGMENTS = [fragment for fragments in QUOTED.values() for fragment in fragments
 FAILURES = [one for one in told() if one.raised]
 TOLD = [text for one in told() for text in one.texts]
 #: What preflight turns into a finding of its own, or what stands for a list of other messages.
-ELSEWHERE = {"cannot be fetched without helm.", f"{GAP} This is gateway {GAP}. {GAP}"}
+ELSEWHERE = {"cannot be fetched without helm.", f"{GAP} Gateway: {GAP}. {GAP}"}
 #: What a fix may name that has a name of its own: variables of the roles, the environment's, and files of docs/.
 NAMED = re.compile(
     r"\b(?:istio|preflight|psp_rbac|crds|liveness_verify|diagnose)_[a-z][a-z_]*[a-z]\b|\bK8S_AUTH_[A-Z_]+[A-Z]\b|"

@@ -33,13 +33,13 @@ def missing(state: MeshState) -> Iterator[Symptom]:
     asking = sorted(name for name in state.applications if state.asks(name))
     gateways = [thing(obj) for obj in state.inside("Deployment") if is_gateway(obj)]
     reasons = [
-        *(f"namespace {name} asks for injection" for name in asking[:3]),
-        *("{} {}/{} takes its image from it".format(*key) for key in gateways[:3]),
+        *(f"namespace {name} requests sidecar injection" for name in asking[:3]),
+        *("{} {}/{} gets its image from istiod".format(*key) for key in gateways[:3]),
     ]
     if not reasons:
         return
-    message = f"there is no istiod, and {'; '.join(reasons)}."
-    fix = "Install it (role istio_helm), or name the namespace that it is in (namespace)."
+    message = f"has no istiod, but needs one: {', '.join(reasons)}."
+    fix = "Run role istio_helm to install it, or set istio_helm_namespace to the namespace where it runs."
     about = f"Namespace {state.istio_namespace}"
     yield Symptom("istiod-missing", about, message, fix, tuple(reasons), frozenset({ISTIOD, INJECTOR, *gateways}))
 
@@ -62,11 +62,12 @@ def not_ready(state: MeshState) -> Iterator[Symptom]:
         key = thing(istiod)
         if status.get("availableReplicas", 0) or any(map(pod_is_ready, state.pods_by_workload.get(key, []))):
             continue
-        message = f"no pod of it is ready ({progress(istiod)}): nothing is injected, and proxies hear of no change."
-        fix = f"Find out why: kubectl describe pods -n {key[1]} -l istio=pilot"
+        why = f"has no ready pod ({progress(istiod)})"
+        fix = f"Find the reason: kubectl describe pods -n {key[1]} -l istio=pilot"
         if wanted == 0:
-            message = "it is scaled to no pod at all: nothing is injected, and proxies hear of no change."
-            fix = f"kubectl scale deployment {key[2]} -n {key[1]} --replicas=1"
+            why = "is scaled to zero replicas"
+            fix = f"Scale it up: kubectl scale deployment {key[2]} -n {key[1]} --replicas=1"
+        message = f"{why}, so no sidecars are injected and proxies receive no configuration updates."
         about = f"Deployment {key[1]}/{key[2]}"
         breaks = frozenset({ISTIOD, INJECTOR})
         yield Symptom("istiod-not-ready", about, message, fix, (progress(istiod),), breaks, frozenset({key}))
@@ -81,7 +82,10 @@ def webhooks_without_service(state: MeshState) -> Iterator[Symptom]:
     for kind in kinds:
         breaks = frozenset({INJECTOR}) if kind == kinds[0] else frozenset()
         for found in existing_istio.webhooks(state.of(kind), services, set()):
-            fix = f"Restore the Service (role istio_helm); of an Istio that is gone: {found.fix}"
+            fix = (
+                "Run role istio_helm to restore the Service. If this Istio is no longer installed, its webhook is a "
+                f"leftover. {found.fix}"
+            )
             if found.severity == ERROR:
                 evidence = (f"{found.object} {found.message}",)
                 yield Symptom(found.code, found.object, found.message, fix, evidence, breaks, frozenset({ISTIOD}))
@@ -108,17 +112,17 @@ def webhook_certificates(state: MeshState) -> Iterator[Symptom]:
         if not called.get("caBundle"):
             if not state.lasts(configuration["metadata"].get("creationTimestamp"), 30):
                 continue  # istiod writes it as soon as it is ready
-            message = "has no caBundle, so the API server trusts no istiod, and refuses the pods that it is called for."
+            message = "has no caBundle, so the API server does not trust istiod and rejects the pods that it selects."
             evidence, needs = ("clientConfig.caBundle is empty",), frozenset({ISTIOD})
         elif root and refused and _decoded(called["caBundle"]) != root:
-            message = f"its caBundle is not the CA that istiod's certificate is of: {refused}."
-            evidence, needs = (refused, "clientConfig.caBundle is not ConfigMap istio-ca-root-cert's"), frozenset()
+            message = f"its caBundle is not the CA that signed istiod's certificate: {refused}."
+            evidence, needs = (refused, "clientConfig.caBundle differs from ConfigMap istio-ca-root-cert"), frozenset()
         else:
             continue
         seen.add(name)
         fix = (
-            "Let istiod write its CA into it: stop what sets another one (GitOps that applies caBundle), and restart "
-            f"istiod: kubectl rollout restart deployment -n {state.istio_namespace} -l istio=pilot"
+            "Stop whatever else sets caBundle, such as GitOps, and restart istiod, which writes its own CA: "
+            f"kubectl rollout restart deployment -n {state.istio_namespace} -l istio=pilot"
         )
         about = f"MutatingWebhookConfiguration {name}"
         yield Symptom("webhook-certificate", about, message, fix, evidence, frozenset({INJECTOR}), needs)
@@ -147,6 +151,8 @@ def _words_of_x509(state: MeshState) -> str:
 def out_of_sync(state: MeshState) -> Iterator[Symptom]:
     """Proxies that refuse what istiod sends, or have not got it."""
     for proxy, lacks in state.out_of_sync:
-        message = f"is not in sync with istiod: {lacks}. It goes on with what it had before."
-        fix = f"Look at what was refused in istiod's log: kubectl logs -n {state.istio_namespace} -l istio=pilot"
+        message = f"is not in sync with istiod ({lacks}) and keeps its previous configuration."
+        fix = (
+            f"Check istiod's log for the rejected configuration: kubectl logs -n {state.istio_namespace} -l istio=pilot"
+        )
         yield Symptom("proxy-out-of-sync", f"proxy {proxy}", message, fix, (lacks,), needs=frozenset({ISTIOD}))

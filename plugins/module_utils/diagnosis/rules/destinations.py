@@ -50,15 +50,18 @@ def _destination(state: MeshState, virtual_service: dict[str, Any], wanted: rout
     numbers = sorted(port["port"] for port in listed)
     shown = ", ".join(map(str, numbers))
     if wanted.port and wanted.port not in numbers:
-        message = f"{wanted.where} sends requests to port {wanted.port} of Service {name}, which has {shown}."
-        fix = f"Name a port of the Service, not of its pods, in destination.port.number: {shown}"
+        message = f"{wanted.where} sends requests to port {wanted.port}, which Service {name} does not have."
+        fix = f"Set destination.port.number to a port of the Service, not of its pods: {shown}."
         evidence = (f"ports of Service {name}: {shown}",)
         return Symptom("destination-port-unknown", about, message, fix, evidence, breaks)
     listeners = _listeners(state, virtual_service)
     if not wanted.port and len(numbers) > 1 and listeners and not listeners & set(numbers):
-        message = f"{wanted.where} names no port of Service {name}, which has several ({shown})."
-        fix = f"Name one in destination.port.number: {shown}"
-        evidence = (f"ports of Service {name}: {shown}", f"the gateway's own: {', '.join(map(str, sorted(listeners)))}")
+        message = f"{wanted.where} specifies no port of Service {name}, which has several ({shown})."
+        fix = f"Set destination.port.number to one of them: {shown}."
+        evidence = (
+            f"ports of Service {name}: {shown}",
+            f"ports of the gateway: {', '.join(map(str, sorted(listeners)))}",
+        )
         return Symptom("destination-port-unknown", about, message, fix, evidence, breaks)
     return None
 
@@ -74,19 +77,19 @@ def _unknown(state: MeshState, virtual_service: dict[str, Any], wanted: routes.D
     if not key and not short:
         if "ServiceEntry" not in state.objects or "ServiceEntry" in state.partly:
             return None
-        message = f"{wanted.where} sends requests to host {wanted.host}, which no Service or ServiceEntry has."
-        fix = "Correct the host, or make a ServiceEntry for it."
+        message = f"{wanted.where} sends requests to host {wanted.host}, which matches no Service or ServiceEntry."
+        fix = "Correct the host, or create a ServiceEntry for it."
     elif short:
         whole = f"{parts[0]}.{parts[1]}.svc.cluster.local"
-        message = f"{wanted.where} sends requests to host {wanted.host}, which Istio takes for no Service."
-        fix = f"Write it in full: {whole}"
+        message = f"{wanted.where} sends requests to host {wanted.host}, which Istio does not resolve to a Service."
+        fix = f"Set the host to {whole}, the fully qualified name."
     else:
         there = sorted(
             each["metadata"]["name"] for each in state.of("Service") if each["metadata"]["namespace"] == key[0]
         )
-        message = f"{wanted.where} sends requests to Service {'/'.join(key)}, which is not there."
+        message = f"{wanted.where} sends requests to Service {'/'.join(key)}, which does not exist."
         listed = ", ".join(there[:5]) or "none"
-        fix = f"Name one that is there (in {key[0]}: {listed}); a short name is of namespace {own}."
+        fix = f"Use an existing Service (in namespace {key[0]}: {listed}). Short names resolve in namespace {own}."
     breaks = frozenset({thing(virtual_service)})
     evidence = (f"no Service for host {wanted.host}",)
     return Symptom("destination-unknown", described(virtual_service), message, fix, evidence, breaks)
@@ -127,9 +130,10 @@ def _subset(
     if wanted.subset not in known:
         shown = ", ".join(sorted(known)) or "none"
         message = (
-            f"{wanted.where} sends requests to subset {wanted.subset} of Service {name}, and no DestinationRule has it."
+            f"{wanted.where} sends requests to subset {wanted.subset} of Service {name}, which no DestinationRule "
+            "defines."
         )
-        fix = f"Name one that is there ({shown}), or add it to a DestinationRule with host {wanted.host}."
+        fix = f"Add the subset to a DestinationRule for host {wanted.host}, or use a defined one ({shown})."
         evidence = (f"subsets of {wanted.host}: {shown}",)
         return Symptom("destination-subset-unknown", about, message, fix, evidence, breaks)
     rule, subset = known[wanted.subset]
@@ -137,9 +141,9 @@ def _subset(
     if not own or state.workloads(service["metadata"]["namespace"], {**own, **labels}):
         return None
     shown = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    message = f"its subset {wanted.subset} ({shown}) is of no pod behind Service {name}: requests to it end in 503."
-    fix = f"Correct the labels of the subset; the pods have: kubectl get pods -n {thing(service)[1]} --show-labels"
-    evidence = (f"no pod of Service {name} has {shown}", f"{about} {wanted.where} sends requests there")
+    message = f"its subset {wanted.subset} ({shown}) matches no pod of Service {name}, so requests to it fail with 503."
+    fix = f"Match the subset's labels to those of the pods: kubectl get pods -n {thing(service)[1]} --show-labels"
+    evidence = (f"no pod of Service {name} has {shown}", f"{about} {wanted.where} sends requests to it")
     needs = frozenset({thing(service)})
     return Symptom("subset-selects-nothing", described(rule), message, fix, evidence, breaks, needs)
 
@@ -180,22 +184,22 @@ def _no_endpoint(state: MeshState, service: dict[str, Any]) -> tuple[str, str, t
     workloads, nowhere = frozenset(state.workloads_behind(service)), _nameless_ports(service, pods)
     if not workloads:
         return (
-            f"its selector ({shown}) selects no pod, so that requests to it end in 503.",
-            f"Correct spec.selector, or the labels of the pods: kubectl get pods -n {namespace} --show-labels",
+            f"its selector ({shown}) matches no pod, so requests to it fail with 503.",
+            f"Correct spec.selector or the labels of the pods: kubectl get pods -n {namespace} --show-labels",
             (f"no pod in namespace {namespace} has {shown}",),
         )
     if not any(map(pod_is_ready, pods)):
         if not all(_lasting(state, pod) for pod in pods) or _starts(state, workloads):
             return None
         return (
-            f"none of its pods is ready ({len(pods)} with {shown}), so that requests to it end in 503.",
-            f"Find out why: kubectl describe pods -n {namespace} -l {shown}",
-            (f"{len(pods)} pods with {shown}, none ready",),
+            f"has no ready pod (0 of {len(pods)} with {shown}), so requests to it fail with 503.",
+            f"Find the reason: kubectl describe pods -n {namespace} -l {shown}",
+            (f"pods with {shown}: {len(pods)}, ready: 0",),
         )
     if nowhere:
         return (
-            f"its targetPort {', '.join(nowhere)} is no port of its pods, so that requests to it end in 503.",
-            "Name a port of the containers in targetPort, or its number.",
+            f"its targetPort ({', '.join(nowhere)}) matches no container port, so requests to it fail with 503.",
+            "Set targetPort to the name or number of a container port.",
             tuple(f"no container port named {name}" for name in nowhere),
         )
     return None

@@ -27,8 +27,8 @@ def there(state: MeshState) -> Iterator[Symptom]:
         if not state.exposed or not state.knows("Service", namespace) or state.get("Service", namespace, name):
             continue
         others = ", ".join("/".join(each) for each in state.found_gateways()[:3]) or "none"
-        message = f"is not there, so that nothing leads to the gateway's pods. Gateways that are there: {others}."
-        fix = "Let role istio_helm restore it, or name another gateway."
+        message = f"does not exist, so the gateway cannot be reached. Existing gateways: {others}."
+        fix = "Run role istio_helm to restore it, or specify an existing gateway."
         evidence = (f"no Service {namespace}/{name}",)
         breaks = frozenset({("Service", namespace, name)})
         yield Symptom("gateway-missing", f"Service {namespace}/{name}", message, fix, evidence, breaks)
@@ -45,7 +45,7 @@ def addresses(state: MeshState) -> Iterator[Symptom]:
         lasts = state.lasts(service["metadata"].get("creationTimestamp"), _SOON)
         if code == "load-balancer-pending" and not told and not lasts:
             continue
-        message = f"is of type LoadBalancer and has no address: {quoted(cause.message)}."
+        message = f"is of type LoadBalancer but has no external address: {quoted(cause.message)}."
         fix = sentence(cause.fix)
         evidence = ("status.loadBalancer.ingress is empty", quoted(cause.message))
         yield Symptom(code, described(service), message, fix, evidence, frozenset({("address", *thing(service)[1:])}))
@@ -74,13 +74,11 @@ def reach(state: MeshState) -> Iterator[Symptom]:
             f"its {kind} {addresses} does not accept connections from this host ({words}), although its pods are ready."
         )
         if refused:
-            fix = (
-                "Something answers that the port is closed: let kube-proxy run on the nodes, and check the forwarding."
-            )
+            fix = "Check that kube-proxy runs on the nodes, and that traffic is forwarded to this port."
         else:
-            fix = "Let the way through: security groups, firewalls, the provider's forwarding to that port."
+            fix = "Allow traffic to this port in security groups, firewalls and the provider's port forwarding."
         if endpoints.keeps_local(service):
-            fix += " With externalTrafficPolicy Local, only nodes with a pod of the gateway answer."
+            fix += " With externalTrafficPolicy Local, only nodes that run a gateway pod accept requests."
         evidence = tuple(f"{address}: {each}" for address, each in sorted(tried.items())[:3])
         needs = frozenset({key, ("address", *key[1:]), *state.workloads_behind(service)})
         yield Symptom("gateway-unreachable", described(service), message, fix, evidence, frozenset(), needs)

@@ -59,15 +59,15 @@ def revisions(state: MeshState) -> Iterator[Symptom]:
         about, evidence, needs = f"Namespace {name}", [f"label {asked}"], frozenset({ISTIOD})
         breaks = frozenset(map(sidecar, _workloads_in(state, name)))
         if not state.injectors:
-            message = f"asks for sidecars ({asked}), and there is no webhook that injects any."
-            fix = "Let role istio_helm restore it: MutatingWebhookConfiguration istio-sidecar-injector is istiod's."
+            message = f"requests sidecar injection ({asked}), but no webhook injects sidecars."
+            fix = "Run role istio_helm to restore istiod's MutatingWebhookConfiguration istio-sidecar-injector."
             yield Symptom("injector-missing", about, message, fix, tuple(evidence), breaks, needs)
             continue
         served = ", ".join(_revisions(state))
-        message = f"asks for sidecars of a revision that is not there ({asked}); there is {served}."
-        fix = f"kubectl label namespace {name} {REVISION}={_revisions(state)[0]} --overwrite, and restart its pods."
-        if INJECTION in labels:
-            fix = f"kubectl label namespace {name} {INJECTION}- {REVISION}={_revisions(state)[0]} --overwrite"
+        message = f"requests injection by a revision that does not exist ({asked}). Existing revisions: {served}."
+        drop = f"{INJECTION}- " if INJECTION in labels else ""
+        label = f"kubectl label namespace {name} {drop}{REVISION}={_revisions(state)[0]} --overwrite"
+        fix = f"Set the label to an existing revision, then restart the namespace's pods: {label}"
         evidence.append(f"revisions and tags with a webhook: {served}")
         yield Symptom("injection-revision-unknown", about, message, fix, tuple(evidence), breaks)
 
@@ -113,30 +113,39 @@ def _reason(state: MeshState, key: Thing, pods: Objects, routed: bool) -> Sympto
     )
     restart = f"kubectl rollout restart {kind.lower()} {name} -n {namespace}"
     if refusal and routed:
-        message = f"a gateway sends it requests, and its pods want no sidecar ({refusal}): they arrive in plain text."
-        fix = "Remove it from the pod template, if the workload is to be part of the mesh."
+        message = (
+            f"receives requests from a gateway in plain text, because its pods opt out of the sidecar ({refusal})."
+        )
+        fix = f"Remove the {refusal} from the pod template, if the workload belongs in the mesh."
         return Symptom("injection-contradicted", about, message, fix, (refusal, seen), breaks)
     if refusal:
         return None
     if pod["spec"].get("hostNetwork"):
         if not routed or not wants:
             return None
-        message = "a gateway sends it requests, and its pods use the node's network, where no sidecar is injected."
-        fix = "Leave hostNetwork out of the pod template, if the workload is to be part of the mesh."
+        message = "receives requests from a gateway, but its pods use the host network, where Istio injects no sidecar."
+        fix = "Remove hostNetwork from the pod template, if the workload belongs in the mesh."
         return Symptom("injection-host-network", about, message, fix, ("spec.hostNetwork is true", seen), breaks)
     if asked is False and labels_of(pod).get(INJECT) == "true":
         label = f"{INJECTION}={labels_of(state.namespace(namespace)).get(INJECTION)}"
-        message = f"its pods ask for a sidecar ({INJECT}=true), and namespace {namespace} has {label}, which counts."
-        fix = f"kubectl label namespace {namespace} {INJECTION}-, and restart it: {restart}"
+        unlabel = f"kubectl label namespace {namespace} {INJECTION}-"
+        message = (
+            f"its pods request a sidecar ({INJECT}=true), but label {label} of namespace {namespace} takes precedence."
+        )
+        fix = f"Remove the namespace's label and restart the pods: {unlabel} && {restart}"
         return Symptom("injection-contradicted", about, message, fix, (f"namespace's label {label}", seen), breaks)
     if wants and "MutatingWebhookConfiguration" in state.objects and _called_for(state, namespace, labels_of(pod)):
-        message = "its pods have no sidecar, and would get one today: they are older than the label, or than istiod."
-        started = f"pod {pod['metadata']['name']} is of {pod['metadata'].get('creationTimestamp', 'an unknown moment')}"
+        message = "its pods have no sidecar, because they are older than the injection label or than istiod."
+        created = pod["metadata"].get("creationTimestamp", "an unknown time")
+        started = f"pod {pod['metadata']['name']} was created at {created}"
         needs = frozenset({INJECTOR})
-        return Symptom("injection-partial", about, message, f"{restart}", (started, seen), breaks, needs)
+        return Symptom("injection-partial", about, message, f"Restart them: {restart}", (started, seen), breaks, needs)
     if asked is None and not wants and routed and namespace in state.named:
-        message = f"a gateway sends it requests, and namespace {namespace} does not ask for sidecars: it has no label."
-        fix = f"kubectl label namespace {namespace} {INJECTION}=enabled, and restart it: {restart}"
+        message = (
+            f"receives requests from a gateway in plain text, because namespace {namespace} has no injection label."
+        )
+        enable = f"kubectl label namespace {namespace} {INJECTION}=enabled"
+        fix = f"Label the namespace and restart the pods: {enable} && {restart}"
         evidence = (f"no label {INJECTION} or {REVISION} on namespace {namespace}", seen)
         return Symptom("injection-label-missing", about, message, fix, evidence, breaks)
     return None

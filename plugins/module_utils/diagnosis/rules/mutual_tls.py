@@ -70,7 +70,7 @@ def _tls_modes(rule: dict[str, Any]) -> list[tuple[str, str]]:
     for where, policy in policies:
         for place, settings in [
             (where, policy),
-            *((f"{where}'s port", p) for p in policy.get("portLevelSettings") or []),
+            *((f"portLevelSettings of {where}", p) for p in policy.get("portLevelSettings") or []),
         ]:
             mode = (settings.get("tls") or {}).get("mode")
             if mode:
@@ -107,8 +107,11 @@ def _disagree(
 ) -> Symptom | None:
     name = "/".join(thing(service)[1:])
     if mode == "ISTIO_MUTUAL" and state.in_the_mesh(service) is False:
-        message = f"its {place} asks for mutual TLS to Service {name}, whose pods have no sidecar: requests end in 503."
-        fix = f"Leave tls out of the rule, as Istio then chooses itself, or let the pods of {name} have sidecars."
+        message = (
+            f"sets tls.mode {mode} in {place}, but the pods of Service {name} have no sidecar, so requests to it fail "
+            "with 503."
+        )
+        fix = "Remove tls from the rule to let Istio choose the mode, or inject sidecars into the Service's pods."
         evidence = (f"{place}: tls.mode is {mode}", f"no pod of Service {name} has a container istio-proxy")
         needs = frozenset(map(sidecar, state.workloads_behind(service)))
         return Symptom("mtls-without-sidecar", described(rule), message, fix, evidence, frozenset(), needs)
@@ -116,10 +119,10 @@ def _disagree(
     if asked is None or asked.mode != peer_authentication.STRICT:
         return None
     message = (
-        f"its {place} sets tls.mode {mode} for Service {name}, whose pods take only mutual TLS (PeerAuthentication "
-        f"{asked.policy}): requests end in 503."
+        f"sets tls.mode {mode} in {place}, but the pods of Service {name} accept only mutual TLS (PeerAuthentication "
+        f"{asked.policy}), so requests to it fail with 503."
     )
-    fix = "Leave tls out of the rule, as Istio then chooses itself, or set ISTIO_MUTUAL."
+    fix = "Remove tls from the rule to let Istio choose the mode, or set tls.mode ISTIO_MUTUAL."
     evidence = (f"{place}: tls.mode is {mode}", f"PeerAuthentication {asked.policy} is STRICT")
     return Symptom("mtls-disabled-by-rule", described(rule), message, fix, evidence)
 
@@ -157,11 +160,12 @@ def callers(state: MeshState) -> Iterator[Symptom]:
         service = state.get(*key)
         if service and service["spec"].get("type") in ("NodePort", "LoadBalancer"):
             message = (
-                f"is of type {service['spec']['type']}, past the gateway, and its pods take only mutual TLS "
-                f"(PeerAuthentication {mode.policy}): who calls from outside cannot."
+                f"is of type {service['spec']['type']}, which bypasses the gateway, but its pods accept only mutual "
+                f"TLS (PeerAuthentication {mode.policy}), so clients outside the cluster cannot connect."
             )
             fix = (
-                "Let requests come by the gateway, or make its ports PERMISSIVE: portLevelMtls of a PeerAuthentication."
+                "Send requests through the gateway, or set the ports to PERMISSIVE in portLevelMtls of a "
+                "PeerAuthentication."
             )
             evidence = (f"PeerAuthentication {mode.policy} is STRICT", f"spec.type is {service['spec']['type']}")
             yield Symptom("mtls-strict-plain-caller", described(service), message, fix, evidence)
@@ -171,8 +175,8 @@ def _plain_callers(policy: str, services: list[str], bare: list[tuple]) -> Sympt
     names = ", ".join(f"{key[0]} {key[1]}/{key[2]}" for key in bare[:_NAMED])
     more = f" and {len(bare) - _NAMED} more" if len(bare) > _NAMED else ""
     called = ", ".join(sorted(services)[:_NAMED])
-    message = f"takes only mutual TLS for Service {called}, and {names}{more} can do none: no sidecar is in the pods."
-    fix = "Let the callers have sidecars, or take plain text too (mode PERMISSIVE) until they have."
+    message = f"allows only mutual TLS to Service {called}, which {names}{more} cannot use without a sidecar."
+    fix = "Inject sidecars into the callers, or set mode PERMISSIVE until they have them."
     evidence = (f"PeerAuthentication {policy} is STRICT", f"no container istio-proxy in pods of {names}{more}")
     needs = frozenset(map(sidecar, bare))
     about = f"PeerAuthentication {policy}"

@@ -44,9 +44,9 @@ _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerEr
 _CRASHES = 2
 #: Containers of Istio's that crash for reasons of their own -> what to do.
 _ISTIOS = {
-    "istio-init": "let the pod have NET_ADMIN and NET_RAW (role psp_rbac), or use Istio CNI",
-    "istio-validation": "install Istio CNI (istio_helm_components), or let its pod on this node become ready",
-    "istio-proxy": "read its log; without an istiod that answers it does not become ready",
+    "istio-init": "allow NET_ADMIN and NET_RAW for the pod (role psp_rbac), or use Istio CNI",
+    "istio-validation": "install Istio CNI (istio_helm_components), or find out why its pod on this node is not ready",
+    "istio-proxy": "check that istiod is ready, which the proxy waits for",
 }
 
 
@@ -91,12 +91,12 @@ def refused(state: MeshState) -> Iterator[Symptom]:
             code, fix = known
         elif _INJECTOR_FAILED.search(words):
             code, needs = "injector-unreachable", frozenset({INJECTOR})
-            fix = "let istiod become ready, and its webhook be called: kubectl get pods -n " + state.istio_namespace
+            fix = "check that istiod is ready, and that the API server can connect to its port 15017"
         elif state.lasts(since, SETTLING):
-            code, fix = "admission-denied", "mend what the message says"
+            code, fix = "admission-denied", "follow the message of the policy or webhook that rejects the pods"
         else:
             continue
-        message = f"its pods are refused: {quoted(words)}."
+        message = f"its pods are rejected: {quoted(words)}."
         fix = sentence(fix)
         yield Symptom(code, _named(key), message, fix, (quoted(words),), frozenset({key}), needs)
 
@@ -121,12 +121,12 @@ def image(state: MeshState) -> Iterator[Symptom]:
         pulls = state.events_of(pod, "Failed", "ErrImageNeverPull", "InspectFailed")
         words = [quoted(event.get("message", "")) for event in pulls if container["image"] in event.get("message", "")]
         said = f"{waiting['reason']}: {quoted(waiting.get('message', ''))}"
-        message = f"image {container['image']} of container {container['name']} cannot be had: {said}."
+        message = f"image {container['image']} of container {container['name']} is unavailable: {said}."
         ends = retirement.end_of(container["image"])
         message += f" {ends}" if ends else ""
-        fix = "Check the image's name and tag, the registry, and imagePullSecrets."
+        fix = "Check the image name and tag, the registry, and imagePullSecrets."
         if waiting["reason"] == "ErrImageNeverPull":
-            fix = "Put the image onto the nodes, or use another pull policy than Never."
+            fix = "Load the image onto the nodes, or change its pull policy, which is Never."
         yield Symptom("image-pull", _named(key), message, fix, (said, *words[-2:]), frozenset({key}))
 
 
@@ -135,8 +135,8 @@ def unschedulable(state: MeshState) -> Iterator[Symptom]:
     for key, pods in state.pods_by_workload.items():
         words = next(filter(None, map(pod_unschedulable, pods)), None)
         if words:
-            message = f"its pods fit on no node: {quoted(words)}."
-            fix = "Make room, add a node, or lower the requests; tolerate the nodes' taints where they are meant."
+            message = f"its pods cannot be scheduled: {quoted(words)}."
+            fix = "Free capacity, add a node, or lower the requests. Tolerate the nodes' taints if they are intended."
             yield Symptom("pod-unschedulable", _named(key), message, fix, (quoted(words),), frozenset({key}))
 
 
@@ -148,8 +148,8 @@ def misconfigured(state: MeshState) -> Iterator[Symptom]:
             _pod, container = found
             waiting = container["state"]["waiting"]
             said = f"{waiting['reason']}: {quoted(waiting.get('message', ''))}"
-            message = f"container {container['name']} cannot be made: {said}."
-            fix = "Create the ConfigMap, Secret or user that it refers to, or correct the reference."
+            message = f"container {container['name']} cannot be created: {said}."
+            fix = "Create the ConfigMap, Secret or user that it references, or correct the reference."
             yield Symptom("container-misconfigured", _named(key), message, fix, (said,), frozenset({key}))
 
 
@@ -162,8 +162,8 @@ def crashing(state: MeshState) -> Iterator[Symptom]:
         pod, container = found
         name, end = container["name"], last_end(container)
         words = quoted(container.get("lastState", {}).get("terminated", {}).get("message") or "")
-        message = f"container {name} has ended {container['restartCount']} times ({end})."
-        fix = f"Read its log: kubectl logs --previous -n {key[1]} {pod['metadata']['name']} -c {name}"
+        message = f"container {name} has restarted {container['restartCount']} times ({end})."
+        fix = f"Check the container's log: kubectl logs --previous -n {key[1]} {pod['metadata']['name']} -c {name}"
         if name in _ISTIOS:
             fix = f"{sentence(_ISTIOS[name])} {fix}"
         yield Symptom("container-crashes", _named(key), message, fix, (end, *filter(None, [words])), frozenset({key}))
@@ -187,8 +187,10 @@ def unready(state: MeshState) -> Iterator[Symptom]:
         if not names:
             continue
         said = f": {words[-1]}" if words else ""
-        message = f"its pods run, and container {', '.join(names)} does not become ready{said}."
-        fix = f"Read its log and mend its readiness probe: kubectl logs -n {key[1]} deployment/{key[2]} -c {names[0]}"
+        message = f"its pods are running but not ready (container {', '.join(names)}){said}."
+        fix = (
+            f"Check the container's log and readiness probe: kubectl logs -n {key[1]} deployment/{key[2]} -c {names[0]}"
+        )
         if names == ["istio-proxy"]:
             fix = f"{sentence(_ISTIOS['istio-proxy'])} {fix}"
         needs = frozenset({key, *([ISTIOD] if names == ["istio-proxy"] else [])})

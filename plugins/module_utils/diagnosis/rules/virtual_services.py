@@ -44,8 +44,8 @@ def gateway_references(state: MeshState) -> Iterator[Symptom]:
                 "/".join(thing(each)[1:]) for each in state.of("Gateway") if each["metadata"]["name"] == reference[1]
             ]
             alike = alike or ["/".join(thing(each)[1:]) for each in state.of("Gateway")]
-            message = f"names Gateway {name}, which is not there, so that no gateway knows its routes."
-            fix = f"Name a Gateway that is there in spec.gateways: {', '.join(alike[:3]) or 'NAMESPACE/NAME'}"
+            message = f"references Gateway {name}, which does not exist, so no gateway has its routes."
+            fix = f"Set spec.gateways to an existing Gateway ({', '.join(alike[:3]) or 'NAMESPACE/NAME'})."
             evidence = (f"spec.gateways: {', '.join(virtual_service['spec']['gateways'])}",)
             breaks = frozenset({thing(virtual_service)})
             yield Symptom("gateway-unknown", described(virtual_service), message, fix, evidence, breaks)
@@ -61,8 +61,8 @@ def hosts(state: MeshState) -> Iterator[Symptom]:
             continue
         wanted = ", ".join(virtual_service["spec"]["hosts"])
         taken = sorted({host for each in gateways if each for server in routes.servers(each) for host in server.hosts})
-        message = f"its host {wanted} is none of its Gateway's ({', '.join(taken)}): requests for it end in 404."
-        fix = "Make the hosts of both the same, or the Gateway's a wildcard; NAMESPACE/HOST limits who may have one."
+        message = f"its hosts ({wanted}) match no host of its Gateways ({', '.join(taken)}), so requests fail with 404."
+        fix = "Use the same host in both, or a wildcard in the Gateway. NAMESPACE/HOST allows that namespace only."
         evidence = tuple(f"{described(each)} has hosts {', '.join(taken)}" for each in gateways if each)
         breaks = frozenset({thing(virtual_service)})
         yield Symptom("gateway-host-mismatch", described(virtual_service), message, fix, evidence, breaks)
@@ -76,8 +76,8 @@ def visibility(state: MeshState) -> Iterator[Symptom]:
             blind = sorted(name for name in where if not routes.exported_to(virtual_service, name))
             if blind:
                 export = ", ".join(virtual_service["spec"]["exportTo"])
-                message = f"is exported to {export}, and the gateway is in {blind[0]}: requests for it end in 404."
-                fix = f"Add {blind[0]} to spec.exportTo, or leave it out."
+                message = f"is exported to {export}, but its gateway runs in {blind[0]}, so requests fail with 404."
+                fix = f"Add {blind[0]} to spec.exportTo, or remove spec.exportTo."
                 evidence = (f"spec.exportTo: {export}", f"pods of {described(server.gateway)} are in {blind[0]}")
                 breaks = frozenset({thing(virtual_service)})
                 yield Symptom("route-not-exported", described(virtual_service), message, fix, evidence, breaks)
@@ -108,9 +108,9 @@ def asked_host(state: MeshState) -> Iterator[Symptom]:
         )
     ]
     if pods and not taking:
-        listed = ", ".join(described(each) for each in mine[:3]) or "none at all"
-        message = f"no Gateway for its pods takes host {state.host} (there is {listed})."
-        fix = f"Apply a Gateway with host {state.host} and a selector for these pods."
+        listed = ", ".join(described(each) for each in mine[:3]) or "none"
+        message = f"no Gateway for its pods serves host {state.host} (Gateways for its pods: {listed})."
+        fix = f"Apply a Gateway with host {state.host} and a selector that matches these pods."
         yield Symptom("host-not-served", about, message, fix, (f"Gateways for its pods: {listed}",), needs=broken)
     elif pods and not any(
         server.gateway in taking and any(routes.matches(host, state.host) for host in each["spec"]["hosts"])
@@ -118,9 +118,9 @@ def asked_host(state: MeshState) -> Iterator[Symptom]:
         for server in routes.bound(state, each)
     ):
         listed = ", ".join(described(each) for each in taking)
-        message = f"no VirtualService routes host {state.host} on {listed}: requests for it end in 404."
+        message = f"no VirtualService routes host {state.host} on {listed}, so requests for it fail with 404."
         _kind, namespace, name = thing(taking[0])
-        fix = f"Name {namespace}/{name} in spec.gateways of the VirtualService for {state.host}."
+        fix = f"Add {namespace}/{name} to spec.gateways of the VirtualService for {state.host}."
         yield Symptom("host-not-routed", about, message, fix, (f"Gateways with that host: {listed}",), needs=broken)
 
 
@@ -152,15 +152,15 @@ def virtual_service_conflicts(state: MeshState) -> Iterator[Symptom]:
             if place == _MESH:
                 if not _both_seen(one, other):
                     continue
-                words = "for the mesh, where only the older one counts"
+                words = "in the mesh, where Istio uses only the older one"
             elif same:
-                words = f"on the gateway's port {place[1]}, {same}"
+                words = f"on the gateway's port {place[1]} {same}"
             else:
                 continue
             told.add(pair)
-            message = f"and {described(other)} both route host {host} {words}."
-            fix = "Put the routes into one VirtualService, or let each match something else."
-            evidence = tuple(f"{described(each)} is of {_age(each)[0]}" for each in (one, other))
+            message = f"conflicts with {described(other)}: both route host {host} {words}."
+            fix = "Merge the routes into one VirtualService, or give each a different match."
+            evidence = tuple(f"{described(each)} was created at {_age(each)[0]}" for each in (one, other))
             breaks = frozenset({thing(other)})
             yield Symptom("virtual-services-conflict", described(one), message, fix, evidence, breaks)
 
@@ -188,5 +188,5 @@ def _same_matches(one: dict[str, Any], other: dict[str, Any]) -> str:
     """In what two VirtualServices match the same; "" where they do not."""
     same = _matches(one) & _matches(other)
     if any(each.endswith("everything") for each in same):
-        return "and both for every request"
-    return "and both with the same match" if same else ""
+        return "for every request"
+    return "with the same match" if same else ""

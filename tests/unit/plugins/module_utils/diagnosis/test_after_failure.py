@@ -21,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, T
 
 WORDS = 'pods "web-x" is forbidden: exceeded quota: team, requested: requests.cpu=1'
 NO_ANSWER = JobError("No 200.")
-CAUSE = Symptom("quota-exceeded", "Deployment shop/web", f"its pods are refused: {WORDS}.", "Raise it.", (WORDS,))
+CAUSE = Symptom("quota-exceeded", "Deployment shop/web", f"its pods are rejected: {WORDS}.", "Raise it.", (WORDS,))
 
 
 @pytest.fixture

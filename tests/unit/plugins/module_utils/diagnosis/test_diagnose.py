@@ -47,7 +47,7 @@ def test_one_cause() -> None:
         "severity": "error",
         "code": "pod-security-refused",
         "object": "Deployment shop/web",
-        "message": f"its pods are refused: {words}.",
+        "message": f"its pods are rejected: {words}.",
         "fix": "PodSecurityPolicy refuses the pod: bind a policy to its service account (role psp_rbac).",
         "evidence": [words],
     }
@@ -81,7 +81,7 @@ def test_kinds_that_may_not_be_read(kind: str) -> None:
     """No rule stumbles, none says anything, and those that are left out are named once."""
     found = diagnose(state(unread=(kind,)))
     assert found.findings == []
-    assert all(f"{kind} may not be read" in line or f" {kind}" in line for line in found.skipped)
+    assert all(f"no permission to read {kind}" in line or f" {kind}" in line for line in found.skipped)
     assert len(set(found.skipped)) == len(found.skipped)
 
 

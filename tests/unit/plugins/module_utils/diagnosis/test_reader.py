@@ -120,15 +120,15 @@ def test_rights_in_some_namespaces() -> None:
     cluster.refused = {("Gateway", None), ("Gateway", "shop"), ("Event", "shop"), ("Secret", ISTIO)}
     reader = MeshReader(cluster, Scope(**SCOPE))  # type: ignore[arg-type]
     state = reader.read()
-    assert sorted(reader.notes)[1:] == [
-        "what any Event tells in shop: it may not be read there",
-        "what any Gateway tells in shop: it may not be read there",
+    assert sorted(reader.notes)[:-1] == [
+        "Event objects in shop: no permission to read them",
+        "Gateway objects in shop: no permission to read them",
     ]
     assert state.partly["Gateway"] == {ISTIO}
     assert not state.knows("Gateway", "shop")
     assert state.partly["Event"] == {ISTIO}
     assert "Secret" not in state.objects
-    assert diagnose(state).skipped == ["Gateways' certificates: Secret may not be read"]
+    assert diagnose(state).skipped == ["certificates of Gateways: no permission to read Secret"]
 
 
 def test_no_rights() -> None:
@@ -257,7 +257,7 @@ def test_no_istioctl() -> None:
     """Is noted, whether none is named or the named one is not there."""
     reader = MeshReader(FakeCluster(), Scope(**SCOPE))  # type: ignore[arg-type]
     reader.read()
-    assert reader.notes == ["istioctl analyze, and proxies out of sync: no istioctl is named"]
+    assert reader.notes == ["istioctl analysis and proxies out of sync: no istioctl is specified"]
     reader = MeshReader(FakeCluster(), Scope(**SCOPE, istioctl="/nonexistent/istioctl"))  # type: ignore[arg-type]
     reader.read()
     (note,) = reader.notes

@@ -40,7 +40,7 @@ def test_finding_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not result.get("failed")
     assert not result["changed"]
     assert result["diagnosis"]["main"] == CAUSE.as_dict()
-    assert result["lines"] == [str(CAUSE), "  seen: wbe"]
+    assert result["lines"] == [str(CAUSE), "  evidence: wbe"]
 
 
 def test_scope(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,7 @@ def test_first_run(world: World) -> None:
             "latencies_ms": [1.0, 1.0, 1.0],
             "tries": 3,
             "asked_from": "controller",
-            "counted": {name: {"unknown": "no pod of it was found"} for name in ("gateway", "sidecar")},
+            "counted": {name: {"unknown": "it has no running pods"} for name in ("gateway", "sidecar")},
             "served_by": {"gateway": [], "sidecar": []},
             "gateways": result["evidence"]["gateways"],
         },
@@ -297,7 +297,9 @@ def test_gateway_that_is_not_there(given: dict[str, Any], fix: str, world: World
 def test_gateway_without_a_service(world: World) -> None:
     """There is nobody to ask, which is said before anything is written; an address leads to it all the same."""
     del world.objects[identity(gateway_service())]
-    with pytest.raises(JobError, match=r"^No Service leads to the pods of gateway istio-system/istio-ingressgateway"):
+    with pytest.raises(
+        JobError, match=r"^Gateway istio-system/istio-ingressgateway has no Service that selects its pods"
+    ):
         run()
     assert world.log == []
     run(manifests=[], address="192.0.2.9:80")
@@ -351,7 +353,7 @@ def test_address_that_is_given(address: str, expected: Endpoint, world: World) -
 @pytest.mark.parametrize("address", ["mesh.example.com", ":80", "mesh.example.com:http"])
 def test_address_that_is_none(address: str, world: World) -> None:
     """The message says how one looks."""
-    with pytest.raises(JobError, match=f"^address: {address} is not HOST:PORT\\.$"):
+    with pytest.raises(JobError, match=f"^address: {address} is not HOST:PORT\\. Use that form"):
         run(address=address)
 
 
@@ -362,7 +364,7 @@ def test_gateway_that_cannot_be_reached(kind: str, port: str, world: World) -> N
     with pytest.raises(JobError) as caught:
         run(port=port)
     assert str(caught.value).startswith(
-        f"Service istio-system/istio-ingressgateway of type {kind} cannot be reached from outside by a port named "
+        f"Service istio-system/istio-ingressgateway of type {kind} cannot be reached from outside on a port named "
         f"{port} (its ports: http2, 443). Expose it as NodePort or LoadBalancer"
     )
 
@@ -385,7 +387,7 @@ def test_mutual_tls_is_proven(world: World) -> None:
     [
         ("", "The request reached the app, but not over mutual TLS: http://192.0.2.10:30010/echo (200) echoes no"),
         ("By=spiffe://cluster.local/ns/liveness/sa/app", "The request reached the app, but not over mutual TLS"),
-        (XFCC.format(namespace="elsewhere"), "http://192.0.2.10:30010/echo was answered by another gateway than"),
+        (XFCC.format(namespace="elsewhere"), "http://192.0.2.10:30010/echo was answered by a gateway other than"),
     ],
 )
 def test_mutual_tls_is_not_proven(body: str, message: str, world: World) -> None:
@@ -403,7 +405,7 @@ def test_application_that_does_not_echo(world: World, monkeypatch: pytest.Monkey
         raise OSError("connection reset")
 
     monkeypatch.setattr(proof.probe, "get", refuse)
-    with pytest.raises(JobError, match=r"^http://192\.0\.2\.10:30010/echo did not answer: connection reset\.$"):
+    with pytest.raises(JobError, match=r"^http://192\.0\.2\.10:30010/echo did not respond: connection reset\. Check"):
         run(echo_path="/echo")
 
 
@@ -447,7 +449,7 @@ def test_each_gateway_is_asked(world: World) -> None:
     assert proofs(result) == {"istio-system/istio-ingressgateway": "request", "edge/public": "request"}
     assert len(world.asked) == 2
     del world.objects[identity(gateway_service(name="public", namespace="edge"))]
-    assert run(manifests=[ROUTE], gateways=both)["evidence"]["gateways"][1]["why"] == "no Service leads to its pods"
+    assert run(manifests=[ROUTE], gateways=both)["evidence"]["gateways"][1]["why"] == "no Service selects its pods"
 
 
 def test_second_gateway_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +465,7 @@ def test_second_gateway_that_does_not_answer(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(proof.probe, "in_a_row", in_a_row)
     with pytest.raises(
         JobError,
-        match=r"^Timed out after 300 s waiting for 3 consecutive 200 responses: .* This is gateway edge/public\.",
+        match=r"^Timed out after 300 s waiting for 3 consecutive 200 responses: .* Gateway: edge/public\.",
     ):
         run(manifests=[ROUTE], gateways=[{"name": "istio-ingressgateway"}, PUBLIC])
 
@@ -503,7 +505,7 @@ def test_egress_gateway_says_that_it_is_ready(world: World) -> None:
 def test_another_gateway_answers_by_its_address(world: World) -> None:
     """A planted one of the same namespace: the app's word of who has called it tells them apart."""
     add(world, "public", "istio-system")
-    with pytest.raises(JobError, match="by another gateway than istio-system/public: the app was called by"):
+    with pytest.raises(JobError, match="by a gateway other than istio-system/public: the caller of the app was"):
         run(manifests=[], gateways=[{"name": "public"}], address="192.0.2.9:80", echo_path="/echo")
 
 
@@ -519,7 +521,7 @@ def test_another_gateway_behind_the_same_service(world: World) -> None:
     world.pods = [owned("istio-ingressgateway")]
     run(manifests=[])
     world.pods.append(owned("old"))
-    with pytest.raises(JobError, match=r"also selects pods of Deployment istio-system/old, so that an answer may"):
+    with pytest.raises(JobError, match=r"also selects pods of Deployment istio-system/old, so responses may"):
         run(manifests=[])
 
 
@@ -530,7 +532,7 @@ def test_gateway_that_somebody_names(world: World) -> None:
     validated = ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options).validated_parameters
     task = Task(validated)
     assert list(proofs(liveness.run(task))) == ["istio-system/istio-ingressgateway", "edge/public"]
-    assert "which this run does not install; it installs edge/public" in task.warnings[0]
+    assert "which this run does not install (it installs edge/public)" in task.warnings[0]
 
 
 def test_check_mode_takes_what_is_planned(world: World) -> None:
@@ -620,7 +622,10 @@ def test_second_istiod_serves_a_proxy(found: list[dict[str, Any]], whose: str, o
     message = str(caught.value)
     assert message.startswith(whose)
     assert f"is served by the istiod of revision default at {other}" in message
-    assert f"and not by the istiod of revision canary at {CANARY}, Helm release istio-system/istiod-canary" in message
+    assert (
+        f"but this run verifies the istiod of revision canary at {CANARY} (Helm release istio-system/istiod-canary)"
+        in message
+    )
     assert caught.value.fix
     assert caught.value.fix in message
     assert ("Helm release istio-system/my-istiod" in message) == (other == "istiod.istio-system.svc")
@@ -644,7 +649,7 @@ def test_istiod_that_cannot_be_seen(serving: World) -> None:
     options = {"manifests": with_selector()}
     task = Task(ArgumentSpecValidator(copy.deepcopy(liveness.ARGUMENT_SPEC)).validate(options).validated_parameters)
     evidence = liveness.run(task)["evidence"]
-    assert "Which istiod is to serve the proxies could not be seen in namespace istio-system" in task.warnings[0]
+    assert "istiod that should serve the proxies cannot be determined from namespace istio-system" in task.warnings[0]
     assert evidence["served_by"]["sidecar"][0]["revision"] == "default"
 
 
@@ -677,7 +682,7 @@ def test_no_node_answers(world: World) -> None:
     """The message says why none is asked."""
     world.objects[identity(gateway_service())] = local_service()
     world.pods = [pod("a", "False")]
-    with pytest.raises(JobError, match=r"has external_traffic_policy Local, and no node runs a pod of it"):
+    with pytest.raises(JobError, match=r"has externalTrafficPolicy Local, but no node runs a ready gateway pod"):
         run(manifests=[])
 
 
@@ -720,7 +725,7 @@ def test_proxies_have_counted_the_answers(counting: World) -> None:
 def test_sidecar_that_was_passed_by(counting: World) -> None:
     """Answers that it has not seen prove nothing."""
     counting.counts = {"source": itertools.count(7, 3), "destination": itertools.repeat(5)}
-    with pytest.raises(JobError, match=r"answered 3 times, and the sidecar has counted 0 \(istio_requests_total\)"):
+    with pytest.raises(JobError, match=r"answered 3 times, but the sidecar counted 0 \(istio_requests_total\)"):
         run(manifests=with_selector())
 
 
@@ -747,9 +752,9 @@ def test_over_tls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"scheme": "https"}, "Set liveness_verify_host to it"),
+        ({"scheme": "https"}, "Set liveness_verify_host to that host name"),
         ({"scheme": "https", "host_header": "a", "verify_from": "cluster"}, "sends no server name"),
-        ({"address": "192.0.2.1:80", "verify_from": "cluster"}, "would not be asked from inside"),
+        ({"address": "192.0.2.1:80", "verify_from": "cluster"}, "is not used for requests from inside"),
     ],
 )
 def test_options_that_contradict_each_other(given: dict[str, Any], message: str, world: World) -> None:
@@ -764,7 +769,7 @@ def test_options_that_contradict_each_other(given: dict[str, Any], message: str,
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(200, "the mesh works, and what is in front of it does not"), (503, "answers 503 too. Look at the mesh")],
+    [(200, "the mesh works, and the problem is in front of it"), (503, "returns 503 too. Check the mesh")],
 )
 def test_no_answer_from_outside(status: int, words: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same question through the API server tells the mesh from what is in front of it."""
@@ -780,7 +785,7 @@ def test_no_answer_from_outside(status: int, words: str, world: World, monkeypat
     monkeypatch.setattr(world, "fetch", fetch)
     with pytest.raises(
         JobError,
-        match=rf"^Timed out after 300 s waiting for .* From inside of the cluster .*{words}",
+        match=rf"^Timed out after 300 s waiting for .* From inside the cluster, .*{words}",
     ):
         run(manifests=[])
 
@@ -810,9 +815,9 @@ def test_absent_leaves_what_others_have_made(world: World) -> None:
     for objects in (["Deployment liveness/app"], []):
         task = task_of(state="absent", namespace="liveness")
         result = liveness.run(task)
-        why = "this app has not made it (its fields are held by kubectl-create)"
+        why = "this app did not create it (other field managers: kubectl-create)"
         assert (result["objects"], result["kept"]) == (objects, [f"ConfigMap liveness/app: {why}"])
-        assert task.warnings == [f"ConfigMap liveness/app is left as it is: {why}."]
+        assert task.warnings == [f"ConfigMap liveness/app is kept: {why}."]
 
 
 def test_gateways_that_the_app_was_bound_to(world: World) -> None:
@@ -860,11 +865,13 @@ def test_private_gateway_is_asked_through_the_api_server(kind: str, world: World
 
 def test_private_gateway_without_the_port(world: World) -> None:
     """Its ports are named."""
-    with pytest.raises(JobError, match=r"has no port named http \(its ports: http2, 443\)\. Name another by"):
+    with pytest.raises(
+        JobError, match=r"has no port named http \(its ports: http2, 443\)\. Set liveness_verify_gateway_port"
+    ):
         run(manifests=[], verify_from="cluster", port="http")
 
 
 def test_address_is_not_asked_from_inside(world: World) -> None:
     """Who gives both means one of them."""
-    with pytest.raises(JobError, match=r"^address: 192\.0\.2\.1:80 would not be asked from inside of the cluster\."):
+    with pytest.raises(JobError, match=r"^address: 192\.0\.2\.1:80 is not used for requests from inside the cluster\."):
         run(manifests=[], verify_from="cluster", address="192.0.2.1:80")

@@ -191,7 +191,7 @@ def test_chart_is_rendered(chart: tuple[Path, list[Any]]) -> None:
     rendering = ("probe", "liveness", folder, {"ingress": {"port": 30010}}, "v1.37.2", {"include_crds": True})
     assert calls == ["/bin/helm", rendering]
     (warning,) = asking.warnings
-    assert "hooks are Helm's own, and are not applied: Pod prepare (pre-install, pre-upgrade). Apply" in warning
+    assert "Helm hooks are not applied: Pod prepare (pre-install, pre-upgrade). Add" in warning
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "holds no Chart.yaml"), ("", "its Chart.yaml is empty")])
@@ -244,13 +244,13 @@ def test_nothing_that_could_be_injected(asked: list[str]) -> None:
     assert asked == []
 
 
-@pytest.mark.parametrize(("revision", "under"), [("", ""), ("default", ""), ("1-31", " under revision or tag 1-31")])
+@pytest.mark.parametrize(("revision", "under"), [("", ""), ("default", ""), ("1-31", " of revision or tag 1-31")])
 def test_istiod_that_is_not_there(revision: str, under: str, asked: list[str]) -> None:
     """The message says where it was looked for, who installs it, and how to name another."""
     with pytest.raises(JobError) as caught:
         prepare(Cluster(istiod=False), manifests=[APP], injection="manual", revision=revision)
     assert str(caught.value).startswith(
-        f"Manual injection: istiod is not there{under}, in namespace istio-system. Run role istio_helm"
+        f"Manual injection needs istiod{under}, which does not exist in namespace istio-system. Run role istio_helm"
     )
     assert asked == []
 
@@ -260,7 +260,7 @@ def test_istiod_that_is_not_there_yet(asked: list[str]) -> None:
     asking = task(check_mode=True, manifests=[APP], injection="manual")
     assert application.prepare(asking, Cluster(istiod=False)) == Application([APP], {"injected": []})
     (warning,) = asking.warnings
-    assert warning.endswith("The application is shown without the sidecar that it will have.")
+    assert warning.endswith("The application is shown without its sidecar.")
     assert asked == []
 
 

@@ -79,8 +79,8 @@ def test_pods_are_taken_together() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ((403, "{}"), "this account may not get pods/proxy (docs/rbac-counted.yml)"),
-        ((503, "no"), "pod shop/a answers 503 on port 15090"),
+        ((403, "{}"), "no permission to get pods/proxy (docs/rbac-counted.yml)"),
+        ((503, "no"), "pod shop/a returned 503 on port 15090"),
         (JobError("The API server does not answer."), "The API server does not answer."),
     ],
 )
@@ -95,7 +95,7 @@ def test_not_to_be_read(answer: Any, why: str) -> None:
 def test_no_pods() -> None:
     """Nobody was asked."""
     cluster: Any = Cluster()
-    assert read(cluster, [], SIDECAR).why_not == "no pod of it was found"
+    assert read(cluster, [], SIDECAR).why_not == "it has no running pods"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_no_pods() -> None:
         ({}, {"one": 7}, {"metric": "one", "answers": 7}),
         ({"one": 4, "two": 1}, {"one": 4, "two": 3}, {"metric": "two", "answers": 2}),
         ({"one": 4}, {"one": 4}, {"metric": "one", "answers": 0}),
-        ({}, {}, {"unknown": "its proxies keep no counter of requests"}),
+        ({}, {}, {"unknown": "its proxies export no request counter"}),
     ],
 )
 def test_since(before: dict[str, float], after: dict[str, float], since: dict[str, Any]) -> None:

@@ -104,7 +104,7 @@ def test_release_of_which_something_is_gone(kind: str, world: World) -> None:
     objects = [workload("public", app="a"), service("public", app="a")]
     world.stored[KEY] = objects
     world.add(*(obj for obj in objects if obj["kind"] != kind))
-    with pytest.raises(JobError, match=rf"^{kind} edge/public of gateway edge/public does not exist, though"):
+    with pytest.raises(JobError, match=rf"^{kind} edge/public of gateway edge/public does not exist, although"):
         world.found()
 
 

@@ -115,9 +115,9 @@ HTTPS_ONLY, WEB = [PORTS[0], PORTS[2]], {"name": "http", "port": 8080}
 SECOND: dict[str, tuple[dict[str, Any], dict[str, Any], Gateway, str, str]] = {
     "node port": ({}, {}, made("second"), REQUEST, ""),
     "load balancer": ({}, {}, made("second", "LoadBalancer"), REQUEST, ""),
-    "ClusterIP": ({}, {}, made("second", "ClusterIP"), NONE, "of type ClusterIP; liveness_verify_from: cluster"),
+    "ClusterIP": ({}, {}, made("second", "ClusterIP"), NONE, "of type ClusterIP; to request it, set live"),
     "ClusterIP from inside": ({"verify_from": "cluster"}, {}, made("second", "ClusterIP"), REQUEST, ""),
-    "no Service": ({}, {}, made("second", "", [], service=""), NONE, "no Service leads to its pods"),
+    "no Service": ({}, {}, made("second", "", [], service=""), NONE, "no Service selects its pods"),
     "internal": ({}, {"internal": True}, made("second", "LoadBalancer"), NONE, "its load balancer is internal"),
     "internal from inside": (
         {"verify_from": "cluster"},
@@ -127,7 +127,7 @@ SECOND: dict[str, tuple[dict[str, Any], dict[str, Any], Gateway, str, str]] = {
         "",
     ),
     "an address of the first": ({"address": "192.0.2.9:80"}, {}, made("second"), NONE, "leads to another gateway"),
-    "egress": ({}, {}, made("istio-egressgateway"), READINESS, "it is for what leaves the mesh"),
+    "egress": ({}, {}, made("istio-egressgateway"), READINESS, "it handles traffic that leaves the mesh"),
     "egress of ClusterIP": ({}, {}, made("istio-egressgateway", "ClusterIP"), NONE, "of type ClusterIP"),
     "egress without status": ({}, {}, made("istio-egressgateway", ports=PORTS[1:]), NONE, "no port 15021"),
     "only HTTPS": (
@@ -138,7 +138,7 @@ SECOND: dict[str, tuple[dict[str, Any], dict[str, Any], Gateway, str, str]] = {
         "no port for HTTP (its ports: status-port, ht",
     ),
     "HTTPS": ({"scheme": "https"}, {}, made("second", ports=HTTPS_ONLY), REQUEST, ""),
-    "left out": ({"asked": ["first"]}, {}, made("second"), NONE, "liveness_verify_gateways leaves it out"),
+    "left out": ({"asked": ["first"]}, {}, made("second"), NONE, "liveness_verify_gateways does not include it"),
     "asked by name": ({"asked": ["second"]}, {}, made("second"), REQUEST, ""),
     "asked by both": ({"asked": ["istio-system/second"]}, {}, made("second"), REQUEST, ""),
     "port of another name": (

@@ -387,8 +387,8 @@ def test_settings(revision: str, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("maps", "says"),
     [
-        ({"istio-sidecar-injector": INJECTOR}, "ConfigMap mesh/istio holds no mesh, which"),
-        ({"istio-sidecar-injector": {}}, "ConfigMap mesh/istio-sidecar-injector holds no config and no values, which"),
+        ({"istio-sidecar-injector": INJECTOR}, "ConfigMap mesh/istio has no mesh, which"),
+        ({"istio-sidecar-injector": {}}, "ConfigMap mesh/istio-sidecar-injector has no config and no values, which"),
     ],
 )
 def test_settings_that_are_not_there(maps: Maps, says: str) -> None:

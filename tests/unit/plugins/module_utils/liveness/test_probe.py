@@ -281,7 +281,7 @@ def test_request_through_the_api_server(host: str | None) -> None:
 @pytest.mark.parametrize(
     ("cluster", "words"),
     [
-        (FakeCluster(503, status_object(503, "no endpoints available")), "the API server answers 503: no endpoints"),
+        (FakeCluster(503, status_object(503, "no endpoints available")), "the API server returned 503: no endpoints"),
         (FakeCluster(fault=Unreachable("cannot be reached")), "cannot be reached"),
     ],
 )
@@ -299,7 +299,7 @@ def test_api_server_that_cannot_pass_it_on(cluster: FakeCluster, words: str) -> 
 def test_api_server_that_does_not_want_to() -> None:
     """A right that is missing does not come by waiting: the message names the file that has it."""
     cluster = FakeCluster(403, status_object(403, 'cannot get resource "services/proxy"'))
-    with pytest.raises(JobError, match=r'services/proxy"\. Bind the role of docs/rbac-proxy\.yml'):
+    with pytest.raises(JobError, match=r'services/proxy"\. Bind the role in docs/rbac-proxy\.yml'):
         in_a_row([PLACE], "/healthz", None, 3, 5.0, lambda line: None, through(cluster))
     assert len(cluster.asked) == 1
 

@@ -80,7 +80,7 @@ def test_object_with_finalizers(after: dict[str, Any] | None, going: dict[str, s
     removal.carry_out(cluster, APP, found)
     assert (cluster.deleted, found.going) == (["u-1"], going)
     assert removal.warnings(found) == [
-        f"{name} is being deleted; what holds it: {what}." for name, what in going.items()
+        f"{name} is still being deleted (finalizers: {what})." for name, what in going.items()
     ]
 
 
@@ -88,4 +88,4 @@ def test_object_that_is_being_deleted() -> None:
     """Not deleted again, and told."""
     dying = {**OURS, "metadata": {**OURS["metadata"], "deletionTimestamp": "2026-11-22T19:58:30Z"}}
     found = removal.plan(FakeCluster(dying), APP, [CONFIG])
-    assert (found.gone, found.going) == ([], {"ConfigMap shop/a": "nothing that it names"})
+    assert (found.gone, found.going) == ([], {"ConfigMap shop/a": "none"})

@@ -42,7 +42,7 @@ def test_gateway_waits_for_istiod() -> None:
     waiting = deployment(INGRESS, ISTIO, annotations={"inject.istio.io/templates": "gateway"})
     alone = state(waiting, namespace(), without=(*NO_ISTIOD, "MutatingWebhookConfiguration/istio-sidecar-injector"))
     assert codes(alone)[0] == "istiod-missing"
-    assert f"Deployment {ISTIO}/{INGRESS} takes its image from it" in diagnose(alone).findings[0].evidence
+    assert f"Deployment {ISTIO}/{INGRESS} gets its image from istiod" in diagnose(alone).findings[0].evidence
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_nobody_waits_for_istiod() -> None:
     assert "istiod-missing" not in codes(nothing)
 
 
-@pytest.mark.parametrize(("replicas", "says"), [(1, "0/1 available"), (0, "scaled to no pod at all")])
+@pytest.mark.parametrize(("replicas", "says"), [(1, "0/1 available"), (0, "scaled to zero replicas")])
 def test_istiod_not_ready(replicas: int, says: str) -> None:
     """For a reason that is not known, or because somebody wants none."""
     gone = () if replicas else ("Pod/istiod-1-x",)

@@ -31,8 +31,8 @@ LABEL = {"sidecar.istio.io/inject": "false"}
     [
         ([namespace(), BARE], "injection-label-missing", "no label istio-injection"),
         ([namespace(rev="1-16"), BARE], "injection-revision-unknown", "istio.io/rev=1-16"),
-        ([ENABLED, webhooks("canary"), BARE], "injection-partial", "older than the label"),
-        ([ENABLED, BARE], "injection-partial", "older than the label"),
+        ([ENABLED, webhooks("canary"), BARE], "injection-partial", "older than the injection label"),
+        ([ENABLED, BARE], "injection-partial", "older than the injection label"),
         (
             [ENABLED, pod("web", SHOP, "app", labels=LABEL)],
             "injection-contradicted",
@@ -51,7 +51,7 @@ LABEL = {"sidecar.istio.io/inject": "false"}
             "injection-contradicted",
             "istio-injection=disabled",
         ),
-        ([ENABLED, pod("web", SHOP, "app", spec={"hostNetwork": True})], "injection-host-network", "node's network"),
+        ([ENABLED, pod("web", SHOP, "app", spec={"hostNetwork": True})], "injection-host-network", "host network"),
     ],
 )
 def test_causes(changed: list[Object], code: str, says: str) -> None:
@@ -105,7 +105,7 @@ def test_webhooks_that_may_not_be_read() -> None:
     """Then it is not known who would be injected, and the checks are named."""
     found = diagnose(state(BARE, deployment(), service(), unread=("MutatingWebhookConfiguration",)))
     assert found.findings == []
-    assert "webhooks without a Service: MutatingWebhookConfiguration may not be read" in found.skipped
+    assert "webhooks without a Service: no permission to read MutatingWebhookConfiguration" in found.skipped
 
 
 def test_native_sidecars() -> None:

@@ -84,4 +84,4 @@ def test_policies_that_may_not_be_read() -> None:
     """The mesh's own may be strict: nothing is said, and the check is named."""
     assert codes(state(rule("DISABLE"), policy("STRICT"), partly={"PeerAuthentication": {SHOP}})) == []
     found = diagnose(state(rule("DISABLE"), unread=("PeerAuthentication",)))
-    assert "callers in plain text: PeerAuthentication may not be read" in found.skipped
+    assert "plain-text callers: no permission to read PeerAuthentication" in found.skipped

@@ -82,7 +82,7 @@ def rule(**spec: Object | list | str) -> Object:
         (
             [gateway("newer", "b.example", protocol="TCP", creationTimestamp=LATER)],
             "gateways-conflict",
-            "as HTTP and as TCP",
+            "with protocols HTTP and TCP",
         ),
     ],
 )
