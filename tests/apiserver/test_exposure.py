@@ -264,7 +264,7 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     cluster.kubectl("rollout", "status", f"deployment/{NAME}", "-n", mesh, "--timeout=60s")
     message = ask(cluster, mesh)["msg"]
     assert message.startswith("Not ready after 3 s: Service ")
-    assert "no address yet; nothing here gives an address: no cloud's nodes, no provider's pods" in message
+    assert "no external address yet; nothing here gives an address: no cloud's nodes, no provider's pods" in message
     # A diagnosis may follow: there is no istiod here.
     assert " Install a provider such as MetalLB, or use istio_helm_exposure: NodePort." in message
     with nodes_of(cluster, "gce://project/zone/name"):
@@ -282,7 +282,7 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     message = ask(cluster, mesh, wait_timeout=60)["msg"]
     assert time.monotonic() - started < 20
     assert message.startswith(
-        f"Service {mesh}/{NAME} gets no address: metallb-controller says AllocationFailed: {words}"
+        f"Service {mesh}/{NAME} gets no external address: metallb-controller says AllocationFailed: {words}"
     )
 
 

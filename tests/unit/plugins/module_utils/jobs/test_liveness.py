@@ -280,8 +280,8 @@ def test_check_mode(world: World) -> None:
 @pytest.mark.parametrize(
     ("given", "fix"),
     [
-        ({}, "Name another by liveness_verify_gateway"),
-        ({"preset": "lean"}, "Run role istio_helm, which installs it."),
+        ({}, "Set liveness_verify_gateway"),
+        ({"preset": "lean"}, "Run role istio_helm to install it."),
     ],
 )
 def test_gateway_that_is_not_there(given: dict[str, Any], fix: str, world: World) -> None:

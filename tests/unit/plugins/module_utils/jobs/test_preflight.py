@@ -425,16 +425,16 @@ def test_chart_that_is_not_verified(cluster: FakeCluster, options: dict[str, Any
         ("chart-unverified", "chart istiod 1.31.0"),
     ]
     directory, missing = result["findings"]
-    assert "is a directory, of which neither digest nor provenance can be verified." in directory["message"]
+    assert "is a directory, so neither its digest nor its provenance can be verified." in directory["message"]
     assert directory["fix"].startswith("Put it there as helm package makes it, gateway-1.31.0.tgz")
-    assert missing["message"] == "chart_digests: chart istiod has none."
+    assert missing["message"] == "chart_digests: chart istiod has no digest."
 
 
 def test_login_that_is_half_given(cluster: FakeCluster, options: dict[str, Any]) -> None:
     """Options that contradict each other are no finding, but the end."""
     result, _task = run({**options, "chart_repository_password": "hunter22"})
     assert result["failed"] is True
-    assert "go together" in result["msg"]
+    assert "must be set together" in result["msg"]
     assert cluster.listed == []
 
 
@@ -643,7 +643,7 @@ def test_quantity_that_is_none(given: dict[str, Any], cluster: FakeCluster, opti
     """Named, instead of a traceback."""
     result, _task = run({**options, **given})
     assert result["failed"] is True
-    assert result["msg"] == "'many' is not a quantity, as 500m and 2Gi are."
+    assert result["msg"] == "'many' is not a valid quantity. Write it as Kubernetes does, such as 500m or 2Gi."
 
 
 # -- node ports --------------------------------------------------------------------------------------------------------

@@ -141,6 +141,6 @@ def test_a_finding_is_told_in_one_line() -> None:
     assert isinstance(found, Finding)
     assert str(found) == (
         f"[chart-source-retired] chart repository {GOOGLE}: holds no Istio newer than 1.30, and Istio has announced "
-        "its removal for December 2026. Istio 1.31.1 is wanted. Fix: Use https://blob.istio.io/istio-release/charts: "
-        "istio_helm_chart_repository, or repository in istio_helm_charts."
+        "its removal for December 2026. Istio 1.31.1 is wanted. Fix: Use https://blob.istio.io/istio-release/charts as "
+        "istio_helm_chart_repository, or as repository in istio_helm_charts."
     )
