@@ -52,7 +52,7 @@ def namespace_and_name(option: str, text: str) -> tuple[str, str]:
         raise ErrorAbout(
             f"{text} is not NAMESPACE/NAME.",
             object=option,
-            fix="Write namespace and name with a slash between them, as in istio-system/istio-ingressgateway.",
+            fix="Write it like istio-system/istio-ingressgateway.",
         )
     return namespace, name
 

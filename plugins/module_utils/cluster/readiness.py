@@ -47,7 +47,7 @@ _REFUSALS = (
     (
         re.compile(r"violates PodSecurity"),
         "pod-security-refused",
-        "set a Pod Security level that allows the pod on its namespace (role psp_rbac), or use Istio CNI",
+        "set a Pod Security level that allows the pod (role psp_rbac), or use Istio CNI",
     ),
     (
         re.compile(

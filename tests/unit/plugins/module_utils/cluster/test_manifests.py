@@ -116,7 +116,7 @@ def test_namespace_of_what_has_none() -> None:
 
 def test_object_without_its_namespace() -> None:
     """No default is guessed at."""
-    with pytest.raises(JobError, match=r"^ConfigMap a has no metadata\.namespace\.$"):
+    with pytest.raises(JobError, match=r"^ConfigMap a has no metadata\.namespace\. Set it"):
         manifests.plan(FakeCluster(), [obj("ConfigMap", "a", None)])
 
 
@@ -297,8 +297,8 @@ def test_refusal_in_a_dry_run_names_the_object(there: bool) -> None:
     with pytest.raises(JobError) as caught:
         manifests.plan(cluster, [config("b"), config("a", x="2")])
     assert str(caught.value) == (
-        "ConfigMap web/a was rejected by the API server: admission webhook denied the request: no. Correct what the API "
-        "server reports, and run again."
+        "ConfigMap web/a was rejected by the API server: admission webhook denied the request: no. Correct what the "
+        "API server reports, and run again."
     )
 
 

@@ -201,7 +201,7 @@ def test_progress(obj: dict[str, Any], expected: str) -> None:
     [
         (
             'pods "istiod-1" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false',
-            "Pod Security Admission",
+            "Pod Security level",
         ),
         (
             'pods "web-1" is forbidden: PodSecurityPolicy: unable to admit pod: '

@@ -126,7 +126,7 @@ def test_helm_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(JobError) as caught:
         Helm()
-    assert str(caught.value).startswith("helm is not on PATH. Install it, name it by the variable ")
+    assert str(caught.value).startswith("helm is not on PATH. Install it, set istio_helm_helm_binary to its path, ")
     assert "preflight_fetch_tools: true" in str(caught.value)
     with pytest.raises(JobError, match=f"^helm is not at {tmp_path}/helm"):
         Helm(f"{tmp_path}/helm")
@@ -376,8 +376,8 @@ def test_unknown_version_in_a_repository(program: Program, helm: Helm) -> None:
     with pytest.raises(ChartError) as caught:
         pull(helm, HTTP, **LOGIN)
     assert str(caught.value) == (
-        "Chart istiod 1.31.0 is not in https://charts.example.com. It has 1.30.0, 1.29.0, 1.28.0, 1.27.0, 1.26.0. "
-        "Change istio_helm_chart_version or istio_helm_chart_repository."
+        "Chart istiod 1.31.0 is not in https://charts.example.com. Available versions: 1.30.0, 1.29.0, 1.28.0, 1.27.0, "
+        "1.26.0. Change istio_helm_chart_version or istio_helm_chart_repository."
     )
     assert program.calls[-1] == "search repo repository/istiod --versions --output json"
 

@@ -156,38 +156,38 @@ MANIFEST = "https://r.example.com/v2/charts/base/manifests/1.31.0"
             HTTP,
             f"failed to fetch {HTTP}/base-1.31.0.tgz : 403 Forbidden",
             "r.example.com rejects user jane: ",
-            "or have the user allowed to read there.",
+            "or grant the user read access.",
         ),
         (
             OCI,
             f'{OF_OCI}Get "{MANIFEST}": tls: failed to verify certificate: x509: certificate signed by unknown '
             "authority",
             f'The certificate of r.example.com is not trusted: Get "{MANIFEST}": tls: ',
-            "Name the file of its CA by istio_helm_chart_repository_ca_file.",
+            "Set istio_helm_chart_repository_ca_file to the file of its CA.",
         ),
         (
             HTTP,
             f"{OF_HTTP}can't create TLS config for client: can't read CA file: /ca.crt",
             "The CA file cannot be used: can't create TLS config for client: can't read CA file",
-            "Correct istio_helm_chart_repository_ca_file",
+            "Set istio_helm_chart_repository_ca_file",
         ),
         (
             OCI,
             "missing registry client: can't create TLS config for client: failed to append certificates from pem block",
             "The CA file cannot be used: can't create TLS config for client: failed to append",
-            "Correct istio_helm_chart_repository_ca_file",
+            "Set istio_helm_chart_repository_ca_file",
         ),
         (
             OCI,
             f'{OF_OCI}Get "{MANIFEST}": dial tcp 192.0.2.1:443: connect: connection refused',
             f'r.example.com cannot be reached: Get "{MANIFEST}": dial tcp 192.0.2.1:443: connect: connection refused.',
-            "mend the network or proxy (HTTPS_PROXY, NO_PROXY)",
+            "fix the network or proxy (HTTPS_PROXY, NO_PROXY)",
         ),
         (
             HTTP,
             f'{OF_HTTP}Get "{HTTP}/index.yaml": dial tcp: lookup r.example.com on 192.0.2.53:53: no such host',
             "r.example.com cannot be reached: ",
-            "Without a way there, put the charts into a directory",
+            "set istio_helm_chart_repository to a directory",
         ),
         (
             HTTP,
@@ -199,13 +199,13 @@ MANIFEST = "https://r.example.com/v2/charts/base/manifests/1.31.0"
             OCI,
             f'{OF_OCI}Head "{MANIFEST}": Forbidden',
             "r.example.com cannot be reached: the proxy rejects the connection: Head ",
-            "Have the proxy let this machine there",
+            "Allow this host on the proxy",
         ),
         (
             HTTP,
             f"{OF_HTTP}failed to fetch {HTTP}/index.yaml : 404 Not Found",
             f"{HTTP} is not a chart repository: failed to fetch {HTTP}/index.yaml : 404 Not Found.",
-            "it is the URL below which index.yaml is",
+            "Set istio_helm_chart_repository to the URL",
         ),
         (
             OCI,
@@ -277,7 +277,7 @@ def test_chart_that_is_not_there(words: str) -> None:
     assert is_absent(words)
     found = failure(Source(OCI), "base", "9.9.9", words, ["1.31.0", "1.30.2"])
     assert str(found) == (
-        "Chart base 9.9.9 is not in oci://r.example.com/charts. It has 1.31.0, 1.30.2. "
+        "Chart base 9.9.9 is not in oci://r.example.com/charts. Available versions: 1.31.0, 1.30.2. "
         "Change istio_helm_chart_version or istio_helm_chart_repository."
     )
     assert "No other version is available." in failure(Source(OCI), "base", "9.9.9", words, []).message

@@ -316,7 +316,7 @@ def test_further_deployments_are_waited_for(world: World) -> None:
 @pytest.mark.parametrize("name", ["egress", "/egress", "edge/"])
 def test_name_of_another_gateway(name: str, world: World) -> None:
     """With its namespace."""
-    with pytest.raises(JobError, match=f"^deployments: {name} is not NAMESPACE/NAME\\.$"):
+    with pytest.raises(JobError, match=f"^deployments: {name} is not NAMESPACE/NAME\\. Write it like"):
         run(deployments=[name])
 
 

@@ -356,7 +356,7 @@ def test_repository_that_istio_has_left(
     assert (error["code"], error["severity"]) == ("chart-source-retired", "error")
     assert error["object"] == f"chart repository {GOOGLE}"
     assert "Chart base 1.31.1 is not in" in error["message"]
-    assert "It has 1.30.4." in error["message"]
+    assert "Available versions: 1.30.4." in error["message"]
     assert "https://blob.istio.io/istio-release/charts" in error["fix"]
     own = {"component": "istiod", "repository": "oci://gcr.io/istio-release/charts", "version": VERSION}
     result, _task = run({**options, "charts": [own]})
@@ -426,7 +426,7 @@ def test_chart_that_is_not_verified(cluster: FakeCluster, options: dict[str, Any
     ]
     directory, missing = result["findings"]
     assert "is a directory, so neither its digest nor its provenance can be verified." in directory["message"]
-    assert directory["fix"].startswith("Put it there as helm package makes it, gateway-1.31.0.tgz")
+    assert directory["fix"].startswith("Replace it with the archive that helm package makes, gateway-1.31.0.tgz")
     assert missing["message"] == "chart_digests: chart istiod has no digest."
 
 

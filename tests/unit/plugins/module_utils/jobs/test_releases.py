@@ -658,7 +658,7 @@ def test_release_that_may_be_in_somebodys_hands(status: str, installed: World, o
     installed.deploy("istiod", "istiod", {}, status=status, age=20)
     installed.log.clear()
     with pytest.raises(
-        JobError, match=rf"Release istio-system/istiod is {status} since 20 s: another pipeline"
+        JobError, match=rf"Release istio-system/istiod has been {status} for 20 s: another pipeline"
     ) as caught:
         run(options)
     assert "300 s" in str(caught.value)
@@ -833,8 +833,11 @@ def test_bad_options_are_named_before_anything_is_read(world: World, options: di
     ("given", "words"),
     [
         ({"chart_digests": {"istoid": "0" * 64}}, "chart_digests: chart base has no digest"),
-        ({"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), "0" * 64)}, "neither digest nor provenance"),
-        ({"chart_keyring": "/keys.gpg"}, "neither digest nor provenance"),
+        (
+            {"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), "0" * 64)},
+            "neither its digest nor its provenance",
+        ),
+        ({"chart_keyring": "/keys.gpg"}, "neither its digest nor its provenance"),
         ({"chart_repository_username": "jane"}, "must be set together"),
     ],
     ids=str,
