@@ -24,5 +24,5 @@ def quantity(value: Any) -> Decimal:
         return parse_quantity(value or 0)
     except ValueError as error:
         raise JobError(
-            "is not a valid quantity.", object=repr(value), fix="Write it as Kubernetes does, such as 500m or 2Gi."
+            "is not a valid quantity.", object=repr(value), fix="Use Kubernetes' notation, such as 500m or 2Gi."
         ) from error

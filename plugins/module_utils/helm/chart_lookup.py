@@ -129,7 +129,8 @@ class _Lookup:
             raise ChartError(
                 "is a directory, so neither its digest nor its provenance can be verified.",
                 object=self.called,
-                fix=f"Replace it with the archive that helm package makes, {archive.name}, or turn off verification.",
+                fix=f"Replace it with the archive that helm package makes, {archive.name}, or unset "
+                "istio_helm_chart_digests and istio_helm_chart_keyring.",
                 code=UNVERIFIED,
             )
         return self._of_version(Chart(unpacked))

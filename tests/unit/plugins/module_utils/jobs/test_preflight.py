@@ -643,7 +643,7 @@ def test_quantity_that_is_none(given: dict[str, Any], cluster: FakeCluster, opti
     """Named, instead of a traceback."""
     result, _task = run({**options, **given})
     assert result["failed"] is True
-    assert result["msg"] == "'many' is not a valid quantity. Write it as Kubernetes does, such as 500m or 2Gi."
+    assert result["msg"] == "'many' is not a valid quantity. Use Kubernetes' notation, such as 500m or 2Gi."
 
 
 # -- node ports --------------------------------------------------------------------------------------------------------
