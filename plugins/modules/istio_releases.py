@@ -180,7 +180,7 @@ findings:
       object: Release istio-system/istio-ingressgateway
       message: is a gateway (Deployment istio-ingressgateway) that this run does not list. It keeps serving traffic.
       fix: >-
-        List it in istio_helm_gateways, or remove it: helm uninstall istio-ingressgateway --namespace istio-system
+        Add it to istio_helm_gateways, or uninstall it: helm uninstall istio-ingressgateway --namespace istio-system
 errors:
   description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
   returned: failure
