@@ -49,7 +49,11 @@ def namespace_and_name(option: str, text: str) -> tuple[str, str]:
     """Both parts of ``NAMESPACE/NAME``. :raises JobError: it is something else; names the option"""
     namespace, _slash, name = text.partition("/")
     if not namespace or not name:
-        raise ErrorAbout(f"{text} is not NAMESPACE/NAME.", object=option)
+        raise ErrorAbout(
+            f"{text} is not NAMESPACE/NAME.",
+            object=option,
+            fix="Write it like istio-system/istio-ingressgateway.",
+        )
     return namespace, name
 
 

@@ -89,7 +89,7 @@ errors:
       description: What is wrong with it.
       returned: always
       type: str
-      sample: was refused by the API server.
+      sample: was rejected by the API server.
     fix:
       description: What to do; empty where the message says all.
       returned: always

@@ -178,9 +178,9 @@ findings:
     - severity: warning
       code: gateway-not-listed
       object: Release istio-system/istio-ingressgateway
-      message: is a gateway (Deployment istio-ingressgateway) that this run does not list; it goes on answering.
+      message: is a gateway (Deployment istio-ingressgateway) that this run does not list. It keeps serving traffic.
       fix: >-
-        List it in istio_helm_gateways, or remove it: helm uninstall istio-ingressgateway --namespace istio-system
+        Add it to istio_helm_gateways, or uninstall it: helm uninstall istio-ingressgateway --namespace istio-system
 errors:
   description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
   returned: failure
@@ -201,7 +201,7 @@ errors:
       description: What is wrong with it.
       returned: always
       type: str
-      sample: "is pending-upgrade since 12 s: another pipeline may be at work."
+      sample: "has been pending-upgrade for 12 s: another pipeline may be running."
     fix:
       description: What to do; empty where the message says all.
       returned: always

@@ -74,8 +74,8 @@ def test_what_istioctl_has_installed_stops_the_run(cluster: BedCluster) -> None:
     for message in (preflight.message, role.message, checked.message):
         assert "istio_helm_adopt: true" in message
     for release in ("istio-base", "istiod", "istio-ingressgateway"):
-        assert f"Release istio-system/{release} cannot have objects of others: " in role.message
-    assert "ServiceAccount istio-system/istiod was made by istioctl" in role.message
+        assert f"Release istio-system/{release} cannot take over existing objects: " in role.message
+    assert "ServiceAccount istio-system/istiod was created by istioctl" in role.message
     assert "and 11 more" in role.message
     assert checked.message == role.message
 
@@ -87,7 +87,7 @@ def test_definitions_that_kubectl_has_applied(cluster: BedCluster) -> None:
     with cluster.asked() as asked:
         alone = run(cluster, "--tags=istio_helm")
     assert asked.writes == []
-    assert "CustomResourceDefinition destinationrules.networking.istio.io was made by kubectl apply" in alone.message
+    assert "CustomResourceDefinition destinationrules.networking.istio.io was created by kubectl apply" in alone.message
     adopted = run(cluster, istio_helm_adopt=True).succeeded()
     assert "crds-foreign" not in adopted.output
     found = managers(cluster, "customresourcedefinitions")
@@ -111,11 +111,11 @@ def test_another_release_loses_its_objects_but_keeps_its_record(cluster: BedClus
         preflight, role = run(cluster), run(cluster, "--tags=istio_helm")
     assert asked.writes == []
     assert "installed by Helm release istio-system/istiod-old." in preflight.message
-    assert "ServiceAccount istio-system/istiod was made by Helm release istio-system/istiod-old" in role.message
+    assert "ServiceAccount istio-system/istiod was created by Helm release istio-system/istiod-old" in role.message
     before = set(cluster.kubectl("get", CLUSTER_SCOPED, "--output=name").split())
     adopted = run(cluster, istio_helm_adopt=True).succeeded()
     said = "\n".join(adopted.of("istio_releases").data["warnings"])
-    assert "Helm release istio-system/istiod-old still lists objects that are adopted now. Do not uninstall it" in said
+    assert "Helm release istio-system/istiod-old still lists objects that are now adopted. Do not uninstall it" in said
     listed = json.loads(cluster.tool("helm", "list", "--all-namespaces", "--output=json"))
     assert {(item["name"], item["status"]) for item in listed} == {
         (name, "deployed") for name in ("istiod-old", "istio-base", "istiod", "istio-ingressgateway")

@@ -104,7 +104,7 @@ def test_a_write_that_is_refused_after_others(bed: BedCluster) -> None:
             **{name: APP[name] for name in ("namespace", "gateway", "gateway_namespace", "wait_timeout")},
         },
     )
-    assert result["msg"].startswith(f"Service {NAMESPACE}/wrong was refused by the API server")
+    assert result["msg"].startswith(f"Service {NAMESPACE}/wrong was rejected by the API server")
     assert (result["failed"], result["changed"]) == (True, True)
     assert set(result["objects"]) - {f"Namespace {NAMESPACE}"} == {f"Service {NAMESPACE}/web"}
     bed.kubectl("delete", "service/web", f"--namespace={NAMESPACE}", "--ignore-not-found")

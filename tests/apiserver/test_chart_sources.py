@@ -112,23 +112,28 @@ def test_both_repositories_hold_the_same_charts(mine: BedCluster) -> None:
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a digest of something else": (
         {"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), f"sha256:{'0' * 64}")},
-        ("Chart base 1.31.0", "has the digest sha256:", f"and sha256:{'0' * 64} is wanted", "istio_helm_chart_digests"),
+        (
+            "Chart base 1.31.0",
+            "has the digest sha256:",
+            f"but sha256:{'0' * 64} is required",
+            "istio_helm_chart_digests",
+        ),
     ),
     "no digest of one chart": (
         {"chart_digests": {"istoid": "0" * 64}},
-        ("chart_digests: chart ", " has none", "istio_helm_chart_digests"),
+        ("chart_digests: chart ", " has no digest", "istio_helm_chart_digests"),
     ),
     "a keyring that is no keyring": (
         {"chart_keyring": __file__},
-        ("Chart base 1.31.0", "is not what a key in", "keyring"),
+        ("Chart base 1.31.0", "cannot be verified with the keys in", "keyring"),
     ),
     "a wrong password": (
         {"chart_repository_password": "hunter22"},
-        ("Chart base 1.31.0", "refuses user testbed", "401", "istio_helm_chart_repository_password"),
+        ("Chart base 1.31.0", "rejects user testbed", "401", "istio_helm_chart_repository_password"),
     ),
     "no login": (
         {"chart_repository_username": None, "chart_repository_password": None},
-        ("Chart base 1.31.0", "refuses a request without a login", "istio_helm_chart_repository_username"),
+        ("Chart base 1.31.0", "rejects requests without credentials", "istio_helm_chart_repository_username"),
     ),
     "a CA that nobody knows": (
         {"chart_repository_ca_file": None},
@@ -136,7 +141,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "an unknown version": (
         {"chart_version": "9.9.9"},
-        ("Chart base 9.9.9 is not in", "It has 1.31.0.", "istio_helm_chart_version"),
+        ("Chart base 9.9.9 is not in", "Available versions: 1.31.0.", "istio_helm_chart_version"),
     ),
 }
 
@@ -162,7 +167,7 @@ def test_wrong_input_is_told_before_anything_is_written(mine: BedCluster, wrong:
     ("verified", "words"),
     [
         ("chart_digests", "has the digest sha256:"),
-        ("chart_keyring", "is not what a key in"),
+        ("chart_keyring", "cannot be verified with the keys in"),
     ],
 )
 def test_chart_that_somebody_changed_in_the_repository(mine: BedCluster, verified: str, words: str) -> None:

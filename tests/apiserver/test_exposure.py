@@ -265,7 +265,7 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     message = ask(cluster, mesh)["msg"]
     assert message.startswith("Not ready after 3 s: Service ")
     assert (
-        "no address yet; nothing in this cluster assigns addresses: no cloud nodes, no load balancer provider"
+        "no external address yet; nothing in this cluster assigns addresses: no cloud nodes, no load balancer provider"
         in message
     )
     # A diagnosis may follow: there is no istiod here.
@@ -285,7 +285,7 @@ def test_pending_address_is_explained_40324_2374_1494(cluster: BedCluster, mesh:
     message = ask(cluster, mesh, wait_timeout=60)["msg"]
     assert time.monotonic() - started < 20
     assert message.startswith(
-        f"Service {mesh}/{NAME} gets no address: metallb-controller reports AllocationFailed: {words}"
+        f"Service {mesh}/{NAME} gets no external address: metallb-controller reports AllocationFailed: {words}"
     )
 
 

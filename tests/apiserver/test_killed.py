@@ -150,8 +150,8 @@ def test_somebody_elses_that_is_alive(mesh: Mesh, helm: Any) -> None:
             with mesh.cluster.asked() as asked:
                 _crds, result = mesh.tried(check=check)
             assert result["failed"]
-            assert result["msg"].startswith(f"Release {NAMESPACE}/istio-egressgateway is pending-upgrade since ")
-            assert "another pipeline may be at work" in result["msg"]
+            assert result["msg"].startswith(f"Release {NAMESPACE}/istio-egressgateway has been pending-upgrade for ")
+            assert "another pipeline may be running" in result["msg"]
             # The lock, taken and given back, is all.
             assert [write for write in asked.writes if "/leases" not in write] == []
         assert mesh.cluster.get("secret", secret, f"--namespace={NAMESPACE}") == before

@@ -264,7 +264,7 @@ def test_policy_of_somebody_else_is_left_alone(policed: Shop) -> None:
             "ClusterRole istio",
             f"RoleBinding {policed.namespace}/istio",
         ]
-        assert "PodSecurityPolicy istio is there and not made by this role" in run.output
+        assert "PodSecurityPolicy istio exists but was not created by this role" in run.output
         policed.role(psp_rbac_state="absent")
         assert policed.cluster.get("podsecuritypolicy", "istio") == before
     finally:

@@ -640,12 +640,12 @@ def test_refused_locally(releases: Releases) -> None:
     with pytest.raises(JobError) as caught:
         releases.preview("demo", chart, {"demo": {"mode": "on", "x": 1}, "replicas": 2})
     demo = f"Demo {releases.namespace}/demo"
-    begin, found = "Not as the schema of its kind has it: ", str(caught.value).partition(". Correct ")[0]
+    begin, found = "Schema validation failed: ", str(caught.value).partition(". Correct ")[0]
     assert found.startswith(begin)
     assert sorted(found.removeprefix(begin).split("; ")) == [
         f"{demo}: spec.mode is 'on', not one of ON, OFF",
         f"{demo}: spec.size is missing",
-        f"{demo}: spec.x is no field of its kind",
+        f'{demo}: unknown field "spec.x"',
         "Deployment not-there-yet/inside: spec.selector is missing",
     ]
 
@@ -654,7 +654,7 @@ def test_refused_by_the_server_before_it_looks_for_the_namespace(releases: Relea
     """A type of Kubernetes' own kinds is its own to judge."""
     chart = demo_chart(releases.folder / "demo")
     with pytest.raises(
-        JobError, match=r"^Deployment not-there-yet/inside was refused .*\.spec\.replicas: expected num"
+        JobError, match=r"^Deployment not-there-yet/inside was rejected .*\.spec\.replicas: expected num"
     ):
         releases.preview("demo", chart, {"demo": {"size": 1}, "replicas": "2"})
 
@@ -674,6 +674,6 @@ def test_empty_cluster_takes_what_passes(releases: Releases, alone: BedCluster) 
 def test_field_that_a_kind_does_not_have(releases: Releases) -> None:
     """Helm is strict, and so is the preview: the run ends before anything is written."""
     edited = releases.edited("gateway", "poddisruptionbudget.yaml", extra=EXTRA.replace("\ndata:", "\ndaten:"))
-    with pytest.raises(JobError, match=r"^ConfigMap \S+/extra was refused by the API server: .*daten"):
+    with pytest.raises(JobError, match=r"^ConfigMap \S+/extra was rejected by the API server: .*daten"):
         releases.preview("edge", edited, {})
     assert "daten" in releases.upgrade("edge", edited, {}, check=False)

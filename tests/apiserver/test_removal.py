@@ -436,7 +436,7 @@ def test_policies_that_others_use_stay(name: str, policy: str, request: pytest.F
         for gone in ([f"RoleBinding {namespace}/istio"], []):
             objects, (warning,) = run()
             assert objects == gone
-            assert warning.startswith("ClusterRole istio is used by others, and is left as it is: RoleBinding ")
+            assert warning.startswith("ClusterRole istio is left as it is, because it is in use by RoleBinding ")
             assert f"{namespace}/copied" in warning
             assert f"{other}/theirs" in warning
             assert of_ours(cluster, manager) == policies
@@ -448,7 +448,7 @@ def test_policies_that_others_use_stay(name: str, policy: str, request: pytest.F
         try:
             objects, (warning,) = run()
             assert objects == ["ClusterRole istio"]
-            assert f"istio is used by others, and is left as it is: ClusterRole {other}" in warning
+            assert f"istio is left as it is, because it is in use by ClusterRole {other}" in warning
             assert cluster.get(policy, "istio")
         finally:
             cluster.kubectl("delete", "clusterrole", other)

@@ -150,8 +150,8 @@ def test_from_istioctl_to_helm_59630(empty: Mesh) -> None:
         empty.cluster.kubectl("apply", "--server-side", "--force-conflicts", manager, "-f-", stdin=manifest)
     with empty.cluster.asked() as asked:
         _crds, refused = empty.tried()
-    assert "Release istio-system/istiod cannot have objects of others: " in refused["msg"]
-    assert "was made by istioctl" in refused["msg"]
+    assert "Release istio-system/istiod cannot take over existing objects: " in refused["msg"]
+    assert "was created by istioctl" in refused["msg"]
     assert "istio_helm_adopt: true" in refused["msg"]
     assert [write for write in asked.writes if "customresourcedefinitions" not in write] == []
     names = honestly_done(empty.cluster, lambda: empty.run(check=True, adopt=True), lambda: empty.run(adopt=True))
@@ -209,7 +209,7 @@ def test_leftovers_of_an_earlier_installation_36905_38880(leftover: str, empty: 
     empty.cluster.apply({"apiVersion": version, "kind": kind, "metadata": meta, "webhooks": [webhook]})
     with empty.cluster.asked() as asked:
         _crds, refused = empty.tried()
-    assert f"ValidatingWebhookConfiguration {leftover} was made by kubectl" in refused["msg"]
+    assert f"ValidatingWebhookConfiguration {leftover} was created by kubectl" in refused["msg"]
     assert [write for write in asked.writes if "customresourcedefinitions" not in write] == []
     honestly_done(empty.cluster, lambda: empty.run(check=True, adopt=True), lambda: empty.run(adopt=True))
     live = empty.cluster.get(kind.lower(), leftover)

@@ -172,9 +172,9 @@ def test_holder_that_is_alive(minutes: int, cases: Cases) -> None:
     case = cases["living", minutes].result()
     lease = f"Lease {case.namespace}/meshops-istio"
     assert case.outcomes["impatient"]["msg"].startswith(
-        f"Another run writes to this mesh: {case.holder} holds {lease} and is still at work, after "
+        f"Another run is writing to this mesh: {case.holder} holds {lease} and is still active after "
     )
-    assert case.said["patient"][0] == f"{lease} is held by {case.holder}: waiting up to 6 s to see whether it is alive"
+    assert case.said["patient"][0] == f"{lease} is held by {case.holder}: waiting up to 6 s for a sign that it is alive"
     assert case.said["patient"][1].startswith(f"{lease} is held by {case.holder}, which is alive: waiting up to ")
     assert len(set(case.seen)) == 1
     assert actions([case.outcomes["holder"]]) == {RELEASE: "install"}
@@ -190,7 +190,7 @@ def test_holder_that_is_dead(minutes: int, cases: Cases) -> None:
     assert actions([case.outcomes["next"]]) == {RELEASE: "recover"}
     assert DURATION <= case.seconds < DURATION + 60
     assert (
-        f"Lease {case.namespace}/meshops-istio is taken over: {case.holder}, which held it, is dead"
+        f"Lease {case.namespace}/meshops-istio is taken over from {case.holder}, which is no longer alive"
         in case.said["next"]
     )
     assert case.outcomes["records"] == {"found": ["deployed"], "leases": []}
@@ -200,8 +200,8 @@ def test_holder_that_is_dead(minutes: int, cases: Cases) -> None:
 def test_pending_release_of_another_pipeline(minutes: int, cases: Cases) -> None:
     """How long it has been pending is told by the API server's clock: neither helm's nor ours plays a part."""
     case = cases["pipeline", minutes].result()
-    assert "another pipeline may be at work" in case.outcomes["while it works"]["msg"]
-    age = case.outcomes["while it works"]["msg"].partition(" since ")[2].partition(" s: ")[0]
+    assert "another pipeline may be running" in case.outcomes["while it works"]["msg"]
+    age = case.outcomes["while it works"]["msg"].partition(" for ")[2].partition(" s: ")[0]
     assert 0 <= int(age) < SECONDS
     assert len(set(case.seen)) == 1
     assert actions([case.outcomes["after its end"]]) == {RELEASE: "recover"}

@@ -38,6 +38,7 @@ _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;q=0.9"
 #: Kinds that a run makes for its own sake: nobody's cluster is another by them.
 _BOOKKEEPING = ("Lease",)
+_UNSERVED = "Install its CustomResourceDefinition; role crds installs those of Istio."
 
 
 class Cluster(Transport):
@@ -73,7 +74,9 @@ class Cluster(Transport):
                 except ApiError as error:
                     if error.status != 404:
                         raise
-                    raise NotServed(f"The cluster serves no kind {kind} of {api_version}.") from error
+                    raise NotServed(
+                        f"The cluster does not serve kind {kind} of {api_version}.", fix=_UNSERVED
+                    ) from error
                 self._discovered[api_version] = {
                     entry["kind"]: Resource(entry["name"], entry["namespaced"])
                     for entry in served
@@ -81,7 +84,7 @@ class Cluster(Transport):
                 }
             found = self._discovered[api_version].get(kind)
         if not found:
-            raise NotServed(f"The cluster serves no kind {kind} of {api_version}.")
+            raise NotServed(f"The cluster does not serve kind {kind} of {api_version}.", fix=_UNSERVED)
         return found
 
     def announce(self, definitions: Iterable[dict[str, Any]]) -> None:
@@ -118,9 +121,9 @@ class Cluster(Transport):
             return parsedate_to_datetime(headers["date"])
         if strict:  # RFC 9110, 6.6.1: each answer has a Date, unless something on the way takes it out
             raise JobError(
-                "answers without the header Date, so that the age of objects cannot be known.",
+                "answers without a Date header, so the age of objects is unknown.",
                 object=self.host,
-                fix="Let the proxy between this machine and the cluster pass it on.",
+                fix="Configure the proxy between this host and the cluster to pass the header on.",
             )
         return datetime.now(timezone.utc)
 

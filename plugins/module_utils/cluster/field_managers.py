@@ -75,7 +75,7 @@ class Conflict:
         return (self.manager, self.operation) in INSTALLERS or self.manager.partition("-")[0] == "kubectl"
 
     def __str__(self) -> str:
-        return f"{self.object}: {self.field} is held by {self.manager}"
+        return f"{self.object}: {self.field} is owned by {self.manager}"
 
 
 def conflicts(obj: dict[str, Any], error: ApiError) -> list[Conflict]:

@@ -121,7 +121,7 @@ def _scalar(value: str, tag: str | None, is_plain: bool) -> Any:
             found = None
     is_other = (kind == "timestamp" and not _TIMESTAMP.fullmatch(value)) or (kind == "float" and _is_unsigned(found))
     if is_other or type(found) not in _TAGGED.get(kind, (str,)):
-        raise Unreadable(f"{value!r} is no {kind}")
+        raise Unreadable(f"{value!r} is not a valid {kind}")
     return float(found) if kind == "float" else found
 
 
@@ -252,7 +252,7 @@ class _Document:
     def _alias(self, anchor: str) -> Any:
         value, count = self.anchors.get(anchor, (_UNFINISHED, 0))
         if value is _UNFINISHED:
-            raise Unreadable(f"anchor {anchor} is not known, or contains itself")
+            raise Unreadable(f"anchor {anchor} is undefined or contains itself")
         self.values += count
         if self.values > _MOST_VALUES:
             raise Unreadable("it contains excessive aliasing")
@@ -287,7 +287,7 @@ class _Document:
         value = self._value(event)
         sources = value if isinstance(event, yaml.SequenceStartEvent) else [value]
         if not all(isinstance(source, dict) for source in sources):
-            raise Unreadable("a merge takes a map, or a list of maps")
+            raise Unreadable("a merge key requires a map or a list of maps")
         return sources
 
     def _key(self, event: Any) -> Any:
@@ -322,7 +322,7 @@ def _refuse(value: Any) -> None:
         for item in value:
             _refuse(item)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable(f"{text_of(value)} is no number in JSON")
+        raise Unreadable(f"{text_of(value)} is not a JSON number")
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def _name(lease: Lease) -> str:
 
 def _watching(lease: Lease) -> str:
     seconds = f"{duration_of(lease):.0f} s"
-    return f"{_name(lease)} is held by {holder_of(lease)}: waiting up to {seconds} to see whether it is alive"
+    return f"{_name(lease)} is held by {holder_of(lease)}: waiting up to {seconds} for a sign that it is alive"
 
 
 class Held:
@@ -168,18 +168,22 @@ class Held:
             with self._lock:
                 current = self._renew()
         except ApiError as error:
-            message = f"cannot be renewed: {error.message}. Nothing more was written."
-            raise JobError(message, object=where, quotes=[error.message]) from error
+            raise JobError(
+                f"cannot be renewed: {error.message.rstrip('.')}. Nothing more was written.",
+                object=where,
+                fix="Check that the account may update leases, and run again.",
+                quotes=[error.message],
+            ) from error
         if current is None:
             raise JobError(
-                "was deleted while this run held it, so that another may write meanwhile. Nothing more was written.",
+                "was deleted while this run held it, so another run may be writing. Nothing more was written.",
                 object=where,
                 fix="Run again.",
             )
         if current["spec"].get("holderIdentity") != self._holder:
             raise JobError(
-                f"was taken over by {holder_of(current)}, as this run had not been able to renew it for {DURATION} s. "
-                "Nothing more was written.",
+                f"was taken over by {holder_of(current)} because this run could not renew it for {DURATION} s. Nothing "
+                "more was written.",
                 object=where,
                 fix="Wait for that run to end, and run again.",
             )
@@ -249,7 +253,12 @@ class _Taker:
                 lease, is_ours = self._try()
             except ApiError as error:
                 where = f"Lease {self._namespace}/{NAME}"
-                raise JobError(f"cannot be taken: {error.message}", object=where, quotes=[error.message]) from error
+                raise JobError(
+                    f"cannot be acquired: {error.message.rstrip('.')}.",
+                    object=where,
+                    fix="Check that the account may create leases and that the namespace is not being deleted.",
+                    quotes=[error.message],
+                ) from error
             if lease and is_ours:
                 return Held(self._cluster, lease, self._from_the_dead)
             now = time.monotonic() - started
@@ -276,7 +285,7 @@ class _Taker:
             self._from_the_dead = bool(holder_of(lease))
             taken = self._cluster.replace({**lease, "spec": self._wanted_now()["spec"]})
             if self._from_the_dead:
-                self._say(f"{_name(lease)} is taken over: {holder_of(lease)}, which held it, is dead")
+                self._say(f"{_name(lease)} is taken over from {holder_of(lease)}, which is no longer alive")
             return taken, True
         except ApiError as error:
             if error.status == 409 or (lease and error.status == 404):  # another was faster: look again
@@ -291,18 +300,19 @@ class _Taker:
         if not self._sight.renewed:
             return _watching(lease)
         left = max(0.0, self._timeout - waited)
-        return f"{_name(lease)} is held by {holder_of(lease)}, which is alive: waiting up to {left:.0f} s for its end"
+        return (
+            f"{_name(lease)} is held by {holder_of(lease)}, which is alive: waiting up to {left:.0f} s for it to finish"
+        )
 
     def _not_taken(self, lease: Lease | None, waited: float) -> JobError:
         if lease is None:
-            message = f"could not be taken in {waited:.0f} s: others were faster."
+            message = f"could not be acquired within {waited:.0f} s because other runs acquired it first."
             return JobError(message, object=f"Lease {self._namespace}/{NAME}", fix="Run again.")
         if self._sight.renewed:
-            told = "is still at work"
+            told = f"is still active after {waited:.0f} s"
         else:
-            told = f"may hold it for {duration_of(lease):.0f} s without a sign of life"
+            told = f"has not renewed it for {waited:.0f} s, but it expires only after {duration_of(lease):.0f} s"
         return JobError(
-            f"Another run writes to this mesh: {holder_of(lease)} holds {_name(lease)} and {told}, "
-            f"after {waited:.0f} s.",
-            fix="Wait for it to end and run again, or wait longer: istio_helm_wait_timeout.",
+            f"Another run is writing to this mesh: {holder_of(lease)} holds {_name(lease)} and {told}.",
+            fix="Wait for it to end and run again, or increase istio_helm_wait_timeout.",
         )

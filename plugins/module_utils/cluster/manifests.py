@@ -34,9 +34,9 @@ from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding impor
 #: Kinds that others live in, are instances of, or refer to: applied before the rest, in this order.
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "Role")
 DYING_TIMEOUT = 120.0  # seconds that an earlier deletion may still take
-NOT_THERE_YET = "its namespace or kind is not there yet"
+NOT_THERE_YET = "its namespace or kind does not exist yet"
 _BEING_DELETED = "it is being deleted"
-_BY_WEBHOOK = "an admission webhook takes no dry runs"
+_BY_WEBHOOK = "an admission webhook does not support dry run"
 _NO_DRY_RUN = "does not support dry run"
 
 
@@ -202,8 +202,8 @@ def _validate(cluster: Cluster, changes: list[Change], definitions: Iterable[dic
             faults += [f"{reference(change.wanted)}: {fault}" for fault in found or []]
     if faults:
         raise JobError(
-            f"Not as the schema of its kind has it: {'; '.join(faults)}.",
-            fix="Correct what it comes from: the manifest, or the chart's value.",
+            f"Schema validation failed: {'; '.join(faults)}.",
+            fix="Correct the manifest or the chart value that it comes from.",
         )
 
 
@@ -228,11 +228,14 @@ def _placed(cluster: Cluster, obj: dict[str, Any]) -> dict[str, Any]:
     """
     meta = obj.get("metadata") or {}
     if not (obj.get("apiVersion") and obj.get("kind") and meta.get("name")):
-        raise JobError(f"An object needs apiVersion, kind and metadata.name: {str(hidden(comparable(obj)))[:200]}.")
+        raise JobError(
+            f"An object lacks apiVersion, kind or metadata.name: {str(hidden(comparable(obj)))[:200]}.",
+            fix="Add the missing field to the manifest.",
+        )
     if not cluster.namespaced(obj):
         return {**obj, "metadata": {key: value for key, value in meta.items() if key != "namespace"}}
     if not meta.get("namespace"):
-        raise JobError("has no metadata.namespace.", object=reference(obj))
+        raise JobError("has no metadata.namespace.", object=reference(obj), fix="Set it in the manifest.")
     return obj
 
 
@@ -312,10 +315,10 @@ def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_T
             spec = live.get("spec") or {}
             holders = live["metadata"].get("finalizers") or spec.get("finalizers") or []
             raise JobError(
-                f"is being deleted since {meta['deletionTimestamp']} and not gone after another {timeout:.0f} s. What "
-                f"holds it: {', '.join(holders) or 'nothing that it names'}.",
+                f"has been terminating since {meta['deletionTimestamp']} and still exists after another {timeout:.0f} "
+                f"s. Finalizers: {', '.join(holders) or 'none'}.",
                 object=reference(dying),
-                fix="Let its deletion end, and run again.",
+                fix="Wait until it is deleted, and run again.",
             )
         time.sleep(1)
 
@@ -323,4 +326,9 @@ def until_gone(cluster: Cluster, dying: dict[str, Any], timeout: float = DYING_T
 def refused(obj: dict[str, Any], error: ApiError) -> JobError:
     """The API server's refusal of one object, as an error that names it; its words may quote the object."""
     words = hidden(error.message or error.reason, known=certain_secrets(obj))
-    return JobError(f"was refused by the API server: {words}", object=reference(obj), quotes=[words])
+    return JobError(
+        f"was rejected by the API server: {words.rstrip('.')}.",
+        object=reference(obj),
+        fix="Correct what the API server reports, and run again.",
+        quotes=[words],
+    )

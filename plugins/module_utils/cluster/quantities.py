@@ -23,4 +23,6 @@ def quantity(value: Any) -> Decimal:
     try:
         return parse_quantity(value or 0)
     except ValueError as error:
-        raise JobError("is not a quantity, as 500m and 2Gi are.", object=repr(value)) from error
+        raise JobError(
+            "is not a valid quantity.", object=repr(value), fix="Use Kubernetes' notation, such as 500m or 2Gi."
+        ) from error

@@ -29,10 +29,13 @@ class Cause(NamedTuple):
 _IMAGE, _CONFIG = "image-pull", "container-misconfigured"
 #: States of a waiting container that no waiting mends without somebody's help -> code, and what to do.
 _HOPELESS_WAITING = {
-    "ImagePullBackOff": (_IMAGE, "check the image's name and tag, the registry, and imagePullSecrets"),
-    "ErrImageNeverPull": (_IMAGE, "the image is not on the node and its pull policy is Never"),
-    "InvalidImageName": (_IMAGE, "correct the image's name"),
-    "CreateContainerConfigError": (_CONFIG, "create the ConfigMap, Secret or user that the container refers to"),
+    "ImagePullBackOff": (_IMAGE, "check the image name and tag, the registry, and imagePullSecrets"),
+    "ErrImageNeverPull": (_IMAGE, "load the image onto the node, or change its pull policy, which is Never"),
+    "InvalidImageName": (_IMAGE, "correct the image name"),
+    "CreateContainerConfigError": (
+        _CONFIG,
+        "create the ConfigMap or Secret that the container refers to, or set the user that it runs as",
+    ),
 }
 
 #: Restarts after which a crash loop is what it looks like; istiod and proxies may crash once or twice while others
@@ -44,29 +47,29 @@ _REFUSALS = (
     (
         re.compile(r"violates PodSecurity"),
         "pod-security-refused",
-        "Pod Security Admission refuses the pod: raise the namespace's level (role psp_rbac), or use Istio CNI",
+        "set a Pod Security level that allows the pod (role psp_rbac), or use Istio CNI",
     ),
     (
         re.compile(
             r"unable to (validate against any pod security policy|admit pod)|no providers available to validate"
         ),
         "pod-security-refused",
-        "PodSecurityPolicy refuses the pod: bind a policy to its service account (role psp_rbac)",
+        "bind a PodSecurityPolicy to the pod's service account (role psp_rbac)",
     ),
     (
         re.compile(r"unable to validate against any security context constraint"),
         "pod-security-refused",
-        "SecurityContextConstraints refuse the pod: let its service account use one that admits it (role psp_rbac)",
+        "grant the pod's service account a SecurityContextConstraints that admits it (role psp_rbac)",
     ),
     (
         re.compile(r"exceeded quota"),
         "quota-exceeded",
-        "the namespace's ResourceQuota is used up: raise it or lower the requests",
+        "raise the namespace's ResourceQuota, which is used up, or lower the requests",
     ),
     (
         re.compile(r"failed quota: \S{1,260} must specify"),
         "quota-needs-figures",
-        "name requests and limits in the pod template, or give the namespace a LimitRange with defaults",
+        "set requests and limits in the pod template, or create a LimitRange with defaults in the namespace",
     ),
     (
         re.compile(r"(maximum|minimum) \S+ usage per|limit to request ratio"),
@@ -154,7 +157,7 @@ def progress(obj: dict[str, Any]) -> str:
     if obj["kind"] == "DaemonSet":
         return f"{status.get('numberAvailable', 0)}/{status.get('desiredNumberScheduled', 0)} available"
     if obj["kind"] == "Service":
-        return "no address yet"
+        return "no external address yet"
     return "not ready"
 
 
@@ -207,7 +210,7 @@ def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
 def last_end(container: dict[str, Any]) -> str:
     """How a container ended when it last did."""
     ended = container.get("lastState", {}).get("terminated", {})
-    return f"exit code {ended.get('exitCode')}, {ended.get('reason', '')}" if ended else "no exit code"
+    return f"exit code {ended.get('exitCode')}, {ended.get('reason', '')}" if ended else "exit code unknown"
 
 
 def pod_hopeless(pod: dict[str, Any]) -> Cause | None:
@@ -219,8 +222,8 @@ def pod_hopeless(pod: dict[str, Any]) -> Cause | None:
             code, fix = _HOPELESS_WAITING[reason]
             return Cause(f"container {container['name']}: {reason}: {waiting.get('message', '')}", fix, True, code)
         if reason == "CrashLoopBackOff" and restarts >= HOPELESS_RESTARTS:
-            message = f"container {container['name']} has ended {restarts} times ({last_end(container)})"
-            fix = f"read its log: kubectl logs --previous -c {container['name']}"
+            message = f"container {container['name']} has restarted {restarts} times ({last_end(container)})"
+            fix = f"read its log (kubectl logs --previous -c {container['name']})"
             return Cause(message, fix, True, "container-crashes")
     return None
 

@@ -32,7 +32,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
 }
 #: How a type is called in a message.
-_WORDS = {"array": "a list", "boolean": "true or false", "integer": "a whole number", "object": "a map"}
+_WORDS = {"array": "a list", "boolean": "true or false", "integer": "an integer", "object": "a map"}
 
 
 class Schemas:
@@ -152,7 +152,7 @@ def _faults_of_map(
         elif isinstance(others, dict) and others:
             yield from _faults(child, others, components, place, structural)
         elif closed and not others and not schema.get(_PRESERVES):
-            yield f"{place} is no field of its kind"
+            yield f'unknown field "{place}"'
     for name in schema.get("required") or []:
         if value.get(name) is None and "default" not in (properties.get(name) or {}) and name not in common:
             yield f"{where}.{name} is missing" if where else f"{name} is missing"

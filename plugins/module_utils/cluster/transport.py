@@ -121,9 +121,9 @@ class Transport:
             return json.loads(response.data)
         except ValueError as error:
             raise Unreachable(
-                f"answered {response.status}, but not as an API server does: {response.data[:80]!r}.",
+                f"answered {response.status}, but not like an API server: {response.data[:80]!r}.",
                 object=self.host,
-                fix="Check the address in the kubeconfig (or host); a proxy's login page looks like this.",
+                fix="Check the address in the kubeconfig (or host). A proxy's login page is a common cause.",
             ) from error
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -132,12 +132,12 @@ class Transport:
             return Unreachable(
                 f"is not trusted: {cause}.",
                 object=f"The certificate of the API server {self.host}",
-                fix="Give its CA by ca_cert or in the kubeconfig.",
+                fix="Set its CA in ca_cert or in the kubeconfig.",
             )
         return Unreachable(
             f"cannot be reached: {cause}.",
             object=f"The API server {self.host}",
-            fix="Check the address in the kubeconfig (or host), the network between this machine and the cluster, and "
+            fix="Check the address in the kubeconfig (or host), the network between this host and the cluster, and the "
             "proxy settings.",
         )
 

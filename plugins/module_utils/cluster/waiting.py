@@ -27,6 +27,11 @@ GRACE = 30.0
 #: Seconds for which a broken pod stays before it counts: where an older template is wanted again, the pods of the one
 #: between are the newest until their controller has deleted them.
 SETTLING = 2.0
+_SLOW = "Run kubectl describe on each to see why. If it is only slow, increase the role's wait timeout."
+_UNWATCHED = {
+    "right-missing": "Grant the permission to list and watch them (docs/rbac.yml).",
+    "api-unauthorized": "Renew the credentials.",
+}
 
 
 @dataclass
@@ -98,7 +103,7 @@ class Waiter:
                     fixes = [sentence(self._causes[key].fix) for key in pending if key in self._causes]
                     raise JobError(
                         f"Not ready after {self._timeout:.0f} s: {self._describe_all(pending)}.",
-                        fix=" ".join(dict.fromkeys(fixes)),
+                        fix=" ".join(dict.fromkeys(fixes)) or _SLOW,
                         quotes=[state for target in pending for state in self._states(target)],
                     )
                 if now - last_line >= PROGRESS_EVERY:
@@ -153,9 +158,12 @@ class Waiter:
         kind, stream, value = event
         key = (stream.api_version, stream.kind, stream.namespace)
         if kind == "FAULT":
-            about = "{} of {}".format(stream.kind, stream.namespace or "the cluster")
+            about = f"{stream.kind} objects in " + (
+                f"namespace {stream.namespace}" if stream.namespace else "the cluster"
+            )
             code = "right-missing" if value.status == 403 else "api-unauthorized"
-            raise JobError(f"cannot be watched: {value.message}", object=about, code=code) from value
+            message = f"cannot be watched: {value.message.rstrip('.')}."
+            raise JobError(message, object=about, fix=_UNWATCHED[code], code=code) from value
         if kind == "LIST":
             if key not in listed:
                 refused = {identity(obj) for obj in value if readiness.workload_hopeless(obj)}
@@ -190,7 +198,7 @@ class Waiter:
         pods = self._pods_of(obj) if obj and target[1] in WORKLOADS else []
         states = sorted({readiness.pod_state(pod) for pod in pods} - {""})
         states += [self._causes[target].message] if target in self._causes else []
-        return [readiness.progress(obj) if obj else "not there", *states]
+        return [readiness.progress(obj) if obj else "does not exist", *states]
 
     def _pods_of(self, workload: dict[str, Any]) -> list[dict[str, Any]]:
         labels = workload.get("spec", {}).get("selector", {}).get("matchLabels") or {}
@@ -217,7 +225,7 @@ class Waiter:
             if cause:
                 self._causes[target] = cause
             if self._counts(target, cause is not None and cause.certain, GRACE):
-                raise _certain(reference(obj), "gets no address", cause)
+                raise _certain(reference(obj), "gets no external address", cause)
 
     def _fail_if_hopeless(self, pending: list[Identity]) -> None:
         for target in pending:
@@ -233,9 +241,9 @@ class Waiter:
                     raise _certain(f"{reference(pod)} of {reference(obj)}", "cannot start", certain)
                 words = readiness.pod_unschedulable(pod)
                 if self._counts(identity(pod), words is not None, GRACE):
-                    fix = "make room, add a node, or lower its requests"
+                    fix = "free capacity, add a node, or lower its requests"
                     cause = readiness.Cause((words or "").rstrip("."), fix, True, "pod-unschedulable")
-                    raise _certain(reference(pod), "fits on no node", cause)
+                    raise _certain(reference(pod), "cannot be scheduled", cause)
 
     def _counts(self, key: tuple, present: bool, grace: float) -> bool:
         """Whether a cause counts: it is present, and has been for its time of grace."""

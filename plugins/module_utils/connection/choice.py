@@ -26,10 +26,9 @@ def chosen_kubeconfig(params: dict[str, Any], auth: dict[str, Any]) -> Chosen | 
     for name in ("kubeconfig", "context"):
         if auth.get(name) in ("", {}) and (not direct or params.get(name) is not None):
             raise JobError(
-                "is empty, so that it names no cluster.",
+                "is set but empty, so it selects no cluster.",
                 object=name,
-                fix=f"Set it (variable istio_{name} of the roles, K8S_AUTH_{name.upper()} in the environment), or "
-                "leave it out.",
+                fix=f"Set it (istio_{name} for the roles, K8S_AUTH_{name.upper()} in the environment) or leave it out.",
             )
     wanted = auth.get("kubeconfig"), auth.get("context")
     named = [name for name in ("kubeconfig", "context") if params.get(name)]
@@ -46,11 +45,9 @@ def chosen_kubeconfig(params: dict[str, Any], auth: dict[str, Any]) -> Chosen | 
         return choose(_default(), None)
     if os.environ.get("KUBECONFIG"):
         raise JobError(
-            "names a cluster, and this task runs in a pod whose service account is for another: kubernetes.core takes "
-            "the service account.",
+            "is set, but this task runs in a pod, where kubernetes.core uses the service account's cluster instead.",
             object="KUBECONFIG",
-            fix="Name the kubeconfig by istio_kubeconfig of the roles, kubeconfig of a module or K8S_AUTH_KUBECONFIG, "
-            "or remove KUBECONFIG from the environment.",
+            fix="Set istio_kubeconfig (roles), kubeconfig (modules) or K8S_AUTH_KUBECONFIG, or unset KUBECONFIG.",
         )
     return None
 
@@ -60,10 +57,11 @@ def _refuse_two(named: list[str], chosen: Chosen, auth: dict[str, Any]) -> None:
     server, host = str(chosen.cluster.get("server", "")).rstrip("/"), auth["host"].rstrip("/")
     if server != host:
         raise JobError(
-            f"of the task name the cluster {server}, and K8S_AUTH_HOST in its environment names {host}, which "
-            "kubernetes.core would take.",
+            f"the task's cluster is {server}, but K8S_AUTH_HOST in its environment is {host}, which kubernetes.core "
+            "would use.",
             object=" and ".join(named),
-            fix="Remove one of them; an AWX credential for Kubernetes sets K8S_AUTH_HOST.",
+            joint=": ",
+            fix="Remove one of them. In AWX, a Kubernetes credential sets K8S_AUTH_HOST.",
         )
 
 
@@ -72,9 +70,9 @@ def _default() -> str:
     path = os.environ.get("KUBECONFIG", _DEFAULT)
     if not path:
         raise JobError(
-            "is empty, so that it names no cluster.",
+            "is set but empty, so it selects no cluster.",
             object="KUBECONFIG",
-            fix="Set it, or remove it from the environment.",
+            fix="Set it to a file, or unset it.",
         )
     return path
 

@@ -81,8 +81,8 @@ class Connection:
         if not self.verifies_tls:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # which would be on stderr
             WARN.get()(
-                f"TLS verification is off: the certificate of the API server {self.host} is not checked, so that "
-                "anybody on the way can read the token. Give its CA by ca_cert (K8S_AUTH_SSL_CA_CERT) or in the "
+                f"TLS verification is off: the certificate of the API server {self.host} is not checked, so anyone on "
+                "the network path can read the token. Set its CA in ca_cert (K8S_AUTH_SSL_CA_CERT) or in the "
                 "kubeconfig."
             )
 
@@ -174,7 +174,7 @@ class Connection:
         except OSError as error:
             names = " and ".join("in the kubeconfig" if isinstance(each, bytes) else str(each) for each in found)
             raise JobError(
-                f"cannot be used: {_reason(error)}. It takes a certificate and its key, unencrypted.",
+                f"cannot be used: {_reason(error)}. A certificate and its unencrypted key are required.",
                 object=f"The client certificate {names}",
                 fix="Correct client_cert and client_key, or the kubeconfig.",
                 code="api-unauthorized",
@@ -221,8 +221,9 @@ class Connection:
         scheme = _PROXY_SCHEMES.get(given.scheme.lower())
         if scheme is None:
             raise JobError(
-                "is one that helm and istioctl cannot use. They know http, https and socks5.",
+                "has a scheme that helm and istioctl do not support.",
                 object=f"The proxy {_without_login(self.configuration.proxy)}",
+                fix="Use an http, https or socks5 proxy.",
             )
         address = given.netloc.rpartition("@")[2]
         if scheme == "socks5":
@@ -234,10 +235,9 @@ class Connection:
                 sorted({"user-agent": "user_agent", "authorization": "basic_auth"}.get(n, n) for n in headers)
             )
             raise ErrorAbout(
-                f"{names or 'proxy-authorization'} cannot be handed to helm and istioctl, which would ask the proxy "
-                "without.",
+                f"helm and istioctl cannot send {names or 'proxy-authorization'} to the proxy.",
                 object="proxy_headers",
-                fix="Leave it out; proxy_basic_auth alone can be.",
+                fix="Use only proxy_basic_auth.",
             )
         if not login:
             return f"{scheme}://{address}"
@@ -250,9 +250,8 @@ class Connection:
         """Whether helm and istioctl can follow. :raises JobError: they would be another user, or go another way"""
         if self._context is None and (self._sent or self._certificate):
             raise JobError(
-                f"helm and istioctl send no credentials to {self.host}, as it is plain HTTP: they would be nobody "
-                "there.",
-                fix="Give an address with https, or for kubectl proxy no credentials.",
+                f"helm and istioctl send no credentials to {self.host} over plain HTTP and would be anonymous there.",
+                fix="Use an https address or, for kubectl proxy, no credentials.",
             )
         self.proxy_url()
 
@@ -300,9 +299,9 @@ class Connection:
         acting = self._impersonating()
         if "as-user-extra" in acting:
             raise JobError(
-                "cannot act as a user with extra attributes (as-user-extra of the kubeconfig).",
+                "cannot impersonate a user with extra attributes (as-user-extra in the kubeconfig).",
                 object="istioctl",
-                fix="Leave them out, or do without istioctl.",
+                fix="Remove as-user-extra, or do not use istioctl.",
             )
         groups = [f"--as-group={group}" for group in acting.get("as-groups", [])]
         return [*(f"--{name}={acting[name]}" for name in ("as", "as-uid") if name in acting), *groups]

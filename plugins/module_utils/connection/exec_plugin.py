@@ -29,17 +29,17 @@ EARLY = timedelta(minutes=5)
 #: What brings a program along, by its name; a kubeconfig's own installHint comes first.
 PACKAGES = {
     "aws": "the AWS CLI",
-    "aws-iam-authenticator": "aws-iam-authenticator, or let the kubeconfig use the AWS CLI",
+    "aws-iam-authenticator": "aws-iam-authenticator (or use the AWS CLI in the kubeconfig)",
     "az": "the Azure CLI",
-    "doctl": "doctl of DigitalOcean",
+    "doctl": "doctl (DigitalOcean)",
     "gcloud": "the Google Cloud CLI",
-    "gke-gcloud-auth-plugin": "gke-gcloud-auth-plugin of the Google Cloud CLI",
+    "gke-gcloud-auth-plugin": "gke-gcloud-auth-plugin from the Google Cloud CLI",
     "ibmcloud": "the IBM Cloud CLI",
     "kubectl": "kubectl and the plugin that the kubeconfig names",
     "kubectl-oidc_login": "kubelogin (int128/kubelogin)",
     "kubelogin": "kubelogin (Azure/kubelogin)",
     "oci": "the Oracle Cloud CLI",
-    "tsh": "tsh of Teleport",
+    "tsh": "tsh (Teleport)",
 }
 _WORDS = 500
 _SECRET = re.compile(r"secret|token|password|passwd|key", re.IGNORECASE)
@@ -108,6 +108,7 @@ class ExecPlugin:
             raise JobError(
                 "lacks command or apiVersion.",
                 object=f"The exec plugin in kubeconfig {self._source}",
+                fix="Set both in the kubeconfig.",
                 code="api-unauthorized",
             )
         try:
@@ -126,15 +127,15 @@ class ExecPlugin:
         except subprocess.TimeoutExpired as error:
             raise self._failure(
                 f"did not answer within {SECONDS:.0f} s on {self._runs_on}",
-                "A plugin that waits for somebody at a browser or a terminal cannot be used here: log in first.",
+                "Log in before the run. A plugin that waits for input in a browser or a terminal cannot be used here.",
             ) from error
         except OSError as error:
             raise self._failure(f"cannot be run on {self._runs_on}: {error.strerror}", self._hint(command)) from error
         if done.returncode:
-            words = self._quoted(done.stderr) or "it says nothing"
+            words = self._quoted(done.stderr) or "no error output"
             raise self._failure(
                 f"failed on {self._runs_on} with exit code {done.returncode}: {words}",
-                "Run it there, as the user and in the environment of this task.",
+                "Run it there as this task's user and in its environment.",
             )
         return self._read(done.stdout)
 
@@ -157,15 +158,15 @@ class ExecPlugin:
             expires = _moment(status["expirationTimestamp"]) if status.get("expirationTimestamp") else None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._failure(
-                "answered something that is no ExecCredential with a status", "Update it, or the kubeconfig."
+                "did not return an ExecCredential with a status", "Update the plugin or the kubeconfig."
             ) from error
         if version != self._spec["apiVersion"]:
             raise self._failure(
-                f"answered in {version}, and the kubeconfig asks for {self._spec['apiVersion']}",
+                f"returned {version}, but the kubeconfig requests {self._spec['apiVersion']}",
                 "Set that apiVersion in the kubeconfig, or update the plugin.",
             )
         if not token and not certificate:
-            raise self._failure("answered with neither a token nor a client certificate", "Log in first.")
+            raise self._failure("returned neither a token nor a client certificate", "Log in, and run again.")
         return Credential(token, certificate, expires)
 
     # -- words --------------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ class ExecPlugin:
     def _hint(self, command: str) -> str:
         hint = " ".join(str(self._spec.get("installHint") or "").split())
         package = PACKAGES.get(Path(command).name, "the program")
-        words = f"Install {package} on {self._runs_on}, on the PATH of this task."
+        words = f"Install {package} on {self._runs_on}, in the PATH of this task."
         return f"{words} {hint}" if hint else words
 
     def _quoted(self, text: str) -> str:

@@ -18,8 +18,8 @@ except ImportError:  # connection says so
     KubeConfigMerger = None
 
 _FIX = (
-    "Set kubeconfig and context, or host and api_key, or the K8S_AUTH_* environment variables of kubernetes.core "
-    "(variables istio_kubeconfig and istio_context of the roles)."
+    "Set kubeconfig and context (istio_kubeconfig and istio_context for the roles), host and api_key, or "
+    "kubernetes.core's K8S_AUTH_* environment variables."
 )
 
 
@@ -77,14 +77,14 @@ def choose(kubeconfig: str | dict[str, Any], context: str | None) -> Chosen:
     if context is None and len(current) > 1:
         named = ", ".join(f"{name} in {path}" for name, path in current.items())
         raise JobError(
-            f"has several current contexts: {named}. kubectl takes the first, kubernetes.core the last.",
+            f"has several current contexts: {named}. kubectl uses the first, kubernetes.core the last.",
             object=f"The kubeconfig {source}",
-            fix="Name the context: istio_context of the roles, context of a module, or K8S_AUTH_CONTEXT.",
+            fix="Set the context: istio_context (roles), context (modules) or K8S_AUTH_CONTEXT.",
             code="api-unauthorized",
         )
     wanted = context or next(iter(current), None)
     if wanted is None:
-        raise unusable("it has no current context, and none is named", source)
+        raise unusable("it has no current context, and no context is set", source)
     _path, chosen = _entry(files, "context", wanted, source)
     cluster_path, cluster = _entry(files, "cluster", chosen.get("cluster"), source)
     user_path, user = _entry(files, "user", chosen["user"], source) if chosen.get("user") else ("", {})
@@ -104,7 +104,7 @@ def _files(paths: str) -> dict[str, dict[str, Any]]:
     except Exception as error:  # of YAML, of the file system, and of the client, about the same: the file
         raise unusable(str(error), paths) from error
     if not found:
-        raise unusable("there is no such file", paths)
+        raise unusable("no such file", paths)
     return found
 
 
@@ -116,7 +116,7 @@ def _entry(files: dict[str, dict[str, Any]], kind: str, name: Any, source: str) 
             if item.get("name") == name:
                 return path, item.get(kind) or {}
             names.append(str(item.get("name")))
-    raise unusable(f"it has no {kind} {name} (it has: {', '.join(names) or 'none'})", source)
+    raise unusable(f"it has no {kind} {name} (available: {', '.join(names) or 'none'})", source)
 
 
 def _absolute(entry: dict[str, Any], path: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -125,4 +125,9 @@ def _read(path: str, what: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"cannot be read: {error}.", object=f"The {what} {path}", code="api-unauthorized") from error
+        raise JobError(
+            f"cannot be read: {error}.",
+            object=f"The {what} {path}",
+            fix="Correct the path in the kubeconfig, or the file's permissions.",
+            code="api-unauthorized",
+        ) from error

@@ -58,9 +58,10 @@ def _manifest(repository: str, name: str, version: str) -> str:
             return path.read_text(encoding="utf-8")
         except OSError as error:
             raise ErrorAbout(
-                f"{path} cannot be read: {error.strerror}. It is a directory with Istio's manifests of addons: "
-                "samples/addons of an Istio release.",
+                f"{path} cannot be read: {error.strerror}.",
                 object="addons_repository",
+                fix="Set istio_helm_addons_repository to a directory with Istio's addon manifests, such as "
+                "samples/addons of an Istio release.",
             ) from error
     url = f"{repository.rstrip('/')}/{name}.yaml"
 
@@ -71,8 +72,8 @@ def _manifest(repository: str, name: str, version: str) -> str:
             raise ErrorAbout(
                 f"{url} cannot be fetched: {error}.",
                 object="addons_repository",
-                fix="Name a directory with Istio's manifests by istio_helm_addons_repository where there is no way to "
-                "the internet.",
+                fix="Fix the network or the URL. Without internet access, set istio_helm_addons_repository to a "
+                "directory with Istio's addon manifests.",
             ) from error
 
     return cached(["manifest", url, version], fetch, public=True)

@@ -28,8 +28,8 @@ def cache_directory() -> Path:
         path = Path(tempfile.gettempdir()) / f"meshops-istio-cache-{os.getuid()}"
         path.mkdir(mode=0o700, exist_ok=True)
         if path.lstat().st_uid != os.getuid():
-            fix = "Set XDG_CACHE_HOME to a directory of your own."
-            raise JobError("belongs to somebody else.", object=str(path), fix=fix) from None
+            fix = "Set XDG_CACHE_HOME to a directory that you own."
+            raise JobError("belongs to another user.", object=str(path), fix=fix) from None
     return path
 
 

@@ -49,7 +49,12 @@ def sha256(path: Path) -> str:
     try:
         return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     except OSError as error:
-        raise JobError(f"cannot be read: {error.strerror}.", object=str(path), code=MISSING) from error
+        raise JobError(
+            f"cannot be read: {error.strerror}.",
+            object=str(path),
+            fix="Correct the path, or the file's permissions.",
+            code=MISSING,
+        ) from error
 
 
 def provenance(archive: Path) -> Path:
@@ -114,12 +119,18 @@ class _Lookup:
         unpacked = place / self.name
         if not (unpacked / "Chart.yaml").is_file():
             message = f"neither {self.name}/ nor {archive.name} is in {place}."
-            raise ErrorAbout(message, object="chart_repository", code=MISSING)
+            raise ErrorAbout(
+                message,
+                object="chart_repository",
+                fix="Put the chart there, or change istio_helm_chart_repository.",
+                code=MISSING,
+            )
         if self.digest or self.source.keyring:
             raise ChartError(
-                "is a directory, of which neither digest nor provenance can be verified.",
+                "is a directory, so neither its digest nor its provenance can be verified.",
                 object=self.called,
-                fix=f"Put it there as helm package makes it, {archive.name}, or verify nothing.",
+                fix=f"Replace it with the archive that helm package makes, {archive.name}, or unset "
+                "istio_helm_chart_digests and istio_helm_chart_keyring.",
                 code=UNVERIFIED,
             )
         return self._of_version(Chart(unpacked))
@@ -128,9 +139,9 @@ class _Lookup:
         """A chart whose place says nothing about it. :raises JobError: it is another, or of another version"""
         if chart.metadata["name"] != self.name:
             raise ErrorAbout(
-                f"{chart.path} is chart {chart.metadata['name']}, and {self.name} is wanted.",
+                f"{chart.path} is chart {chart.metadata['name']}, but {self.name} is required.",
                 object="chart_repository",
-                fix="Name the directory that holds all charts.",
+                fix="Set istio_helm_chart_repository to the directory that contains all charts.",
                 code=MISSING,
             )
         return self._of_version(chart)
@@ -139,7 +150,7 @@ class _Lookup:
         """A chart whose place does not say its version. :raises JobError: it is of another"""
         if str(chart.metadata["version"]) != self.version:
             raise ErrorAbout(
-                f"{chart.path} is version {chart.metadata['version']}, and {self.version} is wanted.",
+                f"{chart.path} is version {chart.metadata['version']}, but {self.version} is required.",
                 object="chart_version",
                 fix="Change istio_helm_chart_version or the chart.",
                 code=MISSING,
@@ -152,9 +163,9 @@ class _Lookup:
         """The chart in a file that has the digest and the provenance that it must have."""
         if self.digest and sha256(archive) != self.digest:
             raise ChartError(
-                f"has the digest {sha256(archive)}, and {self.digest} is wanted.",
+                f"has the digest {sha256(archive)}, but {self.digest} is required.",
                 object=self.called,
-                fix="Find out who has changed it. Only if the new one is right, change istio_helm_chart_digests.",
+                fix="Find out why the chart changed. Change istio_helm_chart_digests only if the new digest is right.",
                 code=UNVERIFIED,
             )
         if self.source.keyring:
@@ -166,10 +177,10 @@ class _Lookup:
         signed, keyring = provenance(archive), Path(self.source.keyring)
         if not signed.exists():
             raise ChartError(
-                "comes without provenance.",
+                "has no provenance file.",
                 object=self.called,
-                fix="Take it from where it is published with a .prov file, or empty istio_helm_chart_keyring and pin "
-                "it by istio_helm_chart_digests.",
+                fix="Use a repository that publishes .prov files, or unset istio_helm_chart_keyring and pin the chart "
+                "in istio_helm_chart_digests.",
                 code=UNVERIFIED,
             )
         files = [sha256(path) for path in (archive, signed, keyring)]
@@ -177,9 +188,9 @@ class _Lookup:
             cached(["verified", *files], lambda: self.helm().verify(archive, str(keyring)))
         except HelmError as error:
             raise ChartError(
-                f"is not what a key in {keyring} has signed: {error.words.rstrip('.')}.",
+                f"cannot be verified with the keys in {keyring}: {error.words.rstrip('.')}.",
                 object=self.called,
-                fix="Find out who has changed it, or add the publisher's public key to the keyring.",
+                fix="Find out why the chart changed, or add the publisher's public key to the keyring.",
                 code=UNVERIFIED,
             ) from error
 

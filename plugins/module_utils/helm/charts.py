@@ -31,6 +31,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _END_OF_DOCUMENT = re.compile(rb"^---[ \t\r]*(?:#.*)?$\n?", re.MULTILINE)
 #: What helm reads of Chart.yaml as text, whatever it looks like.
 _TEXTS = ("name", "version", "appVersion")
+_NO_CHART = "Correct the path, or replace it with a chart."
+_BROKEN = "Correct the file, or get the chart from its publisher."
 
 
 class Chart:
@@ -62,7 +64,11 @@ class Chart:
                     for member in members
                 }
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:  # EOFError: a download that was cut short
-            raise JobError(f"is not a packaged chart: {str(error).rstrip('.')}.", object=str(self.path)) from error
+            raise JobError(
+                f"is not a packaged chart: {str(error).rstrip('.')}.",
+                object=str(self.path),
+                fix="Replace it with an archive that helm package makes, or delete it if it is in the chart cache.",
+            ) from error
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
@@ -71,10 +77,10 @@ class Chart:
         :raises JobError: there is none, or it is not of a chart
         """
         if "Chart.yaml" not in self.files:
-            raise JobError("is not a chart: it holds no Chart.yaml.", object=str(self.path))
+            raise JobError("is not a chart: it contains no Chart.yaml.", object=str(self.path), fix=_NO_CHART)
         found = self._map("Chart.yaml", self.files["Chart.yaml"])
         if not found:
-            raise JobError("is not a chart: its Chart.yaml is empty.", object=str(self.path))
+            raise JobError("is not a chart: its Chart.yaml is empty.", object=str(self.path), fix=_NO_CHART)
         given = {"name": "", "version": "", **found}
         return {**given, **{key: go_yaml.text_of(given[key]) for key in _TEXTS if key in given}}
 
@@ -90,9 +96,9 @@ class Chart:
         try:
             found = go_yaml.load(text)
         except go_yaml.Unreadable as error:
-            raise ErrorAbout(f"{name} cannot be read: {error.message}.", object=str(self.path)) from error
+            raise ErrorAbout(f"{name} cannot be read: {error.message}.", object=str(self.path), fix=_BROKEN) from error
         if not isinstance(found, (dict, type(None))):
-            raise ErrorAbout(f"{name} is no map.", object=str(self.path))
+            raise ErrorAbout(f"{name} is not a map.", object=str(self.path), fix=_BROKEN)
         return found or {}
 
     @property
@@ -106,7 +112,8 @@ class Chart:
         try:
             schema = json.loads(self.files.get("values.schema.json", b"{}"))
         except ValueError as error:
-            raise ErrorAbout(f"values.schema.json is not JSON: {error}.", object=str(self.path)) from error
+            message = f"values.schema.json is not valid JSON: {error}."
+            raise ErrorAbout(message, object=str(self.path), fix=_BROKEN) from error
         if not isinstance(schema, dict) or schema.get("additionalProperties", True):
             return None
         return frozenset(schema.get("properties") or {})
@@ -133,7 +140,11 @@ def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield path
         elif path.is_dir():
             if path.resolve() in above:
-                raise JobError("is a link to a directory that it is in, at which helm would not end.", object=str(path))
+                raise JobError(
+                    "is a symbolic link to one of its parent directories, which helm would follow forever.",
+                    object=str(path),
+                    fix="Remove the link.",
+                )
             yield from _files_below(path, above)
 
 

@@ -36,6 +36,8 @@ _VERSIONS_NAMED = 5
 #: The finding that a helm is which is not there, or cannot be run; and those that failures of its verbs are.
 MISSING = "helm-missing"
 _CODES = {"template": "chart-refused"}
+_FIXES = {"template": "Correct the values of the chart in istio_helm_values."}
+_ANOTHER = "Set istio_helm_helm_binary to a helm that runs here."
 _DIRECTORY = "meshops-istio-private-"
 #: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own; both majors each value
 #: that a chart's schema refuses, below a line with the chart's name.
@@ -52,7 +54,13 @@ class HelmError(JobError):
     def __init__(self, arguments: Sequence[str], printed: str) -> None:
         self.words = printed.removeprefix("Error: ")
         code = _CODES.get(arguments[0], "")
-        super().__init__(f"failed: {printed}", object=f"helm {' '.join(arguments[:3])}", code=code, quotes=[self.words])
+        super().__init__(
+            f"failed: {printed.rstrip('.') or 'no output'}.",
+            object=f"helm {' '.join(arguments[:3])}",
+            fix=_FIXES.get(arguments[0], "Correct what helm reports, and run again."),
+            code=code,
+            quotes=[self.words],
+        )
 
 
 class Helm:
@@ -66,11 +74,11 @@ class Helm:
         found = shutil.which(binary or "helm")
         if not found:
             raise JobError(
-                f"is not at {binary}." if binary else "is not on PATH.",
+                f"was not found at {binary}." if binary else "was not found on PATH.",
                 object="helm",
-                fix=""
+                fix="Set istio_helm_helm_binary to the path of a helm binary."
                 if binary
-                else "Install it, name it by the variable istio_helm_helm_binary, or let role preflight fetch it with "
+                else "Install it, set istio_helm_helm_binary to its path, or let role preflight fetch it: "
                 "preflight_fetch_tools: true.",
                 code=MISSING,
             )
@@ -84,8 +92,8 @@ class Helm:
             printed = self._run(["version", "--template", "{{.Version}}"], dict(os.environ), 30).strip()
             match = re.match(r"v?(\d+\.\d+\.\d+\S*)", printed)
             if not match:
-                message = f"does not say which version of helm it is: {printed[:200]!r}."
-                raise JobError(message, object=self.binary, code=MISSING)
+                message = f"does not report a Helm version: {printed[:200]!r}."
+                raise JobError(message, object=self.binary, fix=_ANOTHER, code=MISSING)
             self._version = match[1]
         return self._version
 
@@ -107,9 +115,13 @@ class Helm:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise JobError(f"took longer than {timeout:.0f} s.", object=f"helm {arguments[0]}") from error
+            raise JobError(
+                f"timed out after {timeout:.0f} s.",
+                object=f"helm {arguments[0]}",
+                fix="Check the connection to the cluster or the chart repository, and run again.",
+            ) from error
         except OSError as error:
-            raise JobError(f"cannot be run: {error}.", object=self.binary, code=MISSING) from error
+            raise JobError(f"cannot be run: {error}.", object=self.binary, fix=_ANOTHER, code=MISSING) from error
         if done.returncode:
             words = _GOES_ON.sub(r" \1", done.stderr.strip()) or done.stdout.strip()
             # Helm 4 logs to stderr beside its error; the error is what counts.

@@ -55,15 +55,15 @@ class Source:
     def __post_init__(self) -> None:
         if self.remote and "@" in urlsplit(self.repository).netloc:
             raise ErrorAbout(
-                "the URL holds a login, which others could read on command lines.",
+                "the URL contains credentials, which other users could read on command lines.",
                 object="chart_repository",
-                fix="Give it by istio_helm_chart_repository_username and istio_helm_chart_repository_password.",
+                fix="Set istio_helm_chart_repository_username and istio_helm_chart_repository_password instead.",
             )
         if bool(self.username) != bool(self.password):
             raise JobError(
-                "go together.",
+                "must be set together.",
                 object="chart_repository_username and chart_repository_password",
-                fix="Set both of istio_helm_chart_repository_username and istio_helm_chart_repository_password, or "
+                fix="Set both istio_helm_chart_repository_username and istio_helm_chart_repository_password, or "
                 "neither.",
             )
 
@@ -123,19 +123,19 @@ def pinned(digests: Mapping[str, str], name: str) -> str | None:
         return None
     if name not in digests:
         raise ChartError(
-            f"chart {name} has none.",
+            f"chart {name} has no digest.",
             object="chart_digests",
             joint=": ",
-            fix="Add its digest to istio_helm_chart_digests: once one chart has one, each must.",
+            fix="Add its digest to istio_helm_chart_digests. If one chart is pinned, each must be.",
             code=UNVERIFIED,
         )
     match = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", str(digests[name]).strip().lower())
     if not match:
         raise ChartError(
-            f"{digests[name]!r} is no SHA-256 digest.",
+            f"{digests[name]!r} is not a SHA-256 digest.",
             object=f"chart_digests: {name}",
             joint=": ",
-            fix="Write it in istio_helm_chart_digests as sha256: and 64 hexadecimal digits.",
+            fix="Set it in istio_helm_chart_digests as sha256: followed by 64 hexadecimal digits.",
             code=UNVERIFIED,
         )
     return f"sha256:{match[1]}"
@@ -156,53 +156,53 @@ def _meaning(pattern: str, cause: str, fix: str) -> _Meaning:
 _NO_TLS = _meaning(
     r"server gave HTTP response to HTTPS client",
     "{host} does not speak TLS.",
-    "For an OCI registry inside a network that you trust, set istio_helm_chart_repository_plain_http: true; login "
-    "and charts then travel in clear text. For an HTTP repository, write http:// in istio_helm_chart_repository.",
+    "Set istio_helm_chart_repository_plain_http: true for an OCI registry in a network that you trust; credentials and "
+    "charts are then sent unencrypted. For an HTTP repository, write http:// in istio_helm_chart_repository.",
 )
 #: What helm says -> what it means, the first that fits. Both majors; HTTP repositories and OCI registries.
 _MEANINGS = (
     _NO_TLS,
     _meaning(
         r"http://\S{1,300} ?: .{0,1000}\b400:? Bad Request",
-        "{host} does not understand: {words} It seems to speak TLS, and was asked without.",
+        "{host} rejects plain HTTP and seems to expect TLS: {words}",
         "Set istio_helm_chart_repository_plain_http: false, or write https:// in istio_helm_chart_repository.",
     ),
     _meaning(
         r"can't read CA file|failed to append certificates",
-        "The file with the certificates cannot be used: {words}",
-        "Correct istio_helm_chart_repository_ca_file: it is a file of certificates in PEM form.",
+        "The CA file cannot be used: {words}",
+        "Set istio_helm_chart_repository_ca_file to a file of certificates in PEM format.",
     ),
     _meaning(
         r"x509:|\btls: ",
         "The certificate of {host} is not trusted: {words}",
-        "Name the file of its CA by istio_helm_chart_repository_ca_file.",
+        "Set istio_helm_chart_repository_ca_file to the file of its CA.",
     ),
     _meaning(
         # The answer to CONNECT, of which Go shows the reason alone; the repository's own comes with its number.
         r"(?:Get|Head) \"https://[^\"]+\": (?:Bad Gateway|Forbidden|Gateway Time-?out|Proxy Authentication Required|"
         r"Service Unavailable)$",
-        "{host} cannot be reached: the proxy on the way refuses: {words}",
-        "Have the proxy let this machine there, or correct HTTPS_PROXY and NO_PROXY. Without a way there, put the "
-        "charts into a directory and name that.",
+        "{host} cannot be reached: the proxy rejects the connection: {words}",
+        "Allow this host on the proxy, or correct HTTPS_PROXY and NO_PROXY. Without network access, set "
+        "istio_helm_chart_repository to a directory that contains the charts.",
     ),
     _meaning(
         r"status code 40[13]\b|\b40[13] \w|unauthorized|forbidden|access (?:to the resource is )?denied|"
         r"credential not found",
-        "{host} refuses {login}: {words}",
-        "Correct istio_helm_chart_repository_username and istio_helm_chart_repository_password, or have the user "
-        "allowed to read there.",
+        "{host} rejects {login}: {words}",
+        "Correct istio_helm_chart_repository_username and istio_helm_chart_repository_password, or grant the user "
+        "read access.",
     ),
     _meaning(
         r"no such host|connection refused|i/o timeout|deadline exceeded|timed? ?out|no route to host|network is "
         r"unreachable|connection reset|server misbehaving|proxyconnect|\bEOF\b",
         "{host} cannot be reached: {words}",
-        "Correct istio_helm_chart_repository, or mend the network or proxy (HTTPS_PROXY, NO_PROXY). Without a way "
-        "there, put the charts into a directory and name that.",
+        "Correct istio_helm_chart_repository, or fix the network or proxy (HTTPS_PROXY, NO_PROXY). Without network "
+        "access, set istio_helm_chart_repository to a directory that contains the charts.",
     ),
     _meaning(
         r"not a valid chart repository",
-        "{repository} is no chart repository: {words}",
-        "Correct istio_helm_chart_repository: it is the URL below which index.yaml is. An OCI registry begins with "
+        "{repository} is not a chart repository: {words}",
+        "Set istio_helm_chart_repository to the URL that index.yaml is below. The URL of an OCI registry begins with "
         "oci://.",
     ),
 )
@@ -228,7 +228,7 @@ def _known(words: str) -> _Meaning | None:
 
 def elsewhere(place: upstream.Place) -> str:
     """What to do about charts of a place that ends."""
-    return f"Use {place.instead}: istio_helm_chart_repository, or repository in istio_helm_charts."
+    return f"Use {place.instead} as istio_helm_chart_repository, or as repository in istio_helm_charts."
 
 
 def failure(source: Source, name: str, version: str, words: str, versions: list[str]) -> ChartError:
@@ -258,12 +258,12 @@ def _failure(source: Source, name: str, version: str, words: str, versions: list
         facts = {
             "host": source.host,
             "repository": source.repository,
-            "login": f"user {source.username}" if source.username else "a request without a login",
+            "login": f"user {source.username}" if source.username else "requests without credentials",
             "words": f"{reason}.",
         }
         return ChartError(meaning.cause.format(**facts), object=about, fix=meaning.fix, joint=": ")
     if is_absent(words):
-        there = f"It has {', '.join(versions)}." if versions else "It has no other version of it either."
+        there = f"Available versions: {', '.join(versions)}." if versions else "No other version is available."
         return ChartError(
             f"is not in {source.repository}. {there}",
             object=about,
@@ -272,7 +272,7 @@ def _failure(source: Source, name: str, version: str, words: str, versions: list
     return ChartError(
         f"cannot be fetched from {source.repository}: {reason}.",
         object=about,
-        fix="Try it by hand: helm pull, with the same repository and version.",
+        fix="Run helm pull with the same repository and version to see why.",
     )
 
 

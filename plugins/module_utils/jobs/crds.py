@@ -56,7 +56,7 @@ def run(task: Task) -> dict[str, Any]:
         raise JobError(
             f"renders no {KIND} with these values.",
             object=f"The base chart {chart.path}",
-            fix="Check istio_helm_values: base: (base.enableCRDTemplates, global.resourceScope).",
+            fix="Check base.enableCRDTemplates and global.resourceScope under base in istio_helm_values.",
         )
     plan = manifests.plan(cluster, wanted, HELM_MANAGER, preview=task.check_mode or task.diff)
     if plan.changes and not task.check_mode:

@@ -132,9 +132,9 @@ def _gateways(task: Task, cluster: Cluster, wanted: list[Wanted]) -> dict[tuple[
             raise JobError(
                 "does not exist: no Helm release, Service, Deployment or DaemonSet has its name.",
                 object=f"Gateway {each}",
-                fix="Run role istio_helm, which installs it."
+                fix="Run role istio_helm to install it."
                 if each.installed
-                else "Name another by liveness_verify_gateway and liveness_verify_gateway_namespace.",
+                else "Set liveness_verify_gateway and liveness_verify_gateway_namespace to an existing gateway.",
                 code="gateway-missing",
             )
     return found

@@ -181,8 +181,8 @@ def _granted(task: Task, cluster: Cluster, namespaces: dict[str, Namespace], mec
     if not task.params["force"]:
         wanted = [obj for obj in wanted if obj not in foreign]
         task.warnings += [
-            f"{reference(obj)} is there and not made by this role; it is left as it is. If it does not allow what "
-            "Istio needs, rename it or set psp_rbac_force: true."
+            f"{reference(obj)} exists but was not created by this role, so it is left as it is. If it does not allow "
+            "what Istio needs, rename it or set psp_rbac_force: true."
             for obj in foreign
         ]
     missing = [obj for obj in _skeletons(namespaces) if identity(obj) not in live]
@@ -204,7 +204,7 @@ def _absent(task: Task, cluster: Cluster, namespaces: dict[str, Namespace]) -> W
     ours = [obj for objs in listed for obj in objs if grants.is_ours(obj, MANAGER)]
     removal = grants.removable(ours, namespaces, _others(cluster, ours))
     task.warnings += [
-        f"{name} is used by others, and is left as it is: {users}. When they need it no more, run again."
+        f"{name} is left as it is, because it is in use by {users}. Run again when they no longer need it."
         for name, users in removal.kept.items()
     ]
     live = manifests.read(cluster, _skeletons(namespaces))
@@ -226,9 +226,9 @@ def _others(cluster: Cluster, ours: list[dict[str, Any]]) -> list[dict[str, Any]
         if error.status != 403:
             raise
         raise JobError(
-            f"Whether others use the policies and roles of this role cannot be seen: {error.message}. Nothing was "
-            "removed.",
-            fix="Let the account list bindings and roles of the whole cluster.",
+            f"Cannot check whether others use the policies and roles of this role: {error.message.rstrip('.')}. "
+            "Nothing was removed.",
+            fix="Grant the account permission to list bindings and roles in the whole cluster.",
             code="right-missing",
             quotes=[error.message],
         ) from error

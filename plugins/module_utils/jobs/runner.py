@@ -46,6 +46,10 @@ _URL_ENVIRONMENT = ("K8S_AUTH_HOST", "K8S_AUTH_PROXY", "HTTPS_PROXY", "https_pro
 _URLS = ("host", "proxy", "chart_repository", "addons_repository")
 
 
+#: What to do about answers of the API server that no job has expected.
+_SERVER_FIXES = {401: "Renew the credentials.", 403: "Grant the account this permission."}
+
+
 def secrets_of(params: dict[str, Any]) -> set[str]:
     """Credentials beyond those of ``no_log`` options that must not be seen.
 
@@ -87,8 +91,9 @@ def _told(error: JobError, task: Task) -> dict[str, Any]:
 def _of_server(error: ApiError) -> JobError:
     """An answer of the API server that no job has expected."""
     return JobError(
-        f"answered {error.status}: {error.message or error.reason}",
+        f"answered {error.status}: {(error.message or error.reason).rstrip('.')}.",
         object="The API server",
+        fix=_SERVER_FIXES.get(error.status, "Check the API server, and run again."),
         code="api-unauthorized" if error.status == 401 else "",
     )
 

@@ -62,7 +62,7 @@ def adopt(
         else:
             return True
     raise JobError(
-        f"was changed by somebody else during each of {TRIES} attempts to adopt it.",
+        f"was changed by another client during each of {TRIES} attempts to adopt it.",
         object=reference(live),
-        fix="Stop what changes it all the time (a GitOps controller, an operator), and run again.",
+        fix="Stop the client that keeps changing it (a GitOps controller, an operator), and run again.",
     )

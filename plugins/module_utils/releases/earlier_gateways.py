@@ -34,8 +34,8 @@ def findings(workloads: Iterable[dict[str, Any]], ours: set[Release], revision: 
         Finding(
             "gateway-not-listed",
             f"Release {namespace}/{name}",
-            f"is a gateway ({workload}) that this run does not list; it goes on answering.",
-            f"List it in istio_helm_gateways, or remove it: helm uninstall {name} --namespace {namespace}",
+            f"is a gateway ({workload}) that this run does not list. It keeps serving traffic.",
+            f"Add it to istio_helm_gateways, or uninstall it: helm uninstall {name} --namespace {namespace}",
         )
         for (namespace, name), workload in sorted(found.items())
     ]

@@ -114,7 +114,7 @@ class Installation:
             try:
                 return storage.read(self.cluster, keys)
             except storage.UnknownFormat as error:
-                self.task.say(f"asking helm, as its storage is in a form not known here: {error}")
+                self.task.say(f"running helm to read the releases, because their storage format is unknown: {error}")
         return storage.ask(self.helm, self.environment, keys)
 
     def _look_at_objects(self, intact: list[Step]) -> None:
@@ -187,9 +187,10 @@ class Installation:
         if not storage.in_secrets():
             release, status = pending[0].release, pending[0].stored.status
             raise JobError(
-                f"is {status}, and is not kept in secrets (HELM_DRIVER).",
+                f"is {status}, but is not stored in Secrets (HELM_DRIVER), so this run cannot recover it.",
                 object=f"Release {release.namespace}/{release.name}",
-                fix="Make sure that no helm is at work on it, roll it back or uninstall it with helm, and run again.",
+                fix="Make sure that no helm process is working on it, roll it back or uninstall it with helm, and run "
+                "again.",
             )
         if self.lease:
             from_the_dead = self.lease.from_the_dead
@@ -202,10 +203,10 @@ class Installation:
             age = storage.dated(self.cluster, step.stored).age(now)
             if age < limit:
                 raise JobError(
-                    f"is {step.stored.status} since {age:.0f} s: another pipeline may be at work.",
+                    f"has been {step.stored.status} for {age:.0f} s: another pipeline may be running.",
                     object=f"Release {step.release.namespace}/{step.release.name}",
-                    fix=f"Wait for it to end; a release that has been pending for {limit} s counts as left behind, and "
-                    "is recovered.",
+                    fix=f"Wait for it to end. A release that has been pending for {limit} s counts as abandoned, and "
+                    "the next run recovers it.",
                 )
 
     def gateways(self, steps: list[Step]) -> list[dict[str, Any]]:

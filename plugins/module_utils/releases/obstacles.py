@@ -21,7 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.field_manage
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.manifests import read
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import Identity, identity
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import in_parallel
-from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout, JobError, JobErrors
+from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError, JobErrors
 from ansible_collections.meshops.istio.plugins.module_utils.exposure import port_conflicts
 from ansible_collections.meshops.istio.plugins.module_utils.helm import release_objects
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import Helm
@@ -131,20 +131,19 @@ class Examination:
             self._warn_of_records({foreign.by for foreign in found if foreign.owner == ownership.HELM})
             return []
         about = busy if self.adopts else list(found)
-        message = f"cannot have objects of others: {_named(about)}."
+        message = f"cannot take over existing objects: {_named(about)}."
         fix = (
-            "They would be taken back at once: remove the Istio resource or application that makes them there."
+            "Remove the Istio resource or the application that manages them, which would take them back at once."
             if busy
-            else "To make them part of the release, set istio_helm_adopt: true; to be rid of them, uninstall what made "
-            "them."
+            else "Set istio_helm_adopt: true to make them part of the release, or uninstall what created them."
         )
         return [JobError(message, object=f"Release {release.namespace}/{release.name}", fix=fix)]
 
     def _warn_of_records(self, others: set[str]) -> None:
         for other in sorted(others):
             self.task.warnings.append(
-                f"{other} still lists objects that are adopted now. Do not uninstall it, which would delete them: "
-                "delete its record, the secrets sh.helm.release.v1.NAME.* in its namespace."
+                f"{other} still lists objects that are now adopted. Do not uninstall it, because that would delete "
+                "them. Delete its record instead: the Secrets sh.helm.release.v1.NAME.* in its namespace."
             )
 
     def _preview(
@@ -166,12 +165,12 @@ class Examination:
         if not held:
             return []
         release = step.release
-        message = f"fields that helm wants to set are held by others: {_named(held)}."
+        message = f"conflicts with other field managers: {_named(held)}."
         fix = (
-            "Let those who hold them leave them alone, give the release the value that they set, or set "
-            "istio_helm_repair_drift: true to take them over."
+            "Stop the other managers from setting these fields, set the same values in istio_helm_values, or set "
+            "istio_helm_repair_drift: true to take the fields over."
         )
-        return [ErrorAbout(message, object=f"Release {release.namespace}/{release.name}", fix=fix)]
+        return [JobError(message, object=f"Release {release.namespace}/{release.name}", fix=fix)]
 
     def _may_take(self, conflict: Conflict, step: Step) -> bool:
         """Whether a field may be taken over without a question, or was asked for."""

@@ -74,7 +74,7 @@ class Foreign:
         return self.owner in (ISTIOCTL, KUBECTL, UNKNOWN, HELM)
 
     def __str__(self) -> str:
-        return f"{self.object} was made by {self.by}"
+        return f"{self.object} was created by {self.by}"
 
 
 def foreign(live: dict[str, Any], name: str, namespace: str) -> Foreign | None:
@@ -111,4 +111,7 @@ def maker(live: dict[str, Any]) -> tuple[str, str]:
     for begins, owner, by in _MANAGERS:
         if any(manager.startswith(begins) for manager in managers):
             return owner, by
-    return UNKNOWN, f"somebody without Helm (field manager {managers[0]})" if managers else "somebody without Helm"
+    return (
+        UNKNOWN,
+        f"a client other than Helm (field manager {managers[0]})" if managers else "a client other than Helm",
+    )

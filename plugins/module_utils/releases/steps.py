@@ -84,7 +84,7 @@ def judge(release: composition.Release, chart: charts.Chart, stored: storage.Sto
     if stored is None or stored.status == "uninstalled":
         return Step(release, chart, stored, "install", ["not installed"])
     if stored.status in storage.PENDING:
-        return Step(release, chart, stored, "recover", [f"left in {stored.status} by a run that ended early"])
+        return Step(release, chart, stored, "recover", [f"left in {stored.status} by an interrupted run"])
     reasons = []
     if stored.status != "deployed":
         reasons.append(f"status {stored.status}")

@@ -89,7 +89,7 @@ def test_an_honest_run() -> None:
             "ConfigMap mesh/a: announced, and not so: data.y: '1' -> None",
         ),
         (
-            [diff(None, B, " (not dry-run: its namespace or kind is not there yet)")],
+            [diff(None, B, " (not dry-run: its namespace or kind does not exist yet)")],
             [],
             [A],
             "ConfigMap mesh/a: announced, and not so: data.x: '2', and it is '1'",

@@ -25,7 +25,7 @@ def test_objects() -> None:
     ("text", "says"),
     [
         ("a: [", "The manifests cannot be read: .*line 2"),
-        ("- kind: A", "which is no Kubernetes object"),
+        ("- kind: A", "which is not a Kubernetes object"),
         ("text", "text"),
     ],
 )

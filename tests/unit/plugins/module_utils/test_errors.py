@@ -29,7 +29,10 @@ SECOND = ErrorAbout("x is none.", object="port", tried=4, more=1)
         (Unreachable("is down.", object="The API server"), "The API server is down."),
         (ChartError("is gone.", object="Chart base", fix="Take another."), "Chart base is gone. Take another."),
         (ChartError("it is gone.", object="Chart base", joint=": ", fix="No."), "Chart base: it is gone. No."),
-        (HelmError(["pull", "a/b"], "Error: no"), "helm pull a/b failed: Error: no"),
+        (
+            HelmError(["pull", "a/b"], "Error: no"),
+            "helm pull a/b failed: Error: no. Correct what helm reports, and run again.",
+        ),
         (JobErrors([FIRST]), str(FIRST)),
         (JobErrors([FIRST, SECOND]), f"{FIRST}\n{SECOND}"),
         (

@@ -19,7 +19,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.findings import (
     shown,
 )
 
-MISSING = Finding("helm-missing", "helm_binary", "helm is not at /opt/helm.", "Install helm.")
+MISSING = Finding("helm-missing", "helm_binary", "helm was not found at /opt/helm.", "Install helm.")
 UNTESTED = Finding("kubernetes-untested", "Kubernetes", "1.38 is newer than 1.37.", "Test it first.")
 
 
@@ -36,7 +36,7 @@ def test_finding_in_a_result() -> None:
         "severity": "error",
         "code": "helm-missing",
         "object": "helm_binary",
-        "message": "helm is not at /opt/helm.",
+        "message": "helm was not found at /opt/helm.",
         "fix": "Install helm.",
     }
     assert UNTESTED.severity == "warning"
@@ -44,7 +44,7 @@ def test_finding_in_a_result() -> None:
 
 def test_finding_as_text() -> None:
     """One line: the code, what it is about, the cause and the fix."""
-    assert str(MISSING) == "[helm-missing] helm_binary: helm is not at /opt/helm. Fix: Install helm."
+    assert str(MISSING) == "[helm-missing] helm_binary: helm was not found at /opt/helm. Fix: Install helm."
 
 
 def test_code_that_is_not_in_the_table() -> None:

@@ -58,7 +58,7 @@ def test_conflicts_60497() -> None:
     found = conflicts(SERVICE, error)
     assert found == [Conflict("Service mesh/edge", field, "admissionsenforcer")]
     assert not found[0].adoptable
-    assert str(found[0]) == f"Service mesh/edge: {field} is held by admissionsenforcer"
+    assert str(found[0]) == f"Service mesh/edge: {field} is owned by admissionsenforcer"
 
 
 def test_conflicts_59630() -> None:

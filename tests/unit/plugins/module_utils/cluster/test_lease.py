@@ -203,8 +203,8 @@ def test_holder_that_shows_no_sign_of_life(form: str, skew: timedelta, clock: Cl
         assert clock.slept == [1.0] * 30
     assert cluster.lease is None
     assert said == [
-        "Lease istio-system/meshops-istio is held by other/1: waiting up to 30 s to see whether it is alive",
-        "Lease istio-system/meshops-istio is taken over: other/1, which held it, is dead",
+        "Lease istio-system/meshops-istio is held by other/1: waiting up to 30 s for a sign that it is alive",
+        "Lease istio-system/meshops-istio is taken over from other/1, which is no longer alive",
     ]
 
 
@@ -221,14 +221,15 @@ def test_holder_that_is_alive(skew: timedelta, clock: Clock) -> None:
     with pytest.raises(JobError) as caught, held(cluster, said, timeout=100):
         pytest.fail("two writers")
     assert str(caught.value) == (
-        "Another run writes to this mesh: other/1 holds Lease istio-system/meshops-istio and is still at work, after "
-        "101 s. Wait for it to end and run again, or wait longer: istio_helm_wait_timeout."
+        "Another run is writing to this mesh: other/1 holds Lease istio-system/meshops-istio and is still active after "
+        "101 s. Wait for it to end and run again, or increase istio_helm_wait_timeout."
     )
     assert set(cluster.log) == {"get"}
     assert said == [
-        "Lease istio-system/meshops-istio is held by other/1: waiting up to 30 s to see whether it is alive",
+        "Lease istio-system/meshops-istio is held by other/1: waiting up to 30 s for a sign that it is alive",
         *(
-            f"Lease istio-system/meshops-istio is held by other/1, which is alive: waiting up to {left} s for its end"
+            "Lease istio-system/meshops-istio is held by other/1, which is alive: waiting up to "
+            f"{left} s for it to finish"
             for left in (92, 62, 32, 2)
         ),
     ]
@@ -243,7 +244,7 @@ def test_holder_says_itself_how_long(seconds: int | None, slept: int, clock: Clo
 
 def test_holder_that_may_keep_it_for_longer_than_we_wait(clock: Clock) -> None:
     """Named, with how long it may."""
-    words = r"other/1 holds .* and may hold it for 3600 s without a sign of life, after 41 s\."
+    words = r"other/1 holds .* and has not renewed it for 41 s, but it expires only after 3600 s\."
     with pytest.raises(JobError, match=words), held(FakeCluster(a_lease(seconds=3600))):
         pytest.fail("two writers")
 
@@ -315,7 +316,7 @@ def test_left_behind(skew: timedelta, clock: Clock, killed: str) -> None:
     assert asked()
     assert clock.monotonic() == 30
     assert said == [
-        "Lease istio-system/meshops-istio is held by other/1: waiting up to 30 s to see whether it is alive"
+        "Lease istio-system/meshops-istio is held by other/1: waiting up to 30 s for a sign that it is alive"
     ]
     clock.at = {39.0: renew}
     assert not asked(a_lease(renewed=text(skew)))
@@ -425,7 +426,8 @@ def test_lease_that_cannot_be_taken(verb: str, status: int, message: str) -> Non
         raise ApiError(status, "", message)
 
     cluster.before[verb] = refuse
-    with pytest.raises(JobError, match=f"^Lease istio-system/meshops-istio cannot be taken: {message}$"), held(cluster):
+    words = f"^Lease istio-system/meshops-istio cannot be acquired: {message}. Check that "
+    with pytest.raises(JobError, match=words), held(cluster):
         pytest.fail("no lease")
 
 
@@ -542,11 +544,11 @@ def test_not_ours_any_more() -> None:
         with pytest.raises(JobError) as caught:
             ours.still()
         assert str(caught.value) == (
-            "Lease istio-system/meshops-istio was taken over by ci-7/42, as this run had not been able to renew it for "
-            "30 s. Nothing more was written. Wait for that run to end, and run again."
+            "Lease istio-system/meshops-istio was taken over by ci-7/42 because this run could not renew it for 30 s. "
+            "Nothing more was written. Wait for that run to end, and run again."
         )
         cluster.lease = None
-        with pytest.raises(JobError, match="was deleted while this run held it, so that another may write meanwhile"):
+        with pytest.raises(JobError, match="was deleted while this run held it, so another run may be writing"):
             ours.still()
 
 

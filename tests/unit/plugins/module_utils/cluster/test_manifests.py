@@ -116,7 +116,7 @@ def test_namespace_of_what_has_none() -> None:
 
 def test_object_without_its_namespace() -> None:
     """No default is guessed at."""
-    with pytest.raises(JobError, match=r"^ConfigMap a has no metadata\.namespace\.$"):
+    with pytest.raises(JobError, match=r"^ConfigMap a has no metadata\.namespace\. Set it"):
         manifests.plan(FakeCluster(), [obj("ConfigMap", "a", None)])
 
 
@@ -126,7 +126,7 @@ def test_object_without_its_namespace() -> None:
 )
 def test_object_that_is_none(broken: dict[str, Any]) -> None:
     """A document that a template left half empty; what it holds of secrets is not shown."""
-    with pytest.raises(JobError, match=r"^An object needs apiVersion, kind and metadata\.name: \{") as caught:
+    with pytest.raises(JobError, match=r"^An object lacks apiVersion, kind or metadata\.name: \{") as caught:
         manifests.plan(FakeCluster(), [broken])
     assert "hunter22" not in str(caught.value)
 
@@ -223,7 +223,7 @@ def test_object_whose_namespace_is_missing_cannot_be_dry_run() -> None:
     wanted = config("a", x="1")
     (change,) = manifests.plan(cluster, [wanted]).changes
     assert (change.verb, change.dry_run, change.after) == ("created", False, wanted)
-    assert change.diff()["after_header"] == "ConfigMap web/a (not dry-run: its namespace or kind is not there yet)"
+    assert change.diff()["after_header"] == "ConfigMap web/a (not dry-run: its namespace or kind does not exist yet)"
 
 
 COMMON: dict[str, Any] = {"apiVersion": {}, "kind": {}, "metadata": {}}
@@ -261,7 +261,7 @@ def test_what_its_schema_refuses() -> None:
         manifests.plan(publishing("a", "b"), wanted)
     for name in "ab":
         assert f"ConfigMap web/{name}: data.x is 1, not a string" in str(caught.value)
-    assert "Correct what it comes from: the manifest" in str(caught.value)
+    assert "Correct the manifest or the chart value" in str(caught.value)
     assert len(manifests.plan(publishing("a", "b"), wanted, preview=False).changes) == 2
 
 
@@ -297,7 +297,8 @@ def test_refusal_in_a_dry_run_names_the_object(there: bool) -> None:
     with pytest.raises(JobError) as caught:
         manifests.plan(cluster, [config("b"), config("a", x="2")])
     assert str(caught.value) == (
-        "ConfigMap web/a was refused by the API server: admission webhook denied the request: no"
+        "ConfigMap web/a was rejected by the API server: admission webhook denied the request: no. Correct what the "
+        "API server reports, and run again."
     )
 
 
@@ -305,14 +306,14 @@ def test_object_that_vanished_before_its_dry_run_is_a_fault() -> None:
     """404 says that a namespace is missing only where the object is."""
     cluster = FakeCluster(config("a", x="1"))
     cluster.faults["a"] = missing()
-    with pytest.raises(JobError, match=r'ConfigMap web/a was refused.*namespaces "web" not found'):
+    with pytest.raises(JobError, match=r'ConfigMap web/a was rejected.*namespaces "web" not found'):
         manifests.plan(cluster, [config("a", x="2")])
 
 
 def test_refusal_without_a_message() -> None:
     """The reason is better than nothing."""
     error = manifests.refused(obj("Namespace", "web", None), ApiError(409, "Conflict", ""))
-    assert str(error) == "Namespace web was refused by the API server: Conflict"
+    assert error.condition == "Namespace web was rejected by the API server: Conflict."
 
 
 def test_changes_keep_the_order_of_what_is_wanted() -> None:
@@ -350,7 +351,7 @@ def test_refused_namespace_ends_the_apply() -> None:
     cluster = FakeCluster()
     cluster.faults["web"] = forbidden()
     changes = [Change(one, None, one) for one in (config("a"), obj("Namespace", "web", None))]
-    with pytest.raises(JobError, match=r"^Namespace web was refused by the API server: admission webhook"):
+    with pytest.raises(JobError, match=r"^Namespace web was rejected by the API server: admission webhook"):
         manifests.apply(cluster, changes)
     assert cluster.called("apply") == [("apply", "web", FIELD_MANAGER)]
 

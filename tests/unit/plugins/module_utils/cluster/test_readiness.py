@@ -187,7 +187,7 @@ def test_other_kinds_are_ready_when_they_exist() -> None:
         ({"kind": "Deployment"}, "0/1 available"),
         (daemon_set(numberAvailable=1), "1/2 available"),
         ({"kind": "DaemonSet"}, "0/0 available"),
-        ({"kind": "Service"}, "no address yet"),
+        ({"kind": "Service"}, "no external address yet"),
         ({"kind": "CustomResourceDefinition"}, "not ready"),
     ],
 )
@@ -201,7 +201,7 @@ def test_progress(obj: dict[str, Any], expected: str) -> None:
     [
         (
             'pods "istiod-1" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false',
-            "Pod Security Admission",
+            "Pod Security level",
         ),
         (
             'pods "web-1" is forbidden: PodSecurityPolicy: unable to admit pod: '
@@ -286,7 +286,7 @@ def waiting(reason: str, message: str = "", restarts: int = 0, name: str = "disc
     [
         ("ImagePullBackOff", "registry"),
         ("ErrImageNeverPull", "pull policy"),
-        ("InvalidImageName", "image's name"),
+        ("InvalidImageName", "image name"),
         ("CreateContainerConfigError", "ConfigMap"),
     ],
 )
@@ -319,8 +319,8 @@ def test_crash_loop_is_hopeless_at_the_fourth_restart() -> None:
     assert pod_hopeless(pod(few)) is None
     found = pod_hopeless(pod({**many, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}))
     assert found is not None
-    assert found[0] == "container discovery has ended 4 times (exit code 137, OOMKilled)"
-    assert found[1] == "read its log: kubectl logs --previous -c discovery"
+    assert found[0] == "container discovery has restarted 4 times (exit code 137, OOMKilled)"
+    assert found[1] == "read its log (kubectl logs --previous -c discovery)"
     assert found.code == "container-crashes"
 
 
@@ -328,7 +328,7 @@ def test_crash_loop_without_a_last_state() -> None:
     """The kubelet may have forgotten it."""
     found = pod_hopeless(pod(waiting("CrashLoopBackOff", restarts=9)))
     assert found is not None
-    assert "(no exit code)" in found[0]
+    assert "(exit code unknown)" in found[0]
 
 
 def test_running_after_restarts_is_not_hopeless() -> None:

@@ -174,7 +174,7 @@ def test_deleted_object_is_not_ready() -> None:
     cluster = FakeCluster(Deployment=[[deployment(1)], []], CustomResourceDefinition=[[definition(False)]])
     cluster.watches["Deployment"] = [[("DELETED", deployment(1))]]
     message = failure(cluster, ISTIOD, DEFINITION, timeout=SOON)
-    assert "Deployment istio-system/istiod (not there)" in message
+    assert "Deployment istio-system/istiod (does not exist)" in message
 
 
 @pytest.mark.parametrize(
@@ -215,13 +215,15 @@ def test_list_forgets_what_is_gone() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(
-    ("kind", "where"), [("Deployment", "istio-system"), ("CustomResourceDefinition", "the cluster")]
+    ("kind", "where"), [("Deployment", "namespace istio-system"), ("CustomResourceDefinition", "the cluster")]
 )
 def test_missing_right_ends_it(status: int, kind: str, where: str) -> None:
     """Waiting brings no rights: the server's own words are shown at once."""
     error = ApiError(status, "Forbidden", f'User "ci" cannot list {kind}')
     cluster = FakeCluster(**{kind: [error]})
-    assert failure(cluster, ISTIOD, DEFINITION) == f'{kind} of {where} cannot be watched: User "ci" cannot list {kind}'
+    assert failure(cluster, ISTIOD, DEFINITION).startswith(
+        f'{kind} objects in {where} cannot be watched: User "ci" cannot list {kind}. '
+    )
 
 
 def test_image_that_cannot_be_pulled() -> None:
@@ -230,7 +232,7 @@ def test_image_that_cannot_be_pulled() -> None:
     message = failure(cluster, ISTIOD)
     assert message.startswith(
         "Pod istio-system/istiod-5f0c of Deployment istio-system/istiod cannot start: "
-        "container discovery: ImagePullBackOff: the kubelet's words. Check the image's name"
+        "container discovery: ImagePullBackOff: the kubelet's words. Check the image name"
     )
 
 
@@ -292,7 +294,7 @@ def test_crash_loop() -> None:
     ended = {"lastState": {"terminated": {"exitCode": 255, "reason": "Error"}}}
     cluster = FakeCluster(Deployment=[[deployment(0)]], Pod=[[pod(**waits("CrashLoopBackOff", 4, **ended))]])
     message = failure(cluster, ISTIOD)
-    assert "container discovery has ended 4 times (exit code 255, Error)" in message
+    assert "container discovery has restarted 4 times (exit code 255, Error)" in message
     assert "kubectl logs --previous -c discovery" in message
 
 
@@ -300,7 +302,8 @@ def test_crash_that_may_pass() -> None:
     """Three restarts are not a loop yet: the wait goes on to its deadline and shows the state."""
     cluster = FakeCluster(Deployment=[[deployment(0)]], Pod=[[pod(**waits("CrashLoopBackOff", 3))]])
     assert failure(cluster, ISTIOD, timeout=SOON) == (
-        "Not ready after 0 s: Deployment istio-system/istiod (0/1 available; discovery: CrashLoopBackOff)."
+        "Not ready after 0 s: Deployment istio-system/istiod (0/1 available; discovery: CrashLoopBackOff). "
+        + waiting._SLOW
     )
 
 
@@ -322,7 +325,7 @@ def test_pods_of_others_do_not_count(stranger: dict[str, Any]) -> None:
     other = ("apps/v1", "Deployment", "web", "x")
     cluster = FakeCluster(Deployment=[[deployment(0), deployment(1, other)]], Pod=[[stranger]])
     message = failure(cluster, ISTIOD, other, timeout=SOON)
-    assert message == "Not ready after 0 s: Deployment istio-system/istiod (0/1 available)."
+    assert message == f"Not ready after 0 s: Deployment istio-system/istiod (0/1 available). {waiting._SLOW}"
 
 
 def test_pods_of_what_is_ready_do_not_count() -> None:
@@ -331,7 +334,7 @@ def test_pods_of_what_is_ready_do_not_count() -> None:
         Deployment=[[deployment(1), deployment(0, GATEWAY)]], Pod=[[pod(**waits("ImagePullBackOff"))]]
     )
     assert failure(cluster, ISTIOD, GATEWAY, timeout=SOON) == (
-        "Not ready after 0 s: Deployment istio-ingress/gateway (0/1 available)."
+        f"Not ready after 0 s: Deployment istio-ingress/gateway (0/1 available). {waiting._SLOW}"
     )
 
 
@@ -346,8 +349,8 @@ def test_deadline_names_all_that_is_not_ready() -> None:
     )
     assert failure(cluster, ISTIOD, GATEWAY, DEFINITION, timeout=SOON) == (
         "Not ready after 0 s: Deployment istio-system/istiod (0/1 available; discovery: ContainerCreating; "
-        "discovery: running, not ready); Deployment istio-ingress/gateway (not there); "
-        "CustomResourceDefinition gateways.networking.istio.io (not ready)."
+        "discovery: running, not ready); Deployment istio-ingress/gateway (does not exist); "
+        f"CustomResourceDefinition gateways.networking.istio.io (not ready). {waiting._SLOW}"
     )
 
 
@@ -359,14 +362,14 @@ def test_unschedulable_pod_counts_after_a_grace(monkeypatch: pytest.MonkeyPatch)
     message = failure(cluster, ISTIOD)
     assert time.monotonic() - started >= 0.1
     assert message.startswith(
-        "Pod istio-system/istiod-5f0c fits on no node: 0/1 nodes are available: 1 Insufficient memory. Make room"
+        "Pod istio-system/istiod-5f0c cannot be scheduled: 0/1 nodes are available: 1 Insufficient memory. Free cap"
     )
 
 
 def test_grace_is_at_most_half_of_the_time() -> None:
     """A short wait says what is wrong too, and not only that it is over."""
     cluster = FakeCluster(Deployment=[[deployment(0)]], Pod=[[pod(**unschedulable())]])
-    assert "fits on no node" in failure(cluster, ISTIOD, timeout=0.4)
+    assert "cannot be scheduled" in failure(cluster, ISTIOD, timeout=0.4)
 
 
 def test_grace_starts_anew_once_a_pod_was_scheduled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,10 +484,9 @@ def test_pending_address_is_explained_40324(monkeypatch: pytest.MonkeyPatch) -> 
     """istio#40324: while it is waited for, and in the end, with the fix."""
     monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.15)
     message, lines = wait_for_address(Explains(Cause("nothing here gives an address", "use node ports")), A_LIST_LATER)
-    assert lines[0].endswith("waiting for Service istio-system/in (no address yet; nothing here gives an address)")
-    assert message == (
-        "Not ready after 1 s: Service istio-system/in (no address yet; nothing here gives an address). Use node ports."
-    )
+    pending = "Service istio-system/in (no external address yet; nothing here gives an address)"
+    assert lines[0].endswith(f"waiting for {pending}")
+    assert message == f"Not ready after 1 s: {pending}. Use node ports."
 
 
 def test_explanation_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -492,7 +494,7 @@ def test_explanation_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "PROGRESS_EVERY", 0.15)
     message, lines = wait_for_address(Explains(Cause("quota", "raise it"), None), A_LIST_LATER)
     assert "quota" in lines[0]
-    assert message == "Not ready after 1 s: Service istio-system/in (no address yet)."
+    assert message == f"Not ready after 1 s: Service istio-system/in (no external address yet). {waiting._SLOW}"
 
 
 def test_refused_address_ends_the_wait_2374(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -505,7 +507,8 @@ def test_refused_address_ends_the_wait_2374(monkeypatch: pytest.MonkeyPatch) -> 
     assert 0.1 <= time.monotonic() - started < LATE / 2
     assert lines != []
     assert message == (
-        "Service istio-system/in gets no address: metallb says AllocationFailed: no available IPs. Add addresses."
+        "Service istio-system/in gets no external address: metallb says AllocationFailed: no available IPs. "
+        "Add addresses."
     )
 
 

@@ -120,9 +120,9 @@ def test_several_current_contexts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        ({"current-context": "nowhere"}, r"it has no context nowhere \(it has: c\)"),
-        ({"clusters": []}, r"it has no cluster c \(it has: none\)"),
-        ({"users": [{"name": "d"}]}, r"it has no user c \(it has: d\)"),
+        ({"current-context": "nowhere"}, r"it has no context nowhere \(available: c\)"),
+        ({"clusters": []}, r"it has no cluster c \(available: none\)"),
+        ({"users": [{"name": "d"}]}, r"it has no user c \(available: d\)"),
         ({"current-context": ""}, "it has no current context"),
     ],
     ids=str,
@@ -148,7 +148,7 @@ def test_file_that_is_no_kubeconfig(content: str | None, tmp_path: Path) -> None
 def test_empty_name(options: dict[str, Any], home: Path) -> None:
     """A variable that came out empty must not lead to the default cluster."""
     written(home / ".kube/config", config())
-    with pytest.raises(JobError, match=f"^{next(iter(options))} is empty, so that it names no cluster"):
+    with pytest.raises(JobError, match=f"^{next(iter(options))} is set but empty, so it selects no cluster"):
         Connection(options)
 
 
@@ -157,7 +157,7 @@ def test_empty_name_in_the_environment(name: str, home: Path, monkeypatch: pytes
     """Nor an environment variable that did; where host and token are given, it does not matter."""
     written(home / ".kube/config", config())
     monkeypatch.setenv(name, "")
-    with pytest.raises(JobError, match="is empty, so that it names no cluster"):
+    with pytest.raises(JobError, match="is set but empty, so it selects no cluster"):
         Connection({})
     assert Connection(DIRECT).host == HOST
 
@@ -173,7 +173,7 @@ def test_option_against_environment(
     for name, value in {"K8S_AUTH_HOST": "https://awx.example", **more}.items():
         monkeypatch.setenv(name, value)
     options = {"kubeconfig": path} if how == "kubeconfig" else {"context": "c"}
-    with pytest.raises(JobError, match=f"{how} of the task name the cluster https://named.example, and K8S_AUTH_HOST"):
+    with pytest.raises(JobError, match=f"{how}: the task's cluster is https://named.example, but K8S_AUTH_HOST"):
         Connection(options)
     monkeypatch.setenv("K8S_AUTH_HOST", "https://named.example/")
     assert Connection(options).host == "https://named.example"
@@ -212,7 +212,7 @@ def test_service_account_against_kubeconfig(
     """KUBECONFIG names a cluster, which kubernetes.core would pass over."""
     path = written(tmp_path / "k", config())
     monkeypatch.setenv("KUBECONFIG", path)
-    with pytest.raises(JobError, match="KUBECONFIG names a cluster, and this task runs in a pod"):
+    with pytest.raises(JobError, match="KUBECONFIG is set, but this task runs in a pod"):
         Connection({})
     monkeypatch.setenv("K8S_AUTH_KUBECONFIG", path)
     assert Connection({}).host == HOST
@@ -252,7 +252,7 @@ def test_impersonation() -> None:
         "Impersonate-Group": ["dev"],
         "Impersonate-Extra-a%2Fb": ["c"],
     }
-    with pytest.raises(JobError, match="istioctl cannot act as a user with extra attributes"):
+    with pytest.raises(JobError, match="istioctl cannot impersonate a user with extra attributes"):
         found.acting_flags()
     found = Connection({**DIRECT, "impersonate_user": "joe", "impersonate_groups": ["dev", "ops"]})
     assert found.acting_flags() == ["--as=joe", "--as-group=dev", "--as-group=ops"]
@@ -431,8 +431,8 @@ def test_proxy_of_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"proxy_headers": {"basic_auth": "a:b"}}, "proxy_headers: basic_auth cannot be handed to helm"),
-        ({"proxy_headers": {"user_agent": "x"}}, "proxy_headers: user_agent cannot be handed to helm"),
+        ({"proxy_headers": {"basic_auth": "a:b"}}, "proxy_headers: helm and istioctl cannot send basic_auth to"),
+        ({"proxy_headers": {"user_agent": "x"}}, "proxy_headers: helm and istioctl cannot send user_agent to"),
         ({"proxy": "ftp://jane:secret-1@127.0.0.1:1"}, "The proxy ftp://127.0.0.1:1 cannot be used"),
         ({"proxy": "127.0.0.1:3128"}, "The proxy 127.0.0.1:3128 cannot be used"),
     ],

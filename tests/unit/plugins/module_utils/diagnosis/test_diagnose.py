@@ -48,7 +48,7 @@ def test_one_cause() -> None:
         "code": "pod-security-refused",
         "object": "Deployment shop/web",
         "message": f"its pods are rejected: {words}.",
-        "fix": "PodSecurityPolicy refuses the pod: bind a policy to its service account (role psp_rbac).",
+        "fix": "Bind a PodSecurityPolicy to the pod's service account (role psp_rbac).",
         "evidence": [words],
     }
     assert [each["code"] for each in found["findings"][1:]] == ["service-without-endpoints"]

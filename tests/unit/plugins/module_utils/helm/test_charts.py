@@ -186,7 +186,7 @@ def test_archive_that_is_none(tmp_path: Path, content: bytes | None) -> None:
 def test_archive_of_something_else(tmp_path: Path) -> None:
     """An archive that holds no chart is named."""
     archive = packed(written(tmp_path / "base", {"README.md": "x"}), tmp_path / "base-1.31.0.tgz")
-    with pytest.raises(JobError, match=r"base-1\.31\.0\.tgz is not a chart: it holds no Chart\.yaml"):
+    with pytest.raises(JobError, match=r"base-1\.31\.0\.tgz is not a chart: it contains no Chart\.yaml"):
         _ = charts.Chart(archive).metadata
 
 
@@ -206,7 +206,7 @@ def test_links(tmp_path: Path) -> None:
 def test_link_in_a_circle(tmp_path: Path) -> None:
     """One error, where helm would go on for ever."""
     (written(tmp_path / "base") / "charts").symlink_to(tmp_path / "base")
-    with pytest.raises(JobError, match=r"base/charts is a link to a directory that it is in"):
+    with pytest.raises(JobError, match=r"base/charts is a symbolic link to one of its parent directories"):
         _ = charts.Chart(tmp_path / "base").files
 
 
@@ -230,11 +230,11 @@ def test_version_that_is_no_text(text: str, version: str, tmp_path: Path) -> Non
     ("name", "text", "says"),
     [
         ("Chart.yaml", "name: [", r"Chart\.yaml cannot be read: .*line 2"),
-        ("Chart.yaml", "- a", r"Chart\.yaml is no map"),
+        ("Chart.yaml", "- a", r"Chart\.yaml is not a map"),
         ("Chart.yaml", "", r"is not a chart: its Chart\.yaml is empty"),
-        ("values.yaml", "a: .inf", r"values\.yaml cannot be read: \.inf is no number in JSON"),
-        ("values.yaml", "text", r"values\.yaml is no map"),
-        ("values.schema.json", "{", r"values\.schema\.json is not JSON"),
+        ("values.yaml", "a: .inf", r"values\.yaml cannot be read: \.inf is not a JSON number"),
+        ("values.yaml", "text", r"values\.yaml is not a map"),
+        ("values.schema.json", "{", r"values\.schema\.json is not valid JSON"),
     ],
 )
 def test_chart_that_cannot_be_read(name: str, text: str, says: str, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_chart_of_another_version(tmp_path: Path) -> None:
     with pytest.raises(JobError) as caught:
         chart_lookup.locate(never, str(tmp_path), "base", "1.30.2")
     assert str(caught.value) == (
-        f"chart_version: {tmp_path}/base is version 1.31.0, and 1.30.2 is wanted. "
+        f"chart_version: {tmp_path}/base is version 1.31.0, but 1.30.2 is required. "
         "Change istio_helm_chart_version or the chart."
     )
 
@@ -294,7 +294,7 @@ def test_chart_that_is_missing(tmp_path: Path, folder: str) -> None:
     """The message names both places that were looked at."""
     with pytest.raises(JobError) as caught:
         chart_lookup.locate(never, str(tmp_path / folder), "base", "1.31.0")
-    assert str(caught.value) == f"chart_repository: neither base/ nor base-1.31.0.tgz is in {tmp_path / folder}."
+    assert caught.value.condition == f"chart_repository: neither base/ nor base-1.31.0.tgz is in {tmp_path / folder}."
 
 
 def test_packaged_chart_that_is_named_itself(tmp_path: Path, archive: bytes) -> None:
@@ -305,9 +305,10 @@ def test_packaged_chart_that_is_named_itself(tmp_path: Path, archive: bytes) -> 
     with pytest.raises(JobError) as caught:
         chart_lookup.locate(never, str(path), "istiod", "1.31.0")
     assert str(caught.value) == (
-        f"chart_repository: {path} is chart base, and istiod is wanted. Name the directory that holds all charts."
+        f"chart_repository: {path} is chart base, but istiod is required. Set istio_helm_chart_repository to "
+        "the directory that contains all charts."
     )
-    with pytest.raises(JobError, match=r"is version 1\.31\.0, and 1\.30\.2 is wanted\."):
+    with pytest.raises(JobError, match=r"is version 1\.31\.0, but 1\.30\.2 is required\."):
         chart_lookup.locate(never, str(path), "base", "1.30.2")
 
 
@@ -337,7 +338,7 @@ def test_file_that_a_repository_calls_otherwise(cache: Path, archive: bytes) -> 
 def test_version_that_is_a_constraint(cache: Path, archive: bytes) -> None:
     """To helm, 1.31 is any 1.31.x. Here a version is one version."""
     helm = FakeHelm(archive, called="base-1.31.0.tgz")
-    with pytest.raises(JobError, match=r"is version 1\.31\.0, and 1\.31 is wanted\."):
+    with pytest.raises(JobError, match=r"is version 1\.31\.0, but 1\.31 is required\."):
         chart_lookup.locate(helm, REPOSITORIES[0], "base", "1.31")  # type: ignore[arg-type]
     assert not list(cache.rglob("*.tgz"))
 
@@ -378,8 +379,8 @@ def test_tampered_chart_is_refused_and_not_kept(repository: str, cache: Path, ar
     with pytest.raises(ChartError) as caught:
         chart_lookup.locate(FakeHelm(other), repository, "base", "1.31.0", digest_of(archive))  # type: ignore[arg-type]
     assert str(caught.value) == (
-        f"Chart base 1.31.0 of {repository} has the digest {digest_of(other)}, and {digest_of(archive)} is wanted. "
-        "Find out who has changed it. Only if the new one is right, change istio_helm_chart_digests."
+        f"Chart base 1.31.0 of {repository} has the digest {digest_of(other)}, but {digest_of(archive)} is required. "
+        "Find out why the chart changed. Change istio_helm_chart_digests only if the new digest is right."
     )
     assert caught.value.code == "chart-unverified"
     assert not list(cache.rglob("*.tgz"))
@@ -422,7 +423,7 @@ def test_directory_has_no_digest(keys: bool, tmp_path: Path, archive: bytes, key
     """What cannot be verified is not passed off as verified."""
     written(tmp_path / "base")
     source = Source(str(tmp_path), keyring=str(keyring) if keys else "")
-    with pytest.raises(ChartError, match="is a directory, of which neither digest nor provenance") as caught:
+    with pytest.raises(ChartError, match="is a directory, so neither its digest nor its provenance") as caught:
         chart_lookup.locate(never, source, "base", "1.31.0", None if keys else digest_of(archive))
     assert caught.value.code == "chart-unverified"
 
@@ -460,7 +461,7 @@ def test_chart_that_was_kept_without_provenance(cache: Path, archive: bytes, key
 def test_chart_without_provenance(cache: Path, archive: bytes, keyring: Path) -> None:
     """Nobody has signed it."""
     helm, source = FakeHelm(archive, signed=b""), Source(REPOSITORIES[2], keyring=str(keyring))
-    with pytest.raises(ChartError, match=r"^Chart base 1\.31\.0 of oci://b\.example\.com/c comes without provenance\."):
+    with pytest.raises(ChartError, match=r"^Chart base 1\.31\.0 of oci://b\.example\.com/c has no provenance file\."):
         chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     assert not list(cache.rglob("*.tgz"))
 
@@ -471,7 +472,8 @@ def test_chart_that_is_not_what_was_signed(cache: Path, archive: bytes, other: b
     with pytest.raises(ChartError) as caught:
         chart_lookup.locate(FakeHelm(other, signed=archive), source, "base", "1.31.0")  # type: ignore[arg-type]
     assert caught.value.condition == (
-        f"Chart base 1.31.0 of {REPOSITORIES[2]} is not what a key in {keyring} has signed: sha256 sum does not match."
+        f"Chart base 1.31.0 of {REPOSITORIES[2]} cannot be verified with the keys in {keyring}: sha256 sum does not "
+        "match."
     )
     assert caught.value.code == "chart-unverified"
     assert [path.name for path in cache.rglob("*") if "base" in path.name] == []
@@ -486,7 +488,7 @@ def test_signed_chart_on_disk(tmp_path: Path, archive: bytes, other: bytes, keyr
     helm, source = FakeHelm(b""), Source(str(path.parent), keyring=str(keyring))
     assert chart_lookup.locate(helm, source, "base", "1.31.0").path == path  # type: ignore[arg-type]
     path.write_bytes(other)
-    with pytest.raises(ChartError, match="is not what a key in"):
+    with pytest.raises(ChartError, match="cannot be verified with the keys in"):
         chart_lookup.locate(helm, source, "base", "1.31.0")  # type: ignore[arg-type]
     assert path.exists()
 
@@ -498,7 +500,7 @@ def test_keyring_that_is_missing(tmp_path: Path, archive: bytes) -> None:
     path.write_bytes(archive)
     chart_lookup.provenance(path).write_bytes(archive)
     source = Source(str(path.parent), keyring="/missing.gpg")
-    with pytest.raises(JobError, match=r"^/missing\.gpg cannot be read: No such file or directory\.$"):
+    with pytest.raises(JobError, match=r"^/missing\.gpg cannot be read: No such file or directory\. Correct"):
         chart_lookup.locate(never, source, "base", "1.31.0")
 
 
@@ -529,7 +531,7 @@ def test_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / f"meshops-istio-cache-{os.getuid() + 1}").mkdir()
     stranger = os.getuid() + 1
     monkeypatch.setattr(chart_cache.os, "getuid", lambda: stranger)
-    with pytest.raises(JobError, match=r"belongs to somebody else\. Set XDG_CACHE_HOME"):
+    with pytest.raises(JobError, match=r"belongs to another user\. Set XDG_CACHE_HOME"):
         chart_cache.cache_directory()
 
 

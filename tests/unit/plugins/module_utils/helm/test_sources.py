@@ -61,7 +61,7 @@ def test_login_in_the_url(repository: str) -> None:
     """It would stand on helm's command line; the message does not repeat it."""
     with pytest.raises(JobError) as caught:
         Source(repository)
-    assert "the URL holds a login" in str(caught.value)
+    assert "the URL contains credentials" in str(caught.value)
     assert "hunter22" not in str(caught.value)
     assert "istio_helm_chart_repository_password" in str(caught.value)
 
@@ -69,7 +69,7 @@ def test_login_in_the_url(repository: str) -> None:
 @pytest.mark.parametrize("half", [{"username": "jane"}, {"password": "hunter22"}])
 def test_half_a_login(half: dict[str, str]) -> None:
     """A password that was forgotten, or is empty in the vault, is told before anybody is asked."""
-    with pytest.raises(JobError, match=r"go together\. Set both") as caught:
+    with pytest.raises(JobError, match=r"must be set together\. Set both") as caught:
         Source("oci://r.example.com/charts", **half)
     assert "hunter22" not in str(caught.value)
 
@@ -106,10 +106,10 @@ def test_pinned(given: dict[str, str] | None, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"istoid": DIGEST}, "chart_digests: chart base has none. Add its digest"),
-        ({"base": DIGEST[1:]}, "is no SHA-256 digest. Write it in istio_helm_chart_digests as sha256:"),
-        ({"base": f"sha512:{DIGEST}"}, "is no SHA-256 digest"),
-        ({"base": None}, "chart_digests: base: None is no SHA-256 digest"),
+        ({"istoid": DIGEST}, "chart_digests: chart base has no digest. Add its digest"),
+        ({"base": DIGEST[1:]}, "is not a SHA-256 digest. Set it in istio_helm_chart_digests as sha256:"),
+        ({"base": f"sha512:{DIGEST}"}, "is not a SHA-256 digest"),
+        ({"base": None}, "chart_digests: base: None is not a SHA-256 digest"),
     ],
     ids=str,
 )
@@ -137,105 +137,105 @@ MANIFEST = "https://r.example.com/v2/charts/base/manifests/1.31.0"
             OCI,
             f'{OF_OCI}GET "{MANIFEST}": response status code 401: unauthorized: authentication required: '
             "[map[Action:pull Class: Name:charts/base Type:repository]]",
-            "r.example.com refuses user jane: GET ",
+            "r.example.com rejects user jane: GET ",
             "Correct istio_helm_chart_repository_username and istio_helm_chart_repository_password",
         ),
         (
             OCI,
             f'{OF_OCI}GET "{MANIFEST}": basic credential not found',
-            "r.example.com refuses user jane: GET ",
+            "r.example.com rejects user jane: GET ",
             "Correct istio_helm_chart_repository_username",
         ),
         (
             HTTP,
             f"{OF_HTTP}failed to fetch {HTTP}/index.yaml : 401 Unauthorized",
-            f"r.example.com refuses user jane: failed to fetch {HTTP}/index.yaml : 401 Unauthorized.",
+            f"r.example.com rejects user jane: failed to fetch {HTTP}/index.yaml : 401 Unauthorized.",
             "Correct istio_helm_chart_repository_username",
         ),
         (
             HTTP,
             f"failed to fetch {HTTP}/base-1.31.0.tgz : 403 Forbidden",
-            "r.example.com refuses user jane: ",
-            "or have the user allowed to read there.",
+            "r.example.com rejects user jane: ",
+            "or grant the user read access.",
         ),
         (
             OCI,
             f'{OF_OCI}Get "{MANIFEST}": tls: failed to verify certificate: x509: certificate signed by unknown '
             "authority",
             f'The certificate of r.example.com is not trusted: Get "{MANIFEST}": tls: ',
-            "Name the file of its CA by istio_helm_chart_repository_ca_file.",
+            "Set istio_helm_chart_repository_ca_file to the file of its CA.",
         ),
         (
             HTTP,
             f"{OF_HTTP}can't create TLS config for client: can't read CA file: /ca.crt",
-            "The file with the certificates cannot be used: can't create TLS config for client: can't read CA file",
-            "Correct istio_helm_chart_repository_ca_file",
+            "The CA file cannot be used: can't create TLS config for client: can't read CA file",
+            "Set istio_helm_chart_repository_ca_file",
         ),
         (
             OCI,
             "missing registry client: can't create TLS config for client: failed to append certificates from pem block",
-            "The file with the certificates cannot be used: can't create TLS config for client: failed to append",
-            "Correct istio_helm_chart_repository_ca_file",
+            "The CA file cannot be used: can't create TLS config for client: failed to append",
+            "Set istio_helm_chart_repository_ca_file",
         ),
         (
             OCI,
             f'{OF_OCI}Get "{MANIFEST}": dial tcp 192.0.2.1:443: connect: connection refused',
             f'r.example.com cannot be reached: Get "{MANIFEST}": dial tcp 192.0.2.1:443: connect: connection refused.',
-            "mend the network or proxy (HTTPS_PROXY, NO_PROXY)",
+            "fix the network or proxy (HTTPS_PROXY, NO_PROXY)",
         ),
         (
             HTTP,
             f'{OF_HTTP}Get "{HTTP}/index.yaml": dial tcp: lookup r.example.com on 192.0.2.53:53: no such host',
             "r.example.com cannot be reached: ",
-            "Without a way there, put the charts into a directory",
+            "set istio_helm_chart_repository to a directory",
         ),
         (
             HTTP,
             f'{OF_HTTP}Get "{HTTP}/index.yaml": Bad Gateway',
-            "r.example.com cannot be reached: the proxy on the way refuses: Get ",
+            "r.example.com cannot be reached: the proxy rejects the connection: Get ",
             "correct HTTPS_PROXY and NO_PROXY",
         ),
         (
             OCI,
             f'{OF_OCI}Head "{MANIFEST}": Forbidden',
-            "r.example.com cannot be reached: the proxy on the way refuses: Head ",
-            "Have the proxy let this machine there",
+            "r.example.com cannot be reached: the proxy rejects the connection: Head ",
+            "Allow this host on the proxy",
         ),
         (
             HTTP,
             f"{OF_HTTP}failed to fetch {HTTP}/index.yaml : 404 Not Found",
-            f"{HTTP} is no chart repository: failed to fetch {HTTP}/index.yaml : 404 Not Found.",
-            "it is the URL below which index.yaml is",
+            f"{HTTP} is not a chart repository: failed to fetch {HTTP}/index.yaml : 404 Not Found.",
+            "Set istio_helm_chart_repository to the URL",
         ),
         (
             OCI,
             f'{OF_OCI}Get "{MANIFEST}": http: server gave HTTP response to HTTPS client',
             "r.example.com does not speak TLS.",
-            "set istio_helm_chart_repository_plain_http: true",
+            "Set istio_helm_chart_repository_plain_http: true",
         ),
         (
             OCI,
             f'{OF_OCI}GET "{MANIFEST.replace("https", "http")}": response status code 401: unauthorized',
             "r.example.com does not speak TLS.",
-            "set istio_helm_chart_repository_plain_http: true",
+            "Set istio_helm_chart_repository_plain_http: true",
         ),
         (
             OCI,
             f'{OF_OCI}GET "{MANIFEST.replace("https", "http")}": response status code 400: Bad Request',
             "r.example.com does not speak TLS.",
-            "set istio_helm_chart_repository_plain_http: true",
+            "Set istio_helm_chart_repository_plain_http: true",
         ),
         (
             "http://r.example.com/charts",
             "failed to fetch http://r.example.com/charts/index.yaml : 400 Bad Request",
-            "It seems to speak TLS, and was asked without.",
+            "r.example.com rejects plain HTTP and seems to expect TLS: ",
             "write https:// in istio_helm_chart_repository",
         ),
         (
             OCI,
             "unable to load the plugins",
             "Chart base 1.31.0 cannot be fetched from oci://r.example.com/charts: unable to load the plugins.",
-            "Try it by hand: helm pull",
+            "Run helm pull",
         ),
     ],
 )
@@ -253,14 +253,14 @@ def test_failure(repository: str, words: str, cause: str, fix: str) -> None:
 def test_failure_without_a_login() -> None:
     """The message does not speak of a user that nobody has given."""
     found = failure(Source(HTTP), "base", "1.31.0", "401 Unauthorized", [])
-    assert "r.example.com refuses a request without a login: 401 Unauthorized." in str(found)
+    assert "r.example.com rejects requests without credentials: 401 Unauthorized." in str(found)
 
 
 def test_failure_in_clear_text() -> None:
     """Where it is asked for, clear text is no reason."""
     words = f'{OF_OCI}GET "{MANIFEST.replace("https", "http")}": response status code 401: unauthorized'
     found = failure(Source(OCI, "jane", "hunter22", plain_http=True), "base", "1.31.0", words, [])
-    assert "refuses user jane" in str(found)
+    assert "rejects user jane" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -277,10 +277,10 @@ def test_chart_that_is_not_there(words: str) -> None:
     assert is_absent(words)
     found = failure(Source(OCI), "base", "9.9.9", words, ["1.31.0", "1.30.2"])
     assert str(found) == (
-        "Chart base 9.9.9 is not in oci://r.example.com/charts. It has 1.31.0, 1.30.2. "
+        "Chart base 9.9.9 is not in oci://r.example.com/charts. Available versions: 1.31.0, 1.30.2. "
         "Change istio_helm_chart_version or istio_helm_chart_repository."
     )
-    assert "It has no other version of it either." in failure(Source(OCI), "base", "9.9.9", words, []).message
+    assert "No other version is available." in failure(Source(OCI), "base", "9.9.9", words, []).message
 
 
 def test_a_repository_that_ends_says_so_whatever_helm_says() -> None:
@@ -296,5 +296,5 @@ def test_a_repository_that_ends_says_so_whatever_helm_says() -> None:
             f" {google.repository} holds no Istio newer than 1.30, and Istio has announced its removal for December "
             "2026."
         )
-        assert error.fix.startswith("Use https://blob.istio.io/istio-release/charts: istio_helm_chart_repository")
+        assert error.fix.startswith("Use https://blob.istio.io/istio-release/charts as istio_helm_chart_repository")
         assert "removal" not in str(plain)

@@ -108,7 +108,7 @@ def run(options: dict[str, Any], check_mode: bool = False, diff: bool = False) -
 
 def test_chart_that_is_not_verified(world: World, options: dict[str, Any]) -> None:
     """Nothing is read, and nothing rendered."""
-    with pytest.raises(JobError, match="neither digest nor provenance can be verified"):
+    with pytest.raises(JobError, match="neither its digest nor its provenance can be verified"):
         run({**options, "chart_digests": {"base": "0" * 64}})
     assert world.log == []
 

@@ -58,5 +58,5 @@ def test_scope(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gateway_without_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is refused."""
     result, looked = run(monkeypatch, Diagnosis([], []), gateways=["in"])
-    assert result["msg"] == "gateways: in is not NAMESPACE/NAME."
+    assert result["msg"] == "gateways: in is not NAMESPACE/NAME. Write it like istio-system/istio-ingressgateway."
     assert looked == []

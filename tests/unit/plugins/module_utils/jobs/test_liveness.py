@@ -280,8 +280,8 @@ def test_check_mode(world: World) -> None:
 @pytest.mark.parametrize(
     ("given", "fix"),
     [
-        ({}, "Name another by liveness_verify_gateway"),
-        ({"preset": "lean"}, "Run role istio_helm, which installs it."),
+        ({}, "Set liveness_verify_gateway"),
+        ({"preset": "lean"}, "Run role istio_helm to install it."),
     ],
 )
 def test_gateway_that_is_not_there(given: dict[str, Any], fix: str, world: World) -> None:
@@ -318,7 +318,7 @@ def test_further_deployments_are_waited_for(world: World) -> None:
 @pytest.mark.parametrize("name", ["egress", "/egress", "edge/"])
 def test_name_of_another_gateway(name: str, world: World) -> None:
     """With its namespace."""
-    with pytest.raises(JobError, match=f"^deployments: {name} is not NAMESPACE/NAME\\.$"):
+    with pytest.raises(JobError, match=f"^deployments: {name} is not NAMESPACE/NAME\\. Write it like"):
         run(deployments=[name])
 
 

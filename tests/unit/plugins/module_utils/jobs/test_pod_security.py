@@ -339,7 +339,7 @@ def test_a_policy_of_somebody_else_is_left_alone(policies: World) -> None:
     assert policies.get("policy/v1beta1", "PodSecurityPolicy", "istio", None) == ISTIO_POLICY
     assert result["objects"] == ["ClusterRole istio", "RoleBinding shop/istio"]
     (warning,) = job.warnings
-    assert "PodSecurityPolicy istio is there and not made by this role" in warning
+    assert "PodSecurityPolicy istio exists but was not created by this role" in warning
     assert "psp_rbac_force" in warning
     run(SHOP, mechanism=POLICY, force=True)
     assert policies.get("policy/v1beta1", "PodSecurityPolicy", "istio", None) != ISTIO_POLICY
@@ -384,8 +384,8 @@ def test_taking_policies_back_that_others_use(policies: World) -> None:
         pod_security.run(made)
         assert policies.deleted == deleted
         assert made.warnings == [
-            "ClusterRole istio is used by others, and is left as it is: RoleBinding shop/copied. When they need it no "
-            "more, run again."
+            "ClusterRole istio is left as it is, because it is in use by RoleBinding shop/copied. Run again when they "
+            "no longer need it."
         ]
 
 
@@ -400,6 +400,6 @@ def test_taking_policies_back_where_others_cannot_be_seen(policies: World, monke
         return real(api_version, kind, *where, label_selector=label_selector)
 
     monkeypatch.setattr(policies, "list", refuse)
-    with pytest.raises(JobError, match=r"cannot be seen: clusterrolebindings is forbidden\. Nothing was removed\."):
+    with pytest.raises(JobError, match=r"of this role: clusterrolebindings is forbidden\. Nothing was removed\."):
         run(SHOP, state="absent")
     assert policies.deleted == []

@@ -136,7 +136,7 @@ class FakeHelm:
 
     def __init__(self, binary: str | None) -> None:
         if binary == "/missing":
-            raise JobError("helm is not at /missing.")
+            raise JobError("helm was not found at /missing.")
         self.binary = "/usr/bin/helm"
         self.version = "4.3.1" if binary is None else binary
 
@@ -334,7 +334,7 @@ def test_charts_that_cannot_be_fetched(cluster: FakeCluster, options: dict[str, 
         chart_repository="https://charts.example.com", helm_binary="/missing", preset="none", gateways=[{"name": "a"}]
     )
     assert found(options) == [
-        ("helm-missing", "helm", "helm is not at /missing."),
+        ("helm-missing", "helm", "helm was not found at /missing."),
         ("chart-missing", "chart gateway 1.31.0", "cannot be fetched without helm."),
     ]
 
@@ -356,7 +356,7 @@ def test_repository_that_istio_has_left(
     assert (error["code"], error["severity"]) == ("chart-source-retired", "error")
     assert error["object"] == f"chart repository {GOOGLE}"
     assert "Chart base 1.31.1 is not in" in error["message"]
-    assert "It has 1.30.4." in error["message"]
+    assert "Available versions: 1.30.4." in error["message"]
     assert "https://blob.istio.io/istio-release/charts" in error["fix"]
     own = {"component": "istiod", "repository": "oci://gcr.io/istio-release/charts", "version": VERSION}
     result, _task = run({**options, "charts": [own]})
@@ -425,16 +425,16 @@ def test_chart_that_is_not_verified(cluster: FakeCluster, options: dict[str, Any
         ("chart-unverified", "chart istiod 1.31.0"),
     ]
     directory, missing = result["findings"]
-    assert "is a directory, of which neither digest nor provenance can be verified." in directory["message"]
-    assert directory["fix"].startswith("Put it there as helm package makes it, gateway-1.31.0.tgz")
-    assert missing["message"] == "chart_digests: chart istiod has none."
+    assert "is a directory, so neither its digest nor its provenance can be verified." in directory["message"]
+    assert directory["fix"].startswith("Replace it with the archive that helm package makes, gateway-1.31.0.tgz")
+    assert missing["message"] == "chart_digests: chart istiod has no digest."
 
 
 def test_login_that_is_half_given(cluster: FakeCluster, options: dict[str, Any]) -> None:
     """Options that contradict each other are no finding, but the end."""
     result, _task = run({**options, "chart_repository_password": "hunter22"})
     assert result["failed"] is True
-    assert "go together" in result["msg"]
+    assert "must be set together" in result["msg"]
     assert cluster.listed == []
 
 
@@ -643,7 +643,7 @@ def test_quantity_that_is_none(given: dict[str, Any], cluster: FakeCluster, opti
     """Named, instead of a traceback."""
     result, _task = run({**options, **given})
     assert result["failed"] is True
-    assert result["msg"] == "'many' is not a quantity, as 500m and 2Gi are."
+    assert result["msg"] == "'many' is not a valid quantity. Use Kubernetes' notation, such as 500m or 2Gi."
 
 
 # -- node ports --------------------------------------------------------------------------------------------------------

@@ -90,10 +90,10 @@ def stored(status: str = "deployed", values: dict[str, Any] | None = None, versi
     [
         ("deployed", "none", []),
         ("uninstalled", "install", ["not installed"]),
-        ("uninstalling", "recover", ["left in uninstalling by a run that ended early"]),
-        ("pending-install", "recover", ["left in pending-install by a run that ended early"]),
-        ("pending-upgrade", "recover", ["left in pending-upgrade by a run that ended early"]),
-        ("pending-rollback", "recover", ["left in pending-rollback by a run that ended early"]),
+        ("uninstalling", "recover", ["left in uninstalling by an interrupted run"]),
+        ("pending-install", "recover", ["left in pending-install by an interrupted run"]),
+        ("pending-upgrade", "recover", ["left in pending-upgrade by an interrupted run"]),
+        ("pending-rollback", "recover", ["left in pending-rollback by an interrupted run"]),
         ("failed", "upgrade", ["status failed"]),
         ("superseded", "upgrade", ["status superseded"]),
         ("unknown", "upgrade", ["status unknown"]),
@@ -658,7 +658,7 @@ def test_release_that_may_be_in_somebodys_hands(status: str, installed: World, o
     installed.deploy("istiod", "istiod", {}, status=status, age=20)
     installed.log.clear()
     with pytest.raises(
-        JobError, match=rf"Release istio-system/istiod is {status} since 20 s: another pipeline"
+        JobError, match=rf"Release istio-system/istiod has been {status} for 20 s: another pipeline"
     ) as caught:
         run(options)
     assert "300 s" in str(caught.value)
@@ -676,7 +676,7 @@ def test_check_mode_recovers_what_the_run_would(
     assert actions(run(options, check_mode=True))["istiod"] == "recover"
     installed.deploy("istiod", "istiod", {}, status="pending-upgrade", age=20)
     installed.from_the_dead = False
-    with pytest.raises(JobError, match="another pipeline may be at work"):
+    with pytest.raises(JobError, match="another pipeline may be running"):
         run(options, check_mode=True)
     assert installed.log == []
 
@@ -695,7 +695,7 @@ def test_pending_release_in_other_storage(
     pending = Stored("istiod", MESH, 2, "pending-upgrade")
     monkeypatch.setattr(storage, "ask", lambda *_arguments: {(MESH, "istiod"): pending})
     for check_mode in (True, False):
-        with pytest.raises(JobError, match=r"and is not kept in secrets \(HELM_DRIVER\)\. Make sure"):
+        with pytest.raises(JobError, match=r"but is not stored in Secrets \(HELM_DRIVER\), so .*\. Make sure"):
             run(options, check_mode)
     assert installed.log[-1] == "give back lease"
 
@@ -729,7 +729,7 @@ def test_unknown_format_of_storage(installed: World, options: dict[str, Any], mo
     result = releases.run(task)
     assert asked == [[(MESH, "istio-base"), (MESH, "istiod"), (MESH, "istio-ingressgateway")]]
     assert set(actions(result).values()) == {"install"}
-    assert said[0].startswith("asking helm, as its storage is in a form not known here")
+    assert said[0].startswith("running helm to read the releases, because their storage format is unknown")
 
 
 def test_another_run_did_the_work_meanwhile(
@@ -832,10 +832,13 @@ def test_bad_options_are_named_before_anything_is_read(world: World, options: di
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"chart_digests": {"istoid": "0" * 64}}, "chart_digests: chart base has none"),
-        ({"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), "0" * 64)}, "neither digest nor provenance"),
-        ({"chart_keyring": "/keys.gpg"}, "neither digest nor provenance"),
-        ({"chart_repository_username": "jane"}, "go together"),
+        ({"chart_digests": {"istoid": "0" * 64}}, "chart_digests: chart base has no digest"),
+        (
+            {"chart_digests": dict.fromkeys(("base", "istiod", "gateway"), "0" * 64)},
+            "neither its digest nor its provenance",
+        ),
+        ({"chart_keyring": "/keys.gpg"}, "neither its digest nor its provenance"),
+        ({"chart_repository_username": "jane"}, "must be set together"),
     ],
     ids=str,
 )

@@ -110,15 +110,19 @@ def test_job_gets_its_task() -> None:
         (
             ApiError(403, "Forbidden", "User x cannot y"),
             {
-                "msg": "The API server answered 403: User x cannot y",
-                "errors": [parts("answered 403: User x cannot y", "The API server")],
+                "msg": "The API server answered 403: User x cannot y. Grant the account this permission.",
+                "errors": [
+                    parts("answered 403: User x cannot y.", "The API server", "Grant the account this permission.")
+                ],
             },
         ),
         (
             ApiError(401, "Unauthorized", ""),
             {
-                "msg": "The API server answered 401: Unauthorized",
-                "errors": [parts("answered 401: Unauthorized", "The API server", code="api-unauthorized")],
+                "msg": "The API server answered 401: Unauthorized. Renew the credentials.",
+                "errors": [
+                    parts("answered 401: Unauthorized.", "The API server", "Renew the credentials.", "api-unauthorized")
+                ],
             },
         ),
     ],

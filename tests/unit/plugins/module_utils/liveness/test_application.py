@@ -194,7 +194,7 @@ def test_chart_is_rendered(chart: tuple[Path, list[Any]]) -> None:
     assert "Helm hooks are not applied: Pod prepare (pre-install, pre-upgrade). Add" in warning
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "holds no Chart.yaml"), ("", "its Chart.yaml is empty")])
+@pytest.mark.parametrize(("content", "says"), [(None, "contains no Chart.yaml"), ("", "its Chart.yaml is empty")])
 def test_chart_that_is_none(content: str | None, says: str, tmp_path: Path) -> None:
     """Found before helm runs."""
     if content is not None:

@@ -30,7 +30,7 @@ class FakeCluster(Cluster):
     def namespaced(self, obj: dict[str, Any]) -> bool:
         """Of one kind there is nothing."""
         if obj["kind"] == "Gone":
-            raise NotServed("The cluster serves no kind Gone.")
+            raise NotServed("The cluster does not serve kind Gone.")
         return True
 
     def get(self, _version: str, _kind: str, _name: str, _namespace: str | None = None) -> dict[str, Any] | None:

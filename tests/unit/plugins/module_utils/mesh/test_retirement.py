@@ -142,5 +142,6 @@ def test_a_finding_is_told_in_one_line() -> None:
     assert str(found) == (
         f"[chart-source-retired] chart repository {GOOGLE}: holds no Istio newer than 1.30, and Istio has announced "
         "its removal for December 2026. This run needs Istio 1.31.1. Fix: Use "
-        "https://blob.istio.io/istio-release/charts: istio_helm_chart_repository, or repository in istio_helm_charts."
+        "https://blob.istio.io/istio-release/charts as istio_helm_chart_repository, or as repository in "
+        "istio_helm_charts."
     )

@@ -50,7 +50,7 @@ def test_quantities(resources: dict[str, Any] | None, cpu: Decimal, memory: Deci
 @pytest.mark.parametrize("value", ["many", "2GiB"])
 def test_quantity_that_is_none(value: str) -> None:
     """A user's mistake, named."""
-    with pytest.raises(JobError, match=f"^'{value}' is not a quantity"):
+    with pytest.raises(JobError, match=f"^'{value}' is not a valid quantity"):
         room({"memory": value})
 
 

@@ -103,12 +103,14 @@ def test_somebody_was_faster_and_there_is_nothing_left(found: dict[str, Any] | N
 def test_object_that_changes_all_the_time() -> None:
     """There is an end to it."""
     cluster = FakeCluster(*[conflict()] * TRIES, found=definition())
-    with pytest.raises(JobError, match=f"^CustomResourceDefinition {CRD} was changed by somebody else during each of"):
+    with pytest.raises(JobError, match=f"^CustomResourceDefinition {CRD} was changed by another client during each of"):
         adopt(cluster, definition())
     assert len(cluster.patches) == TRIES
 
 
 def test_refusal() -> None:
     """Says of what."""
-    with pytest.raises(JobError, match=f"^CustomResourceDefinition {CRD} was refused by the API server: no$"):
+    with pytest.raises(
+        JobError, match=f"^CustomResourceDefinition {CRD} was rejected by the API server: no\\. Correct"
+    ):
         adopt(FakeCluster(ApiError(403, "Forbidden", "no")), definition())

@@ -68,8 +68,8 @@ def test_what_helm_asks_for(labels: Any, annotations: Any, lacks: tuple[str, ...
         ({}, {"argocd.argoproj.io/tracking-id": "x"}, ("argocd-controller",), "argo-cd", "Argo CD"),
         ({"kustomize.toolkit.fluxcd.io/name": "x"}, {}, (), "flux", "Flux"),
         ({}, {"kubectl.kubernetes.io/last-applied-configuration": "{}"}, (), "kubectl", "kubectl apply"),
-        ({}, {}, ("terraform",), "unknown", "somebody without Helm (field manager terraform)"),
-        ({}, {}, (), "unknown", "somebody without Helm"),
+        ({}, {}, ("terraform",), "unknown", "a client other than Helm (field manager terraform)"),
+        ({}, {}, (), "unknown", "a client other than Helm"),
     ],
 )
 def test_by_whom_43204(labels: Any, annotations: Any, managers: tuple[str, ...], owner: str, by: str) -> None:
@@ -77,5 +77,5 @@ def test_by_whom_43204(labels: Any, annotations: Any, managers: tuple[str, ...],
     found = foreign(live(labels, annotations, *managers), "istiod", "istio-system")
     assert found is not None
     assert (found.owner, found.by) == (owner, by)
-    assert str(found) == f"ServiceAccount istio-system/istiod was made by {by}"
+    assert str(found) == f"ServiceAccount istio-system/istiod was created by {by}"
     assert found.adoptable is (owner not in ("operator", "argo-cd", "flux"))

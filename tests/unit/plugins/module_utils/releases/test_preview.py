@@ -70,7 +70,7 @@ class FakeCluster:
     def resource(self, api_version: str, kind: str) -> Any:
         """As kube.Cluster."""
         if kind == "Gone":
-            raise JobError("The cluster serves no kind Gone.")
+            raise JobError("The cluster does not serve kind Gone.")
         return kind, True
 
     def namespaced(self, wanted: dict[str, Any]) -> bool:
@@ -391,7 +391,7 @@ def test_kind_of_the_same_set_is_validated_locally(elsewhere: bool) -> None:
     found = preview(cluster, [], sets[0], definitions=sets[1])  # type: ignore[arg-type]
     change = next(change for change in found.changes if change.wanted["kind"] == "Demo")
     assert (change.verb, change.dry_run, change.validated) == ("created", False, True)
-    mark = "(validated locally, not dry-run: its namespace or kind is not there yet)"
+    mark = "(validated locally, not dry-run: its namespace or kind does not exist yet)"
     assert change.diff()["after_header"] == f"Demo mesh/d {mark}"
     assert cluster.announced == ["demos.example.com"]
     assert not [call for call in cluster.calls if call[0] == "GET"]
@@ -404,8 +404,8 @@ def test_what_its_schema_refuses() -> None:
     with pytest.raises(JobError) as caught:
         preview(cluster, [], [CRD, demo(a=1, b=2)])  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "Not as the schema of its kind has it: Demo mesh/d: spec.a is 1, not a string; Demo mesh/d: spec.b is no field "
-        "of its kind. Correct what it comes from: the manifest, or the chart's value."
+        'Schema validation failed: Demo mesh/d: spec.a is 1, not a string; Demo mesh/d: unknown field "spec.b". '
+        "Correct the manifest or the chart value that it comes from."
     )
 
 
@@ -427,7 +427,7 @@ def test_server_that_publishes_nothing() -> None:
     cluster = FakeCluster()
     cluster.faults = missing("a")
     found = preview(cluster, [], [config("a")])  # type: ignore[arg-type]
-    mark = "(not dry-run: its namespace or kind is not there yet)"
+    mark = "(not dry-run: its namespace or kind does not exist yet)"
     assert found.changes[0].diff()["after_header"] == f"ConfigMap mesh/a {mark}"
 
 
@@ -436,7 +436,7 @@ def test_webhook_that_takes_no_dry_run() -> None:
     cluster = FakeCluster()
     cluster.faults["a"] = ApiError(400, "BadRequest", 'admission webhook "x" does not support dry run')
     found = preview(cluster, [], [config("a")])  # type: ignore[arg-type]
-    mark = "(not dry-run: an admission webhook takes no dry runs)"
+    mark = "(not dry-run: an admission webhook does not support dry run)"
     assert found.changes[0].diff()["after_header"] == f"ConfigMap mesh/a {mark}"
     assert cluster.asked == [("apply", "a", "force")]
 
@@ -445,7 +445,7 @@ def test_refusal_names_the_object() -> None:
     """What helm would fail with in the middle of a release."""
     cluster = FakeCluster(held(config("a", a="1")))
     cluster.faults["a"] = ApiError(409, "Conflict", "Operation cannot be fulfilled on resourcequotas")
-    with pytest.raises(JobError, match=r"^ConfigMap mesh/a was refused by the API server: Operation cannot"):
+    with pytest.raises(JobError, match=r"^ConfigMap mesh/a was rejected by the API server: Operation cannot"):
         preview(cluster, [], [config("a", a="2")])  # type: ignore[arg-type]
 
 
