@@ -24,8 +24,8 @@ def test_objects() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: [", "The manifests cannot be read: .*line 2"),
-        ("- kind: A", "which is no Kubernetes object"),
+        ("a: [", "The manifests are not valid YAML: .*line 2"),
+        ("- kind: A", "which is not a Kubernetes object"),
         ("text", "text"),
     ],
 )
