@@ -64,8 +64,7 @@ options:
     type: str
     default: ""
   exposure:
-    description: Service type of gateways that set none. V(LoadBalancer) is the guide's cloud path, V(NodePort) its KVM
-      path.
+    description: Default Service type of gateways, for the guide's cloud path or its KVM path.
     type: str
     choices: [LoadBalancer, NodePort]
     default: LoadBalancer
@@ -80,8 +79,7 @@ options:
     choices: [lean, guide, none]
     default: lean
   profile:
-    description: Data plane mode. V(ambient) adds C(cni) and C(ztunnel) to the preset and sets the ambient profile in
-      Istio's charts.
+    description: Data plane mode. V(ambient) adds C(cni) and C(ztunnel) and sets Istio's ambient profile.
     type: str
     choices: [sidecar, ambient]
     default: sidecar
@@ -116,8 +114,7 @@ options:
         type: str
         required: true
       repository:
-        description: Chart repository, in the same forms as O(chart_repository). Required for Prometheus, Grafana,
-          Jaeger and Kiali.
+        description: Like O(chart_repository). Required for Prometheus, Grafana, Jaeger and Kiali.
         type: str
       name:
         description: Name of the chart in the repository. Defaults to the name that this collection uses.
@@ -219,8 +216,7 @@ options:
         type: str
         choices: [LoadBalancer, NodePort, ClusterIP]
       ports:
-        description: Ports of the gateway's Service. They replace the chart's ports, which are status-port (15021),
-          http2 (80) and https (443).
+        description: Ports of the Service, instead of status-port (15021), http2 (80) and https (443).
         type: list
         elements: dict
         suboptions:
@@ -276,8 +272,7 @@ options:
         elements: str
         default: []
       internal:
-        description: Request a load balancer that is not reachable from the internet.
-          O(meshops.istio.istio_releases#module:provider) determines how it is requested.
+        description: Request an internal load balancer, which the internet cannot reach.
         type: bool
         default: false
       values:

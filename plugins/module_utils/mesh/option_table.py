@@ -26,7 +26,7 @@ _GATEWAY: dict[str, dict[str, Any]] = {
     "name": {
         "description": [
             "Name of the release, its Service and its Deployment. The pods' label C(istio) is this name without "
-            "C(istio-), unless O(gateways[].labels) sets it.",
+            "C(istio-), unless O(gateways[].labels) sets it."
         ],
         "type": "str",
         "required": True,
@@ -38,19 +38,13 @@ _GATEWAY: dict[str, dict[str, Any]] = {
         "choices": ["LoadBalancer", "NodePort", "ClusterIP"],
     },
     "ports": {
-        "description": [
-            "Ports of the gateway's Service. They replace the chart's ports, which are status-port (15021), http2 (80) "
-            "and https (443).",
-        ],
+        "description": ["Ports of the Service, instead of status-port (15021), http2 (80) and https (443)."],
         "type": "list",
         "elements": "dict",
         "options": {
             "name": {"description": ["Name of the port."], "type": "str", "required": True},
             "port": {"description": ["Port of the Service."], "type": "int", "required": True},
-            "target_port": {
-                "description": ["Port of the pod. Defaults to O(gateways[].ports[].port)."],
-                "type": "int",
-            },
+            "target_port": {"description": ["Port of the pod. Defaults to O(gateways[].ports[].port)."], "type": "int"},
             "protocol": {"description": ["Protocol of the port."], "type": "str", "default": "TCP"},
         },
     },
@@ -61,14 +55,14 @@ _GATEWAY: dict[str, dict[str, Any]] = {
     },
     "labels": {
         "description": [
-            "Labels of all objects of the gateway, including its pods. C(app) and C(istio) are also the pod selector.",
+            "Labels of all objects of the gateway, including its pods. C(app) and C(istio) are also the pod selector."
         ],
         "type": "dict",
         "default": {},
     },
     "annotations": {
         "description": [
-            "Annotations of the Service. They override those that O(provider) adds; a null value removes one of these.",
+            "Annotations of the Service. They override those that O(provider) adds; a null value removes one of these."
         ],
         "type": "dict",
         "default": {},
@@ -76,7 +70,7 @@ _GATEWAY: dict[str, dict[str, Any]] = {
     "external_traffic_policy": {
         "description": [
             "V(Local) preserves the client's address, and only nodes that run a pod of the gateway answer. V(Cluster), "
-            "the default of Kubernetes, lets every node answer.",
+            "the default of Kubernetes, lets every node answer."
         ],
         "type": "str",
         "choices": ["Cluster", "Local"],
@@ -84,14 +78,14 @@ _GATEWAY: dict[str, dict[str, Any]] = {
     "load_balancer_class": {
         "description": [
             "Load balancer class, for clusters with several providers. Kubernetes accepts it only when the Service is "
-            "created or its type changes to LoadBalancer.",
+            "created or its type changes to LoadBalancer."
         ],
         "type": "str",
     },
     "load_balancer_ip": {
         "description": [
             "Address to request for the load balancer. Providers that support it accept one IPv4 and one IPv6 address, "
-            "separated by a comma. O(provider) determines how the address is requested.",
+            "separated by a comma. O(provider) determines how the address is requested."
         ],
         "type": "str",
     },
@@ -102,10 +96,7 @@ _GATEWAY: dict[str, dict[str, Any]] = {
         "default": [],
     },
     "internal": {
-        "description": [
-            "Request a load balancer that is not reachable from the internet. O(provider) determines how it is "
-            "requested.",
-        ],
+        "description": ["Request an internal load balancer, which the internet cannot reach."],
         "type": "bool",
         "default": False,
     },
@@ -119,10 +110,7 @@ _GATEWAY: dict[str, dict[str, Any]] = {
 _CHART: dict[str, dict[str, Any]] = {
     "component": {"description": ["Component that the chart installs."], "type": "str", "required": True},
     "repository": {
-        "description": [
-            "Chart repository, in the same forms as O(chart_repository). Required for Prometheus, Grafana, Jaeger and "
-            "Kiali.",
-        ],
+        "description": ["Like O(chart_repository). Required for Prometheus, Grafana, Jaeger and Kiali."],
         "type": "str",
     },
     "name": {
@@ -132,13 +120,13 @@ _CHART: dict[str, dict[str, Any]] = {
     "version": {
         "description": [
             "Version of the chart. Defaults to the version that this collection uses. Required for Prometheus, "
-            "Grafana, Jaeger and Kiali.",
+            "Grafana, Jaeger and Kiali."
         ],
         "type": "str",
     },
     "digest": {
         "description": [
-            "SHA-256 of the packaged chart, as C(sha256:) and 64 digits. If not set, any digest is accepted.",
+            "SHA-256 of the packaged chart, as C(sha256:) and 64 digits. If not set, any digest is accepted."
         ],
         "type": "str",
     },
@@ -157,10 +145,7 @@ _CHART: dict[str, dict[str, Any]] = {
         "type": "bool",
         "default": False,
     },
-    "keyring": {
-        "description": ["Public keys that verify the chart's provenance."],
-        "type": "path",
-    },
+    "keyring": {"description": ["Public keys that verify the chart's provenance."], "type": "path"},
 }
 
 #: In the order in which people read them.
@@ -206,7 +191,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "chart_keyring": {
         "description": [
             "File of public keys, as written by C(gpg --export). Each chart must then have a provenance file "
-            "(C(.prov)) signed by one of them.",
+            "(C(.prov)) signed by one of them."
         ],
         "type": "path",
     },
@@ -243,10 +228,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "reaches": {"base": "defaultRevision", "istiod": "revision", "ztunnel": "revision", "gateway": "revision"},
     },
     "exposure": {
-        "description": [
-            "Service type of gateways that set none. V(LoadBalancer) is the guide's cloud path, V(NodePort) its KVM "
-            "path.",
-        ],
+        "description": ["Default Service type of gateways, for the guide's cloud path or its KVM path."],
         "type": "str",
         "choices": ["LoadBalancer", "NodePort"],
         "default": "LoadBalancer",
@@ -264,10 +246,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "default": "lean",
     },
     "profile": {
-        "description": [
-            "Data plane mode. V(ambient) adds C(cni) and C(ztunnel) to the preset and sets the ambient profile in "
-            "Istio's charts.",
-        ],
+        "description": ["Data plane mode. V(ambient) adds C(cni) and C(ztunnel) and sets Istio's ambient profile."],
         "type": "str",
         "choices": list(components.PROFILES),
         "default": "sidecar",
@@ -287,7 +266,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "gateways": {
         "description": [
-            "Gateways to install. Each is a release of the gateway chart. If empty, O(preset) determines them.",
+            "Gateways to install. Each is a release of the gateway chart. If empty, O(preset) determines them."
         ],
         "type": "list",
         "elements": "dict",
@@ -309,7 +288,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "charts": {
         "description": [
             "Charts to install components from, instead of the charts of this collection. Use it, for example, for a "
-            "production Prometheus.",
+            "production Prometheus."
         ],
         "type": "list",
         "elements": "dict",
@@ -329,7 +308,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # (istio#57215).
     "hub": {
         "description": [
-            "Registry and path of Istio's images, instead of the charts' default. It applies to istiod and proxies.",
+            "Registry and path of Istio's images, instead of the charts' default. It applies to istiod and proxies."
         ],
         "type": "str",
         "reaches": {"istiod": "global.hub", "cni": "global.hub", "ztunnel": "hub"},
@@ -344,7 +323,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "image_pull_policy": {
         "description": [
             "Image pull policy of istiod, Istio CNI, ztunnel, gateways and sidecars. If not set, the default of "
-            "Kubernetes applies.",
+            "Kubernetes applies."
         ],
         "type": "str",
         "choices": ["Always", "IfNotPresent", "Never"],
@@ -374,7 +353,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "log_as_json": {
         "description": [
             "Write the logs of istiod, Istio CNI, ztunnel, gateways and sidecars as JSON. For access logs, set "
-            "C(meshConfig.accessLogEncoding) in O(values) of istiod.",
+            "C(meshConfig.accessLogEncoding) in O(values) of istiod."
         ],
         "type": "bool",
         "default": False,
@@ -393,7 +372,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "values": {
         "description": [
             "Helm values by component (V(istiod), V(gateway), V(cni)) or by gateway name. They override the values "
-            "that this collection sets.",
+            "that this collection sets."
         ],
         "type": "dict",
         "default": {},
@@ -402,7 +381,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "description": [
             "Adopt existing objects of the same name, created by istioctl, kubectl or another Helm release, into the "
             "releases of this run. If V(false), such objects stop the run. Objects that the charts do not contain are "
-            "never deleted.",
+            "never deleted."
         ],
         "type": "bool",
         "default": False,

@@ -148,8 +148,8 @@ def _written(task: Task, model: dict[str, Any]) -> dict[str, str]:
         for written in beside.values():
             written.unlink(missing_ok=True)
         task.warnings.append(
-            f"The report could not be written: {error}. Set istio_report_directory to a writable directory, or to '' for "
-            "no report."
+            f"The report could not be written: {error}. Set istio_report_directory to a writable directory, or to '' "
+            "for no report."
         )
         return {}
     return {form: str(path) for form, path in paths.items()}
