@@ -74,7 +74,7 @@ def test_one_with_other_settings_is_not_thrown_away_unasked(tmp_path):
     own.directory.mkdir(parents=True)
     controlplane.plan_file(own).write_text(json.dumps({"settings": Settings().as_data(), "commands": {}}))
     own.state.write_text('{"charts": "/charts"}')
-    with pytest.raises(BedError, match="2 nodes. Run `down --name demo`"):
+    with pytest.raises(BedError, match=r"2 nodes\. Run `down --name demo`"):
         controlplane.up(own, Settings(nodes=2), None, print)
 
 
