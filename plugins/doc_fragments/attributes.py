@@ -13,9 +13,9 @@ class ModuleDocFragment:
 options: {}
 attributes:
   action:
-    description: Has a corresponding action plugin, so that some of its work happens on the controller.
+    description: Has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full
-    details: All of it does where the connection is local; elsewhere the module runs on the target.
+    details: With a local connection, all of it runs on the controller. Otherwise the module runs on the target.
   async:
     description: Supports being used with the C(async) keyword.
     support: full
@@ -26,8 +26,9 @@ attributes:
     description: Returns details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
     support: full
     details:
-      - "The values of Secrets, and what looks like a secret in Helm values and other objects, are shown as
-        C(<hidden: 5f2c9a10>). Within one task, equal secrets look equal and different ones do not."
+      - "Values of Secrets, and values that look like secrets in Helm values and other objects, are shown as
+        C(<hidden: 5f2c9a10>). Within one task, equal secrets are shown with equal digits, and different secrets with
+        different digits."
 requirements:
   - kubernetes >= 24.2.0
   - PyYAML >= 3.11

@@ -17,12 +17,12 @@ name: from_manifests
 short_description: Read Kubernetes manifests as kubectl reads them
 version_added: 0.1.0
 description:
-  - Reads all YAML documents in a text as kubectl, helm and istioctl do, which are written in Go.
-  - P(ansible.builtin.from_yaml_all#filter) follows another version of YAML. It reads an unquoted C(12:30) as 750,
-    C(2026-11-30) as a date, and C(y) and C(0o17) as text.
+  - Parses the YAML documents in a string like kubectl, helm and istioctl, which are written in Go.
+  - P(ansible.builtin.from_yaml_all#filter) parses another YAML dialect, in which an unquoted C(12:30) is 750,
+    C(2026-11-30) is a date, and C(y) and C(0o17) are strings.
 options:
   _input:
-    description: The text. It can contain any number of documents.
+    description: String with any number of YAML documents.
     type: str
     required: true
 author:
@@ -30,14 +30,14 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Verify an application that is applied from a file
+- name: Verify traffic to an application whose manifests are in a file
   meshops.istio.istio_liveness:
     manifests: "{{ lookup('ansible.builtin.file', 'app.yaml') | meshops.istio.from_manifests }}"
 """
 
 RETURN = r"""
 _value:
-  description: The objects. Empty documents are left out.
+  description: The objects. Empty documents are skipped.
   type: list
   elements: dict
 """
@@ -49,7 +49,7 @@ def from_manifests(text: str) -> list[dict[str, Any]]:
     try:
         found = [document for document in go_yaml.load_all(plain) if document]
     except go_yaml.Unreadable as error:
-        raise AnsibleFilterError(f"The manifests cannot be read: {error.message}.") from error
+        raise AnsibleFilterError(f"The manifests are not valid YAML: {error.message}.") from error
     for document in found:
         if not isinstance(document, dict):
             raise AnsibleFilterError(f"The manifests contain {document!r}, which is not a Kubernetes object.")

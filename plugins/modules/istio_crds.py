@@ -10,12 +10,12 @@ module: istio_crds
 version_added: 0.1.0
 short_description: Apply Istio's custom resource definitions
 description:
-  - Applies exactly the definitions that Istio's C(base) chart renders, with Helm's ownership label and annotations and
-    under Helm's field manager, so that a C(base) release of Helm 3 or 4 adopts them without conflict.
+  - Applies exactly the CRDs that Istio's C(base) chart renders, with Helm's ownership label and annotations and under
+    Helm's field manager, so a C(base) release of Helm 3 or 4 adopts them without conflict.
   - Waits until the API server serves them.
-  - Reads all definitions at once and applies only those that differ; a run that finds them in place writes nothing.
-  - Takes all options that describe a mesh, so that they can be the same as those of M(meshops.istio.istio_releases).
-    Those that concern the C(base) chart decide; the others are checked and have no effect.
+  - Reads all CRDs at once and applies only those that differ. If none differs, nothing is written.
+  - Accepts all options that describe a mesh, so the same options can be passed to M(meshops.istio.istio_releases). Only
+    those of the C(base) chart have an effect; the others are validated.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
@@ -23,7 +23,7 @@ extends_documentation_fragment:
   - meshops.istio.mesh.gateways
 options:
   wait_timeout:
-    description: Seconds to wait until the API server serves all definitions.
+    description: Seconds to wait until the API server serves all CRDs.
     type: int
     default: 120
 seealso:
@@ -37,7 +37,7 @@ EXAMPLES = r"""
   meshops.istio.istio_crds:
     chart_version: 1.31.1
 
-- name: The same with charts from a directory, on a cluster named by a kubeconfig
+- name: Apply the CRDs of charts in a directory, on the cluster of a kubeconfig
   meshops.istio.istio_crds:
     kubeconfig: ~/.kube/kvm.yaml
     chart_repository: /srv/charts
@@ -46,20 +46,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 crds:
-  description: Names of all definitions that the chart holds.
+  description: Names of all CRDs in the chart.
   returned: success
   type: list
   elements: str
   sample: [destinationrules.networking.istio.io, gateways.networking.istio.io]
 objects:
-  description: Those that were applied, or would be in check mode.
-    Of a failure, those that had been written before.
+  description: CRDs that were applied, or would be in check mode. After a failure, those written before it.
   returned: success, or something was written
   type: list
   elements: str
   sample: [CustomResourceDefinition gateways.networking.istio.io]
 planned:
-  description: Those objects with a digest of each as it is wanted, for option O(ignore:planned) of
+  description: The same objects, each with a digest of its desired state, for option O(ignore:planned) of
     M(meshops.istio.istio_releases).
   returned: success
   type: dict
@@ -70,33 +69,33 @@ chart_version:
   type: str
   sample: 1.31.1
 errors:
-  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  description: Each error that C(msg) reports, in parts. Absent if an option is invalid.
   returned: failure
   type: list
   elements: dict
   contains:
     code:
-      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      description: Code of the finding, as in docs/findings.md. Empty if it has none.
       returned: always
       type: str
       sample: ""
     object:
-      description: What it is about; empty where the message names that itself.
+      description: Object that the error is about. Empty if the message names it.
       returned: always
       type: str
       sample: CustomResourceDefinition gateways.networking.istio.io
     message:
-      description: What is wrong with it.
+      description: What is wrong.
       returned: always
       type: str
       sample: was rejected by the API server.
     fix:
-      description: What to do; empty where the message says all.
+      description: What to do. Empty if there is no fix.
       returned: always
       type: str
       sample: ""
 timing:
-  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  description: Start time, by the clock of the host where the task ran, and duration in seconds.
   returned: always
   type: dict
   sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}

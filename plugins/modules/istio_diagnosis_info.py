@@ -8,17 +8,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: istio_diagnosis_info
 version_added: 0.1.0
-short_description: Find why a mesh does not work
+short_description: Find the root cause of a mesh failure
 description:
-  - Looks at Istio, its gateways and the applications behind them, and says what is wrong. Pods that are refused or do
-    not start, an istiod that does not serve, missing sidecars, routes that lead nowhere, addresses that do not answer,
-    and ends that disagree about mutual TLS.
-  - One finding is the root cause, which must be fixed first; what it explains comes after it. Each has a stable
-    code, the object, the message, the fix, and the evidence in the cluster's own words; docs/findings.md
-    lists the codes.
-  - The modules M(meshops.istio.istio_releases) and M(meshops.istio.istio_liveness) do the same when they fail.
-  - Reads only. Kinds that may not be read are left out, and RV(diagnosis.skipped) names the checks that were skipped;
-    docs/rbac-diagnose.yml has the rights for all of them.
+  - Checks Istio, its gateways and the applications behind them. Finds pods that are rejected or do not start, an istiod
+    that is not ready, missing sidecars, routes without a destination, addresses that do not answer, and mutual TLS
+    settings that conflict.
+  - One finding is the root cause, which must be fixed first. The findings that it explains follow. Each has a stable
+    code, the object, a message, a fix, and evidence quoted from the cluster; docs/findings.md lists the codes.
+  - The modules M(meshops.istio.istio_releases) and M(meshops.istio.istio_liveness) run the same diagnosis when they
+    fail.
+  - Only reads. Checks of kinds that the account has no permission to read are skipped and listed in
+    RV(diagnosis.skipped); docs/rbac-diagnose.yml has the permissions for all checks.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
@@ -28,47 +28,47 @@ options:
     type: str
     default: istio-system
   gateways:
-    description: Gateways to look at, as C(NAMESPACE/NAME) of their Service. If empty, those that are there.
+    description: Gateways to check, as C(NAMESPACE/NAME) of their Service. If empty, all that exist.
     type: list
     elements: str
     default: []
   application_namespaces:
-    description: Namespaces of applications. If empty, those whose labels ask for injection.
+    description: Application namespaces to check. If empty, those with injection enabled.
     type: list
     elements: str
     default: []
   host_header:
-    description: A host that should be answered for through the gateways; what is missing on its way is then found too.
+    description: Host that the gateways should serve. If set, its route is checked too.
     type: str
   port:
-    description: Name of the gateways' port to which connections are tried; the first if there is none of that name.
+    description: Name of the gateway port to connect to. If no port has this name, the first is used.
     type: str
     default: http2
   address:
-    description: Where the gateways answer, as C(HOST:PORT), if their Services do not say it.
+    description: C(HOST:PORT) of the gateways, if it cannot be read from their Services.
     type: str
   connect:
-    description: Whether to try connections to the gateways' addresses from where the task runs.
+    description: Try to connect to the gateways' addresses from the host where the task runs.
     type: bool
     default: true
   istioctl_binary:
     description:
-      - Path of istioctl, or its name on PATH. Its C(analyze) is folded in after the module's own findings, and its
-        C(proxy-status) tells which proxies are out of sync.
-      - Without it, neither is looked at.
+      - Path of istioctl, or its name on PATH. The findings of C(istioctl analyze) follow those of the module, and
+        C(istioctl proxy-status) reports proxies that are out of sync.
+      - If not set, both checks are skipped.
     type: path
 author:
   - meshops.istio contributors (@meshops)
 """
 
 EXAMPLES = r"""
-- name: Find out why the shop is not reached
+- name: Find out why the shop cannot be reached
   meshops.istio.istio_diagnosis_info:
     application_namespaces: [shop]
     host_header: shop.example.com
   register: mesh
 
-- name: Stop where something is wrong
+- name: Stop if something is wrong
   ansible.builtin.assert:
     that: mesh.diagnosis.main is none
     fail_msg: "{{ mesh.diagnosis.main }}"
@@ -76,21 +76,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines:
-  description: The same for people, a line for each finding with its fix, and below it what it was seen by.
+  description: The findings as text. One line for each finding and its fix, followed by the evidence.
   returned: always
   type: list
   elements: str
 diagnosis:
-  description: What was found.
+  description: The findings.
   returned: always
   type: dict
   contains:
     main:
-      description: The finding to mend first, the first of RV(diagnosis.findings); null if there is none.
+      description: The root cause, which is the first of RV(diagnosis.findings). Null if nothing was found.
       returned: always
       type: dict
     findings:
-      description: Causes before what they explain, errors before warnings, the deepest first.
+      description: Causes come before what they explain, errors before warnings, and lower layers first.
       returned: always
       type: list
       elements: dict
@@ -106,7 +106,7 @@ diagnosis:
           type: str
           sample: gateway-unknown
         object:
-          description: Object that it is about.
+          description: Object that the finding is about.
           returned: always
           type: str
           sample: VirtualService shop/web
@@ -114,52 +114,52 @@ diagnosis:
           description: What is wrong.
           returned: always
           type: str
-          sample: names Gateway shop/wbe, which is not there, so that no gateway knows its routes.
+          sample: references Gateway shop/wbe, which does not exist, so no gateway has its routes.
         fix:
           description: What to do.
           returned: always
           type: str
-          sample: "Name a Gateway that is there in spec.gateways: shop/web"
+          sample: Set spec.gateways to an existing Gateway (shop/web).
         evidence:
-          description: What it was seen by, from objects and events, in their own words where they have any.
+          description: Evidence from objects and events, quoted where they have a message.
           returned: always
           type: list
           elements: str
           sample: ["spec.gateways: wbe"]
     skipped:
-      description: Checks that were not made, each with the reason.
+      description: Checks that were skipped, each with the reason.
       returned: always
       type: list
       elements: str
-      sample: ["subsets: DestinationRule may not be read"]
+      sample: ["subsets: no permission to read DestinationRule"]
 errors:
-  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  description: Each error that C(msg) reports, in parts. Absent if an option is invalid.
   returned: failure
   type: list
   elements: dict
   contains:
     code:
-      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      description: Code of the finding, as in docs/findings.md. Empty if it has none.
       returned: always
       type: str
       sample: api-unreachable
     object:
-      description: What it is about; empty where the message names that itself.
+      description: Object that the error is about. Empty if the message names it.
       returned: always
       type: str
       sample: The API server https://192.0.2.1:6443
     message:
-      description: What is wrong with it.
+      description: What is wrong.
       returned: always
       type: str
       sample: "cannot be reached: connection refused."
     fix:
-      description: What to do; empty where the message says all.
+      description: What to do. Empty if there is no fix.
       returned: always
       type: str
       sample: Check the address in the kubeconfig (or host).
 timing:
-  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  description: Start time, by the clock of the host where the task ran, and duration in seconds.
   returned: always
   type: dict
   sample: {started: "2026-11-26T14:14:42.648Z", seconds: 0.481}

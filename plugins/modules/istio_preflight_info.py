@@ -10,12 +10,12 @@ module: istio_preflight_info
 version_added: 0.1.0
 short_description: Check cluster prerequisites before anything is changed
 description:
-  - Checks helm, the API server, versions against the support table, rights, charts and room; node ports and load
-    balancers; an Istio that is there already, and what a dead one left; namespaces, quotas and LimitRanges; and what
-    the guide recommends on the namespaces of applications.
-  - Every check adds findings with a stable code, the object, the message and the fix; docs/findings.md lists them. The
-    module fails when one of them is an error, with one message about all of them.
-  - Writes nothing. Rights are asked by access reviews, node ports by a dry run.
+  - Checks helm, the API server, versions against the support table, permissions, charts and capacity, node ports and
+    load balancers, existing Istio installations and their leftovers, namespaces, quotas and LimitRanges, and the
+    guide's recommendations for application namespaces.
+  - Reports findings with a stable code, the object, a message and a fix; docs/findings.md lists them. If any finding is
+    an error, the module fails with one message that lists all of them.
+  - Writes nothing. Permissions are checked by access reviews, node ports by a dry run.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
@@ -24,36 +24,38 @@ extends_documentation_fragment:
 options:
   application_namespaces:
     description:
-      - Namespaces of applications in which the run will need rights.
-      - Labels, ports and sidecars are looked at there, and in every namespace whose labels ask for injection.
+      - Application namespaces in which the run needs permissions.
+      - Labels, ports and sidecars are checked in these namespaces and in every namespace with injection enabled.
     type: list
     elements: str
     default: []
   istioctl_binary:
-    description: Path of istioctl, or its name on PATH. Not looked at if not given, as only manual injection needs it.
+    description: Path of istioctl, or its name on PATH. If not set, istioctl is not checked. Only manual injection needs
+      it.
     type: path
   pod_security_mechanism:
     description:
-      - How the cluster decides which pods may run, which has rights of its own.
-      - V(auto) finds it, as M(meshops.istio.istio_pod_security) does.
+      - Pod security mechanism of the cluster, which determines the permissions that are checked.
+      - V(auto) detects it, as M(meshops.istio.istio_pod_security) does.
     type: str
     choices: [auto, PodSecurityPolicy, SecurityContextConstraints, PodSecurityAdmission]
     default: auto
   verify_from:
-    description: From where M(meshops.istio.istio_liveness) will ask; V(cluster) needs a right of its own.
+    description: Where M(meshops.istio.istio_liveness) sends requests from. V(cluster) requires an additional
+      permission.
     type: str
     choices: [controller, cluster]
     default: controller
   recommended_cpu:
-    description: Processor time in cores below which the free room is warned of.
+    description: Free CPU, in cores, below which a warning is reported.
     type: str
     default: "4"
   recommended_memory:
-    description: Memory below which the free room is warned of.
+    description: Free memory below which a warning is reported.
     type: str
     default: 8G
   ignore:
-    description: Codes of findings to leave out.
+    description: Codes of findings to ignore.
     type: list
     elements: str
     default: []
@@ -89,7 +91,7 @@ findings:
       type: str
       sample: node-port-taken
     object:
-      description: Variable or object that it is about.
+      description: Variable or object that the finding is about.
       returned: always
       type: str
       sample: gateway istio-ingressgateway, port http2
@@ -104,43 +106,43 @@ findings:
       type: str
       sample: Choose another node port in istio_helm_gateways, or change that Service.
 versions:
-  description: Versions that were found.
+  description: Versions found.
   returned: always
   type: dict
   sample: {helm: 4.3.1, istio: 1.31.1, kubernetes: 1.37.2}
 cluster:
-  description: Facts of the cluster, such as its UID and free room.
+  description: Facts about the cluster, such as its UID and free capacity.
   returned: always
   type: dict
   sample: {free: {cpu: "3.2", memory_mib: 7000, nodes: 1}, uid: 9b5f6a0e-2f55-4b0e-a5a4-6d6d1a1b8b1c}
 errors:
-  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  description: Each error that C(msg) reports, in parts. Absent if an option is invalid.
   returned: failure
   type: list
   elements: dict
   contains:
     code:
-      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      description: Code of the finding, as in docs/findings.md. Empty if it has none.
       returned: always
       type: str
       sample: room-none
     object:
-      description: What it is about; empty where the message names that itself.
+      description: Object that the error is about. Empty if the message names it.
       returned: always
       type: str
       sample: gateway
     message:
-      description: What is wrong with it.
+      description: What is wrong.
       returned: always
       type: str
       sample: its pod fits on no node.
     fix:
-      description: What to do; empty where the message says all.
+      description: What to do. Empty if there is no fix.
       returned: always
       type: str
       sample: Add a node.
 timing:
-  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  description: Start time, by the clock of the host where the task ran, and duration in seconds.
   returned: always
   type: dict
   sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}

@@ -10,23 +10,23 @@ module: istio_releases
 version_added: 0.1.0
 short_description: Install, upgrade and repair the Helm releases of a mesh
 description:
-  - Turns a description of a mesh into Helm releases of Istio's own charts, and has helm write those that differ from
-    what Helm has stored, in chart, values or status, or whose objects are not all there.
-  - A run that finds everything in place reads and writes nothing, and does not start helm at all.
-  - A chart of the same version that has other content is another if helm, asked by a dry run, would store another
-    manifest, other hooks or other values. Charts are read as helm reads them, subcharts and C(.helmignore) included.
-  - What would make helm stop half-way is found before it starts. This is objects of other installers, fields that other
-    managers hold, node ports that are taken, and what the API server would refuse.
-  - Check mode and diffs show each object as the API server's dry run has it, without what controllers set anyway.
-    Objects whose namespace or kind is not there yet are checked against the published schema instead, and marked.
-  - A run that writes holds a Lease in Istio's namespace until what it wrote is ready, and recovers releases that a
-    killed run left pending. Another run waits for it. A holder whose Lease has not changed for as long as it said (30
-    seconds) while it was watched is dead; clocks of different machines are not compared.
-  - A pending release that no run of this collection left is recovered when it is older than O(wait_timeout) by the API
-    server's clock; a younger one may be another pipeline at work, and stops the run. Check mode, which takes no Lease,
-    watches it for that long only where a release is pending.
-  - Helm's history stays the user's; C(helm list), C(helm history) and C(helm rollback) work as ever. The
-    description of a revision says which chart it was made from.
+  - Renders a description of a mesh as Helm releases of Istio's own charts. Runs helm only for releases whose chart,
+    values or status differ from what Helm has stored, or whose objects are missing.
+  - If everything is up to date, helm is not started and nothing is written.
+  - A chart of the same version with other content counts as changed if a helm dry run would store another manifest,
+    other hooks or other values. Charts are read like helm reads them, including subcharts and C(.helmignore).
+  - Detects before helm starts what would make it fail halfway, which is objects of other installers, fields of other
+    field managers, node ports in use, and objects that the API server would reject.
+  - Check mode and diffs show each object as returned by the API server's dry run, without the fields that controllers
+    set. Objects whose namespace or kind does not exist yet are validated against the published schema, and marked.
+  - While it writes, and until what it wrote is ready, the module holds a Lease in Istio's namespace. Other runs wait
+    for it. A holder whose Lease does not change for its duration (30 seconds) while it is watched is considered dead.
+    Clocks of different machines are never compared.
+  - Recovers releases that a killed run left pending. A pending release from elsewhere is recovered if it is older than
+    O(wait_timeout) by the API server's clock. If it is younger, another pipeline may be writing it, and the module
+    fails. Check mode takes no Lease, and watches it only if a release is pending.
+  - C(helm list), C(helm history) and C(helm rollback) work as usual. The description of a revision names the chart that
+    it was made from.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
@@ -35,31 +35,31 @@ extends_documentation_fragment:
 options:
   repair_drift:
     description:
-      - Set fields that somebody has changed since helm wrote them back to what the release says. Without it they are
-        left alone, and told by a warning and in RV(releases[].drift).
-      - Fields that controllers hold, such as an autoscaler's replicas or the CA in a webhook, are no drift, nor are
-        labels, ports and other keys and items that somebody has added where the API server keeps each on its own.
-      - A key that somebody has added to a field of one piece, such as a Service's selector, is.
+      - Revert drift, which is fields that were modified outside Helm, to the values of the release. If V(false), drift
+        is not reverted, but reported by a warning and in RV(releases[].drift).
+      - Fields that controllers own, such as an autoscaler's replicas or the CA bundle of a webhook, are not drift.
+        Neither are labels, ports and other keys and items that were added where the API server merges them separately.
+      - A key that was added to an atomic field, such as a Service's selector, is drift.
     type: bool
     default: false
   planned:
     description:
-      - What earlier tasks of the same run have changed, or would in check mode. It is RV(ignore:planned) of
-        M(meshops.istio.istio_pod_security) and M(meshops.istio.istio_crds).
-      - Check mode, which finds the cluster without it, does not show it a second time.
+      - RV(ignore:planned) of M(meshops.istio.istio_pod_security) and M(meshops.istio.istio_crds), which is what earlier
+        tasks of the same run changed, or would in check mode.
+      - Check mode does not report these changes a second time.
     type: dict
     default: {}
   wait_for:
     description:
-      - V(gateways) to wait until the control plane is available with its injector's webhook, and then the gateways.
-      - V(control-plane) to leave the gateways to somebody who needs them, such as M(meshops.istio.istio_liveness).
-      - V(nothing) to wait only for what the next stage needs.
+      - V(gateways) waits until the control plane and its injection webhook are available, and then for the gateways.
+      - V(control-plane) does not wait for the gateways. Use it before M(meshops.istio.istio_liveness), which does.
+      - V(nothing) waits only for what the next stage needs.
     type: str
     choices: [gateways, control-plane, nothing]
     default: gateways
   wait_timeout:
-    description: Seconds for each stage (control plane, gateways), for each call of helm, and for another run that holds
-      the Lease, at least 40.
+    description: Seconds to wait for each stage (control plane, gateways), for each helm command, and for another run
+      that holds the Lease (at least 40).
     type: int
     default: 300
 author:
@@ -67,11 +67,11 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Control plane and ingress gateway behind the cloud's load balancer
+- name: Install the control plane and an ingress gateway behind the cloud's load balancer
   meshops.istio.istio_releases:
     chart_version: 1.31.1
 
-- name: Ingress and egress gateways on pinned node ports
+- name: Install ingress and egress gateways on pinned node ports
   meshops.istio.istio_releases:
     chart_version: 1.31.1
     exposure: NodePort
@@ -86,14 +86,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 namespaces:
-  description: Namespaces that are made because they were not there.
+  description: Namespaces that did not exist and were created, or would be in check mode.
   returned: success
   type: list
   elements: str
   sample: []
 releases:
-  description: Each release and what was done about it, or would be in check mode. Of a failure, those alone that helm
-    had written before.
+  description: Each release and what was done, or would be in check mode. After a failure, only the releases that helm
+    wrote before it.
   returned: success, or something was written
   type: list
   elements: dict
@@ -104,12 +104,12 @@ releases:
       type: str
       sample: istiod
     namespace:
-      description: Its namespace.
+      description: Namespace of the release.
       returned: always
       type: str
       sample: istio-system
     chart:
-      description: Name of its chart.
+      description: Name of the chart.
       returned: always
       type: str
       sample: istiod
@@ -120,34 +120,32 @@ releases:
       sample: 1.31.1
     action:
       description: One of V(none), V(install), V(upgrade), V(restore) (objects were missing), V(repair) (fields had
-        drifted) and V(recover) (left pending).
+        drifted) and V(recover) (the release was left pending).
       returned: always
       type: str
       sample: upgrade
     reasons:
-      description: Why, in a few words each.
+      description: Reasons for the action, in a few words each.
       returned: always
       type: list
       elements: str
       sample: [values]
     drift:
-      description: Fields that somebody has changed since helm wrote them.
+      description: Fields that were modified outside Helm.
       returned: always
       type: list
       elements: str
       sample: [spec.replicas of Deployment istio-system/istiod]
     objects:
-      description: What helm does to each object. Looked at in check mode and for diffs, and where objects are there
-        already.
+      description: What helm does to each object. Determined in check mode, for diffs, and if objects exist already.
       returned: always
       type: list
       elements: str
       sample: [changed Deployment istio-system/istiod]
 gateways:
   description:
-    - The gateways among the releases, and what their objects say of them, or will say. C(kind) and C(workload) run the
-      pods, which have C(labels) and the service account C(account). C(service), of C(type) and with C(ports), leads to
-      those that C(selector) selects.
+    - The gateways among the releases, as described by their objects. C(kind) and C(workload) identify the workload,
+      whose pods have C(labels) and the service account C(account). C(service) has C(type), C(ports) and C(selector).
   returned: success
   type: list
   elements: dict
@@ -163,14 +161,14 @@ gateways:
       labels: {app: istio-ingressgateway, istio: ingressgateway, sidecar.istio.io/inject: "true"}
       account: istio-ingressgateway
 objects:
-  description: Objects, and releases by C(release NAMESPACE/NAME), that had been written before a failure. A release
-    that helm had begun to write is among them.
+  description: Objects, and releases as C(release NAMESPACE/NAME), that were written before a failure, including a
+    release that helm had started to write.
   returned: failure, and something was written
   type: list
   elements: str
   sample: [Namespace istio-system, release istio-system/istiod]
 findings:
-  description: Gateways of earlier runs that this one does not list. Each code is explained in docs/findings.md.
+  description: Gateways of earlier runs that this run does not list. docs/findings.md explains each code.
   returned: success
   type: list
   elements: dict
@@ -182,33 +180,33 @@ findings:
       fix: >-
         Add it to istio_helm_gateways, or uninstall it: helm uninstall istio-ingressgateway --namespace istio-system
 errors:
-  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  description: Each error that C(msg) reports, in parts. Absent if an option is invalid.
   returned: failure
   type: list
   elements: dict
   contains:
     code:
-      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      description: Code of the finding, as in docs/findings.md. Empty if it has none.
       returned: always
       type: str
       sample: ""
     object:
-      description: What it is about; empty where the message names that itself.
+      description: Object that the error is about. Empty if the message names it.
       returned: always
       type: str
       sample: Release istio-system/istiod
     message:
-      description: What is wrong with it.
+      description: What is wrong.
       returned: always
       type: str
       sample: "has been pending-upgrade for 12 s: another pipeline may be running."
     fix:
-      description: What to do; empty where the message says all.
+      description: What to do. Empty if there is no fix.
       returned: always
       type: str
       sample: Wait for it to end.
 timing:
-  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  description: Start time, by the clock of the host where the task ran, and duration in seconds.
   returned: always
   type: dict
   sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}

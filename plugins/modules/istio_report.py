@@ -8,52 +8,52 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: istio_report
 version_added: 0.1.0
-short_description: Write a report of what the roles did
+short_description: Write a report of a run
 description:
-  - Makes one self-contained page of HTML of the roles' results, and the same as JSON and as JUnit. It holds the
-    verdict, the one cause of a failure and its fix, the evidence, a timeline of the phases and of each pod's way to
-    ready, what was changed, findings and versions.
-  - Runs on the controller whatever the connection is, and writes nothing to the cluster. It lists the pods of
-    O(namespaces), once each, where a phase has started some.
-  - In check mode it writes its files too, because the plan is what a check is made for. The cluster, of which
-    C(changed) speaks, is as it was.
-  - Never fails because of what it reports, nor because it cannot write. Both are warnings.
-  - Takes what it knows from results, never from their diffs, and hides what looks like a secret besides.
+  - Writes the roles' results as one self-contained HTML page, as JSON and as JUnit. The report contains the verdict,
+    the root cause of a failure and its fix, the evidence, a timeline of the phases and of each pod's startup, changes,
+    findings and versions.
+  - Always runs on the controller and writes nothing to the cluster. If a phase started pods, it lists the pods of
+    O(namespaces), once for each namespace.
+  - Writes its files in check mode too, because the report is the result of a check. C(changed) refers to the cluster,
+    and is always false.
+  - Never fails. If the report cannot be made or its files cannot be written, a warning says so.
+  - Reads results but never their diffs, and hides values that look like secrets.
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
 options:
   phases:
     description:
-      - Results that the roles have registered, by role, in the order in which they ran. An empty one is a role that
+      - Results that the roles registered, by role, in the order in which they ran. An empty result means that the role
         did not run.
-      - Known are V(preflight), V(psp_rbac), V(crds), V(istio_helm) and V(liveness_verify), and, which are shown only
-        where they failed, V(variables) and V(cluster_twice).
+      - Known phases are V(preflight), V(psp_rbac), V(crds), V(istio_helm) and V(liveness_verify), and V(variables) and
+        V(cluster_twice), which are shown only if they failed.
     type: dict
     required: true
   directory:
     description:
-      - Where to write NAME.html, NAME.json and NAME.xml; made if it is not there. A relative one begins where
-        C(ansible-playbook) was called.
-      - If empty, nothing is written, and the summary alone is returned.
+      - Directory for NAME.html, NAME.json and NAME.xml. It is created if it does not exist. A relative path starts at
+        the directory in which C(ansible-playbook) was started.
+      - If empty, no file is written and only the summary is returned.
     type: path
     default: istio-report
   name:
-    description: The files' name without its ending. The inventory's name of the host if not given.
+    description: Name of the files, without extension. Defaults to the inventory name of the host.
     type: str
   failed:
-    description: Whether the host has failed, be it in none of O(phases).
+    description: Whether the host failed, even if none of O(phases) did.
     type: bool
     default: false
   namespaces:
-    description: Namespaces whose pods are drawn as far as they became ready in this run, beside those of the releases.
+    description: Namespaces whose pods are shown if they became ready in this run, besides those of the releases.
     type: list
     elements: str
     default: []
 attributes:
   action:
-    description: Has a corresponding action plugin, so that some of its work happens on the controller.
+    description: Has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full
-    details: All of it does.
+    details: All of it runs on the controller.
   async:
     description: Supports being used with the C(async) keyword.
     support: none
@@ -83,7 +83,7 @@ EXAMPLES = r"""
     namespaces: [istio-system, liveness]
   register: report
 
-- name: Hand the summary to the next node of an AWX workflow
+- name: Pass the summary to the next node of an AWX workflow
   ansible.builtin.set_stats:
     data:
       istio_report: "{{ {inventory_hostname: report.summary} }}"
@@ -92,7 +92,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: Paths of what was written. Empty where nothing was, or could be.
+  description: Paths of the files. Empty if none was written.
   returned: always
   type: dict
   sample:
@@ -100,13 +100,13 @@ files:
     json: /home/me/istio-report/kvm.json
     junit: /home/me/istio-report/kvm.xml
 summary:
-  description: The few words that a workflow goes on with. Empty where no report could be made.
+  description: Summary for workflows. Empty if the report failed.
   returned: always
   type: dict
   contains:
     verdict:
       description:
-        - V(proven) after an answer through the mesh; V(done) where none was asked for; V(checked) in check mode;
+        - V(proven) after a response through the mesh, V(done) if no request was sent, V(checked) in check mode, else
           V(failed).
       returned: always
       type: str
@@ -118,7 +118,7 @@ summary:
       sample: "Istio 1.31.1 works: http://192.0.2.10:30010/healthz answered 200 through the gateway, over mutual TLS, 3
         times in a row."
     endpoint:
-      description: Where the application answers; null where it was not asked for.
+      description: URL at which the application answered. Null if no request was sent.
       returned: always
       type: str
       sample: http://192.0.2.10:30010/healthz
@@ -128,32 +128,32 @@ summary:
       type: bool
       sample: true
     findings:
-      description: How many findings there are of each severity.
+      description: Number of findings of each severity.
       returned: always
       type: dict
       sample: {error: 0, warning: 1}
     cause:
-      description: Code of the cause of a failure; empty for one that has no code, null where nothing failed.
+      description: Code of the root cause of a failure. Empty if it has no code, null if nothing failed.
       returned: always
       type: str
       sample: null
     seconds:
-      description: From the beginning of the first phase to the end.
+      description: Seconds from the start of the first phase to the end.
       returned: always
       type: float
       sample: 23.4
     report:
-      description: Path of the page; null where it was not written.
+      description: Path of the HTML page. Null if it was not written.
       returned: always
       type: str
       sample: /home/me/istio-report/kvm.html
 msg:
-  description: Where the page is, in a line for people.
+  description: Path of the page, as one line of text.
   returned: always
   type: str
   sample: "Report: /home/me/istio-report/kvm.html"
 timing:
-  description: When the job began on this machine's clock, and how long it took.
+  description: Start time, by the clock of the controller, and duration in seconds.
   returned: always
   type: dict
   sample: {started: "2026-11-26T14:14:42.648Z", seconds: 0.12}

@@ -8,15 +8,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: istio_values_info
 version_added: 0.1.0
-short_description: Show which Helm values there are, and which of them a run gives helm
+short_description: Show the Helm values of a mesh
 description:
-  - For each release of a mesh, tells the chart's default values, the values that M(meshops.istio.istio_releases) gives
-    helm, and both merged. This is what the guide of 2018 used C(helm inspect) for.
-  - Istio's charts keep their defaults below a key that users must not set; here they are shown as users write them.
-  - What Istio's profiles and platforms change is decided inside the charts and not shown.
-  - Run in the controller, it prints the values too.
-  - "What looks like a secret is shown as C(<hidden: 5f2c9a10>), in what is printed and in the result. Within one task,
-    equal secrets look equal and different ones do not."
+  - For each release of a mesh, returns the chart's default values, the values that M(meshops.istio.istio_releases)
+    passes to helm, and both merged. The 2018 Giant Swarm guide uses C(helm inspect) for this.
+  - Istio's charts keep their defaults under an internal key that users must not set. They are shown as users set them.
+  - Changes that Istio's profiles and platforms make inside the charts are not shown.
+  - If it runs on the controller, the values are printed too.
+  - "Values that look like secrets are shown as C(<hidden: 5f2c9a10>), in the output and in the result. Within one task,
+    equal secrets are shown with equal digits, and different secrets with different digits."
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - meshops.istio.attributes
@@ -27,12 +27,12 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Values of the default mesh, on no platform of its own
+- name: Show the values of the default mesh without platform settings
   meshops.istio.istio_values_info:
     chart_version: 1.31.1
     platform: ""
 
-- name: What istiod would be told
+- name: Show the values with a smaller istiod and Istio CNI
   meshops.istio.istio_values_info:
     chart_version: 1.31.1
     components: [base, istiod, cni]
@@ -54,17 +54,17 @@ releases:
       type: str
       sample: istiod
     namespace:
-      description: Its namespace.
+      description: Namespace of the release.
       returned: always
       type: str
       sample: istio-system
     component:
-      description: Which component it is; its key in O(values).
+      description: Component of the release, which is its key in O(values).
       returned: always
       type: str
       sample: istiod
     chart:
-      description: Name of its chart.
+      description: Name of the chart.
       returned: always
       type: str
       sample: istiod
@@ -79,43 +79,43 @@ releases:
       type: dict
       sample: {autoscaleEnabled: true}
     user_supplied:
-      description: What helm is given; C(helm get values) will show it.
+      description: Values passed to helm, as C(helm get values) shows them.
       returned: always
       type: dict
       sample: {global: {istioNamespace: istio-system}}
     computed:
-      description: Both merged, as the chart sees them; C(helm get values --all) will show it.
+      description: Both merged, as the chart receives them and C(helm get values --all) shows them.
       returned: always
       type: dict
       sample: {autoscaleEnabled: true, global: {istioNamespace: istio-system}}
 errors:
-  description: What C(msg) says, in parts, one for each thing that is wrong. Absent where an option is refused.
+  description: Each error that C(msg) reports, in parts. Absent if an option is invalid.
   returned: failure
   type: list
   elements: dict
   contains:
     code:
-      description: Code of the finding that it is, as in docs/findings.md; empty where it is none.
+      description: Code of the finding, as in docs/findings.md. Empty if it has none.
       returned: always
       type: str
       sample: ""
     object:
-      description: What it is about; empty where the message names that itself.
+      description: Object that the error is about. Empty if the message names it.
       returned: always
       type: str
       sample: values
     message:
-      description: What is wrong with it.
+      description: What is wrong.
       returned: always
       type: str
       sample: unknown component pilots.
     fix:
-      description: What to do; empty where the message says all.
+      description: What to do. Empty if there is no fix.
       returned: always
       type: str
       sample: ""
 timing:
-  description: When the job began, by the clock of the machine where it ran, and how long it took.
+  description: Start time, by the clock of the host where the task ran, and duration in seconds.
   returned: always
   type: dict
   sample: {started: "2026-11-26T14:14:42.648Z", seconds: 3.271}

@@ -21,9 +21,9 @@ Open = Callable[..., Tab]
 
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "green": (samples.GREEN, {"pods": samples.PODS}),
-    "second": (samples.SECOND, {"pods_note": "No pod was started by this run."}),
-    "check": (samples.CHECK, {"check": True, "pods_note": "A check starts no pod."}),
-    "refused": (samples.REFUSED, {"pods_note": "This run did not come to starting pods."}),
+    "second": (samples.SECOND, {"pods_note": "This run started no pods."}),
+    "check": (samples.CHECK, {"check": True, "pods_note": "Check mode starts no pods."}),
+    "refused": (samples.REFUSED, {"pods_note": "This run did not reach a phase that starts pods."}),
     "failed": (samples.DIAGNOSED, {"pods": [samples.BROKEN_POD, *samples.PODS]}),
     "hostile": (samples.hostile(), {"pods": [samples.BROKEN_POD], "pods_note": samples.HOSTILE_TEXT}),
 }

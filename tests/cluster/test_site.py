@@ -109,7 +109,7 @@ def test_run_ends_with_its_report(mesh: TestCluster, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "cluster.json").read_text())
     assert report["verdict"]["status"] == "proven"
     assert report["evidence"]["mtls"] == {"by": APP, "uri": GATEWAY}
-    assert (report["changes"], report["pods_note"]) == ([], "No pod was started by this run.")
+    assert (report["changes"], report["pods_note"]) == ([], "This run started no pods.")
 
 
 def test_run_that_fails_ends_with_its_report(mesh: TestCluster, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ GREEN: dict[str, dict[str, Any]] = {
                     "name": "istio-egressgateway",
                     "namespace": "istio-system",
                     "proof": "readiness",
-                    "why": "it is for what leaves the mesh, and routes no request to the application",
+                    "why": "it handles traffic that leaves the mesh and routes no requests to the application",
                     "url": "http://192.0.2.10:30022/healthz/ready",
                     "status": 200,
                     "served_by": {"gateway": [ISTIOD]},
@@ -175,14 +175,14 @@ FAILED: dict[str, dict[str, Any]] = {
         "changed": False,
         "failed": True,
         "msg": "Pod liveness/liveness-b7dd of Deployment liveness/liveness cannot start: container app: "
-        'ImagePullBackOff: Back-off pulling image "localhost/nothing:1". Check the image\'s name.',
+        'ImagePullBackOff: Back-off pulling image "localhost/nothing:1". Check the image name.',
         "errors": [
             {
                 "code": "image-pull",
                 "object": "Pod liveness/liveness-b7dd of Deployment liveness/liveness",
                 "message": "cannot start: container app: ImagePullBackOff: Back-off pulling image "
                 '"localhost/nothing:1".',
-                "fix": "Check the image's name.",
+                "fix": "Check the image name.",
             }
         ],
         "timing": _timing(47, 14.4),
@@ -208,11 +208,11 @@ DIAGNOSED: dict[str, dict[str, Any]] = {
                     "code": "no-endpoints",
                     "object": "Service liveness/liveness",
                     "message": "None of its pods is ready.",
-                    "fix": "Mend its pods.",
+                    "fix": "Fix its pods.",
                     "evidence": [],
                 }
             ],
-            "skipped": ["proxies: may not be read"],
+            "skipped": ["proxies: no permission to read them"],
         },
     },
 }

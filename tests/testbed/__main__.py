@@ -76,7 +76,7 @@ def control_plane_settings(args: argparse.Namespace) -> programs.Settings | None
     if args.control_plane:
         return programs.Settings(args.control_plane, **asked)
     if asked:
-        raise BedError("--nodes, --psp, --pod-security, --crd and --load-balancer-hostname are for a --control-plane")
+        raise BedError("--nodes, --psp, --pod-security, --crd and --load-balancer-hostname require --control-plane")
     return None
 
 
@@ -87,14 +87,14 @@ def kind_additions(args: argparse.Namespace) -> list[str]:
     """
     asked = [name for name in additions.ADDITIONS if getattr(args, name.replace("-", "_"))]
     if asked and args.control_plane:
-        raise BedError(f"{' and '.join(f'--{name}' for name in asked)}: only for a kind cluster")
+        raise BedError(f"{' and '.join(f'--{name}' for name in asked)}: only supported on a kind cluster")
     return asked
 
 
 def control_plane_up(own: Bed, settings: programs.Settings, kubeconfig: Path) -> tuple[str, dict]:
     """Makes a control plane alone, or finds it up; returns what it is, and the variables of a run against it."""
     if (own.directory / "kind.json").exists():
-        raise BedError(f"{own.name} is a kind cluster; `down --name {own.name}` first, or choose another name")
+        raise BedError(f"{own.name} is a kind cluster. Run `down --name {own.name}`, or choose another name")
     state = controlplane.up(own, settings, caches.Cache(), tell)
     if kubeconfig != own.kubeconfig:
         controlplane.export_kubeconfig(own, kubeconfig)
@@ -112,7 +112,7 @@ def control_plane_up(own: Bed, settings: programs.Settings, kubeconfig: Path) ->
 def kind_up(own: Bed, added: list[str], kubeconfig: Path) -> tuple[str, dict]:
     """Makes a kind cluster, or finds it up; returns where its node is, and the variables of a run against it."""
     if controlplane.is_one(own):
-        raise BedError(f"{own.name} is a control plane alone; `down --name {own.name}` first, or choose another name")
+        raise BedError(f"{own.name} is a control plane alone. Run `down --name {own.name}`, or choose another name")
     state = revive(own) or make(own)
     additions.add(additions.Site(own, caches.Cache(), state["source"]), added)
     state = cluster.read_state(own)
@@ -124,7 +124,7 @@ def kind_up(own: Bed, added: list[str], kubeconfig: Path) -> tuple[str, dict]:
     if "air-gap" in state.get("additions", []):
         variables |= additions.air_gap_variables(caches.Cache(), charts)
     if state["source"] == "build" and state["node_image"] != nodeimage.name():
-        tell("note: this cluster is of an older bed; `down` and `up` renew it")
+        tell("note: an older test bed created this cluster. To renew it, run `down` and `up`")
     return f"its node is {cluster.node_address(own)}", variables
 
 
@@ -161,7 +161,7 @@ def make(own: Bed) -> dict:
     parts = artifacts.collect(cache, phases, source)
     kubectl, kind = bed.bin_directory() / "kubectl", bed.bin_directory() / "kind"
     if cluster.container_state(own):
-        tell("removing what an earlier, interrupted run left")
+        tell("removing the leftovers of an interrupted run")
         cluster.delete(own, kind)
     if source == "build":
         engine.ensure_network()
@@ -177,7 +177,7 @@ def make(own: Bed) -> dict:
 
 
 def down(args: argparse.Namespace) -> None:
-    """Removes a cluster, or all of this checkout's and what they needed."""
+    """Deletes a cluster, or all clusters of this checkout and their dependencies."""
     own = Bed(args.name)
     alone = controlplane.beds() if args.all else [own] if controlplane.is_one(own) else []
     for each in alone:
@@ -221,13 +221,13 @@ def remove(own: Bed, alive: bool) -> None:
         cluster.delete(own, kind, [Path(path) for path in kubeconfigs if Path(path).exists()])
         tell(f"cluster {own.cluster}: removed")
     else:
-        tell(f"cluster {own.cluster}: none")
+        tell(f"cluster {own.cluster}: not found")
     registry.daemons(own).stop()
     shutil.rmtree(own.directory, ignore_errors=True)
 
 
 def status(_args: argparse.Namespace) -> None:
-    """Says what there is."""
+    """Shows the clusters, the cache and the container engine."""
     cache = caches.Cache()
     print(f"cache      {cache.root} ({megabytes(cache.root)} MiB)")
     for entry in cache.entries():
@@ -252,7 +252,7 @@ def engine_status(cache: caches.Cache) -> None:
     """Says what docker holds."""
     machine = engine.info()
     if not machine:
-        print("engine     no docker answers")
+        print("engine     Docker is not running")
         return
     owner = "started by us" if engine.ours(cache) else "not ours"
     print(f"engine     docker {machine.get('ServerVersion')}, cgroup v{machine.get('CgroupVersion')}, {owner}")
@@ -273,7 +273,7 @@ def megabytes(path: Path) -> int:
 
 
 def load_images(args: argparse.Namespace) -> None:
-    """Puts images into the node."""
+    """Loads images into the node."""
     own = Bed(args.name)
     if not engine.info() or cluster.container_state(own) != "running":
         raise BedError(f"cluster {own.name} is not up")
@@ -287,7 +287,7 @@ def load_images(args: argparse.Namespace) -> None:
 
 
 def writes(args: argparse.Namespace) -> None:
-    """Prints each write of people and their programs since this was last asked, as the API server's log has them."""
+    """Prints each write by clients since the last call, from the API server's audit log."""
     own = Bed(args.name)
     if not own.audit_log.exists():
         raise BedError(f"cluster {own.name} is not up")
@@ -296,16 +296,18 @@ def writes(args: argparse.Namespace) -> None:
 
 
 def tools(args: argparse.Namespace) -> None:
-    """Builds or finds helm, istioctl and kubectl, or those that are named, and prints where they are."""
+    """Builds or finds helm, istioctl and kubectl, or the named tools, and prints their directory."""
     source = "registry" if engine.info() and engine.source() == "registry" else "build"
     names = tuple(args.names) or ("helm", "istioctl", "kubectl")
     if unknown := set(names) - set(artifacts.TOOLS) - {"helm3"}:
-        raise BedError(f"no such tool: {', '.join(sorted(unknown))}; there are {', '.join(artifacts.TOOLS)} and helm3")
+        raise BedError(
+            f"unknown tool: {', '.join(sorted(unknown))}. Choose from {', '.join(artifacts.TOOLS)} and helm3"
+        )
     print(artifacts.collect_tools(caches.Cache(), Phases(len(names)), source, names))
 
 
 def build_programs(args: argparse.Namespace) -> None:
-    """Builds what control planes alone are made of, and starts none."""
+    """Builds the programs of control planes without starting one."""
     kubernetes = [programs.Settings(version).version for version in args.kubernetes] or [versions.KUBERNETES]
     builds = controlplane.builds(kubernetes)
     phases = Phases(len(builds) + len(controlplane.TOOLS))
@@ -315,17 +317,19 @@ def build_programs(args: argparse.Namespace) -> None:
 
 
 def clean_cache(_args: argparse.Namespace) -> None:
-    """Removes everything that was built and downloaded."""
+    """Deletes everything that was built and downloaded."""
     cache = caches.Cache()
     if engine.ours(cache) or engine.info():
         for image in engine.our_images():
             if process.run(["docker", "ps", "--all", "--quiet", "--filter", f"ancestor={image}"]).strip():
-                raise BedError(f"a cluster is made of {image}; `down` first, in every checkout that has one")
+                raise BedError(f"a cluster uses {image}. Run `down` in every checkout that has one")
         for image in engine.our_images():
             process.run(["docker", "rmi", image])
         tell(engine.stop_if_ours(cache))  # what it starts containers with is in the cache
         if engine.ours(cache):
-            raise BedError("the dockerd we started holds containers of others, and needs the cache as long as it runs")
+            raise BedError(
+                "dockerd, which the test bed started, runs other containers and needs the cache. Stop them first"
+            )
     caches.remove_tree(cache.root)
     tell(f"{cache.root}: removed")
 
@@ -347,49 +351,59 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     for function in (up, down, load_images, writes):
-        command(function).add_argument("--name", default=bed.DEFAULT_NAME, help="the cluster (default: %(default)s)")
+        command(function).add_argument(
+            "--name", default=bed.DEFAULT_NAME, help="name of the cluster (default: %(default)s)"
+        )
     by_name = commands.choices
-    by_name["up"].add_argument("--kubeconfig", metavar="FILE", help="where to write access (default: in build/testbed)")
-    by_name["up"].add_argument("--vars", metavar="FILE", help="where to write variables for Ansible (likewise)")
     by_name["up"].add_argument(
-        "--registry", action="store_true", help="a registry of its own: images, and charts over OCI and HTTP"
+        "--kubeconfig", metavar="FILE", help="file to write the kubeconfig to (default: in build/testbed)"
     )
     by_name["up"].add_argument(
-        "--helm3", action="store_true", help="the variables name Helm 3 (helm3) instead of Helm 4"
+        "--vars", metavar="FILE", help="file to write variables for Ansible to (default: in build/testbed)"
     )
-    on_kind = by_name["up"].add_argument_group("added to a kind cluster")
+    by_name["up"].add_argument(
+        "--registry", action="store_true", help="start a registry for images, and charts over OCI and HTTP"
+    )
+    by_name["up"].add_argument(
+        "--helm3", action="store_true", help="use Helm 3 (helm3) instead of Helm 4 in the variables"
+    )
+    on_kind = by_name["up"].add_argument_group("additions to a kind cluster")
     for name, function in additions.ADDITIONS.items():
         on_kind.add_argument(f"--{name}", action="store_true", help=function.__doc__.splitlines()[0])
-    alone = by_name["up"].add_argument_group("a control plane alone, with kwok's nodes, instead of kind")
+    alone = by_name["up"].add_argument_group("a control plane alone, with nodes of kwok, instead of kind")
     alone.add_argument(
         "--control-plane",
         nargs="?",
         const=versions.KUBERNETES,
         metavar="VERSION",
-        help=f"of Kubernetes {', '.join(versions.control_plane_versions())} (default: %(const)s)",
+        help=f"Kubernetes {', '.join(versions.control_plane_versions())} (default: %(const)s)",
     )
-    alone.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default: 1)")
+    alone.add_argument("--nodes", type=int, metavar="N", help="number of nodes (default: 1)")
     alone.add_argument(
         "--psp", action="store_true", help=f"PodSecurityPolicy admission; {versions.PSP_KUBERNETES} only"
     )
     alone.add_argument(
-        "--pod-security", choices=programs.POD_SECURITY_LEVELS, help="what is enforced where no label says"
+        "--pod-security", choices=programs.POD_SECURITY_LEVELS, help="Pod Security level of namespaces without labels"
     )
     alone.add_argument(
         "--crd",
         action="append",
         default=[],
         metavar="CRD",
-        help=f"a definition to apply: a file, or {' or '.join(versions.CRDS)} (OpenShift's); may be repeated",
+        help=f"CRD to apply: a file, or {' or '.join(versions.CRDS)} (OpenShift's). May be repeated",
     )
     alone.add_argument(
         "--load-balancer-hostname",
         action="store_true",
-        help="Services of type LoadBalancer get a host name, as AWS gives one",
+        help="give Services of type LoadBalancer a host name, like AWS",
     )
-    by_name["down"].add_argument("--all", action="store_true", help="all of this checkout's, the network, our dockerd")
+    by_name["down"].add_argument(
+        "--all",
+        action="store_true",
+        help="all clusters of this checkout, their network, and the dockerd of the test bed",
+    )
     by_name["load-images"].add_argument(
-        "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: the bed's)"
+        "images", nargs="*", metavar="IMAGE.tar", help="docker-archives (default: those of the bed)"
     )
     for function in (status, tools, build_programs, clean_cache):
         command(function)

@@ -29,7 +29,7 @@ class Bed:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", self.name):
-            raise BedError(f"{self.name!r} is no name for a cluster: small letters, digits and dashes, at most 40")
+            raise BedError(f"invalid cluster name {self.name!r}: use at most 40 lowercase letters, digits and dashes")
 
     @property
     def cluster(self) -> str:

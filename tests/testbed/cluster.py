@@ -146,7 +146,7 @@ def create(bed: Bed, kind: Path, image: str, own_network: bool) -> None:
             log=log,
         )  # fmt: skip
         if "Ready after" not in log.read_text(errors="replace"):
-            raise BedError(f"the node did not become Ready within {READY_SECONDS} s; see {bed.directory}")
+            raise BedError(f"the node is not ready after {READY_SECONDS} s. See {bed.directory}")
     except BedError:
         if container_state(bed):
             succeeds([kind, "export", "logs", "--name", bed.cluster, bed.directory / "failed"], timeout=60)
@@ -189,8 +189,8 @@ def crowded(limit: Path, proc: Path = Path("/proc")) -> str:
     if used < allowed - 10:
         return ""
     return (
-        f"{used} inotify instances are in use, and fs.inotify.max_user_instances allows each user {allowed}: there are "
-        "too many clusters beside this one. `down` one of them, or raise that limit"
+        f"{used} inotify instances are in use, and fs.inotify.max_user_instances allows each user {allowed}. Too many "
+        "clusters run on this machine. Run `down` for one of them, or raise the limit"
     )
 
 

@@ -104,7 +104,7 @@ def up(own: Bed, settings: Settings, cache: Cache, tell: Callable[[str], None]) 
     plan = read_plan(own)
     if plan and read_state(own) and Settings.from_data(plan["settings"]) != settings:
         there = Settings.from_data(plan["settings"])
-        raise BedError(f"bed {own.name} is there as {there}, not as {settings}; `down --name {own.name}` first")
+        raise BedError(f"bed {own.name} exists as {there}, not as {settings}. Run `down --name {own.name}`")
     return revive(own, tell) or make(own, settings, cache, tell)
 
 
@@ -200,7 +200,7 @@ def crd_file(crd: str, cache: Cache) -> Path:
         module, version, path = versions.CRDS[crd]
         return gobuild.module_directory(cache.root, module, version) / path
     if not Path(crd).is_file():
-        raise BedError(f"{crd} is no file, and none of the definitions known by name: {', '.join(versions.CRDS)}")
+        raise BedError(f"{crd} is neither a file nor a known CRD: {', '.join(versions.CRDS)}")
     return Path(crd)
 
 
@@ -263,9 +263,9 @@ def await_that(own: Bed, what: str, ready: Callable[[], bool], seconds: float = 
     while not ready():
         for name in running.names():
             if running.pid(name) is None:
-                raise BedError(f"{name} ended; its log ends:\n{running.last_words(name)}")
+                raise BedError(f"{name} exited. Last lines of its log:\n{running.last_words(name)}")
         if time.monotonic() > deadline:
-            raise BedError(f"not within {seconds:g} s: {what}; see {running.directory}")
+            raise BedError(f"timed out after {seconds:g} s: {what}. See {running.directory}")
         time.sleep(0.05)
 
 

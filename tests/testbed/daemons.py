@@ -102,7 +102,7 @@ class Daemons:
         for name in names:
             while self.pid(name) is not None:
                 if time.monotonic() > deadline:
-                    raise BedError(f"{name}, process {self.pid(name)}, does not end")
+                    raise BedError(f"{name}, process {self.pid(name)}, does not stop")
                 time.sleep(0.01)
             (self.directory / f"{name}.json").unlink(missing_ok=True)
 

@@ -61,17 +61,17 @@ def check_possible() -> None:
     """
     socket = os.environ.get("DOCKER_HOST", "/var/run/docker.sock")
     if not hasattr(os, "geteuid") or not Path("/proc/self/status").exists():
-        raise CannotRunContainers("No docker answers. Start Docker and try again.")
+        raise CannotRunContainers("Docker is not running. Start Docker and try again.")
     if os.geteuid() != 0:
         raise CannotRunContainers(
-            f"No docker answers at {socket} for this user, and only root can start one. Start it, or join its group, "
-            "or run this as root."
+            f"Docker does not answer at {socket} for this user, and only root can start it. Start it, join its group, "
+            "or run this command as root."
         )
     held_back = [name for name in ("CAP_SYS_ADMIN", "CAP_NET_ADMIN") if lacks_capability(name)]
     if held_back:
         raise CannotRunContainers(
-            f"Containers cannot run here: this environment withholds {' and '.join(held_back)}, without which there "
-            "are no mounts, namespaces or bridges. Use a virtual machine, a privileged container, or DOCKER_HOST."
+            f"Containers cannot run here: this environment lacks {' and '.join(held_back)}, which mounts, namespaces "
+            "and bridges require. Use a virtual machine, a privileged container, or DOCKER_HOST."
         )
 
 
@@ -143,7 +143,7 @@ def start(cache: Cache, seconds: float = 30) -> None:
     while not info():
         if daemon.poll() is not None or time.monotonic() > deadline:
             tail = "\n".join((state / "dockerd.log").read_text(errors="replace").splitlines()[-15:])
-            raise BedError(f"dockerd does not start:\n{tail}")
+            raise BedError(f"dockerd did not start:\n{tail}")
         time.sleep(0.1)
 
 
@@ -175,7 +175,7 @@ def stop_if_ours(cache: Cache, seconds: float = 30) -> str:
     deadline = time.monotonic() + seconds
     while start_time(note["pid"]) == note["started"] and not zombie(note["pid"]):
         if time.monotonic() > deadline:
-            raise BedError(f"dockerd (pid {note['pid']}) does not stop")
+            raise BedError(f"dockerd (pid {note['pid']}) did not stop")
         time.sleep(0.1)
     IP_FORWARD.write_text(note["ip_forward"] + "\n")
     (cache.root / "state" / "dockerd.json").unlink()
@@ -260,7 +260,7 @@ def source() -> str:
     """
     wanted = os.environ.get("TESTBED_SOURCE", "")
     if wanted not in ("", "registry", "build"):
-        raise BedError(f"TESTBED_SOURCE is {wanted!r}; it may be registry or build")
+        raise BedError(f"invalid TESTBED_SOURCE {wanted!r}: use registry or build")
     if wanted:
         return wanted
     image = versions.KIND_NODE_IMAGE

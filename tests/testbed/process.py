@@ -92,7 +92,7 @@ def run(
             out, err = child.communicate(text, timeout=timeout)
         except subprocess.TimeoutExpired as e:
             end(child)
-            raise CommandFailed(args, -1, f"no answer within {timeout:g} s") from e
+            raise CommandFailed(args, -1, f"timed out after {timeout:g} s") from e
         except BaseException:
             end(child)
             raise

@@ -60,11 +60,13 @@ class Settings:
     def __post_init__(self) -> None:
         known = versions.control_plane_versions()
         if self.version not in known:
-            raise BedError(f"no Kubernetes {self.version} here, only {', '.join(known)}; more are rows in versions.py")
+            raise BedError(
+                f"unknown Kubernetes {self.version}. Choose from {', '.join(known)}, or add a row to versions.py"
+            )
         if self.psp and self.version != versions.PSP_KUBERNETES:
-            raise BedError(f"Kubernetes {self.version} has no PodSecurityPolicy; {versions.PSP_KUBERNETES} has")
+            raise BedError(f"Kubernetes {self.version} has no PodSecurityPolicy. Use {versions.PSP_KUBERNETES}")
         if self.nodes < 1:
-            raise BedError("a bed needs a node")
+            raise BedError("a bed needs at least one node")
 
     def as_data(self) -> dict:
         """Itself as it is kept in a file."""

@@ -2,10 +2,10 @@
 # Copyright: meshops.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Install Istio with site.yml and show the answer that came through its gateway.
+"""Install Istio with site.yml and show the response that came through its gateway.
 
-demo.py                      on a kind cluster that the test bed makes, or finds still running
-demo.py --kubeconfig FILE    on the cluster of that kubeconfig, as the guide's KVM path does
+demo.py                      on a kind cluster that the test bed creates or reuses
+demo.py --kubeconfig FILE    on the cluster of that kubeconfig, like the guide's KVM path
 demo.py --down               delete the kind cluster
 """
 
@@ -53,9 +53,9 @@ def main() -> int:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--kubeconfig", type=Path, help="use this cluster instead of making one")
+    choice.add_argument("--kubeconfig", type=Path, help="use this cluster instead of creating one")
     choice.add_argument("--down", action="store_true", help="delete the kind cluster")
-    parser.add_argument("--vars", type=Path, help="a file of further variables for site.yml")
+    parser.add_argument("--vars", type=Path, help="file with more variables for site.yml")
     arguments = parser.parse_args()
     if arguments.down:
         testbed("down", "--name", CLUSTER)
@@ -69,7 +69,7 @@ def main() -> int:
     if arguments.kubeconfig:
         kubeconfig, inventory = arguments.kubeconfig.expanduser().resolve(), "inventories/kvm"
         if not kubeconfig.is_file():
-            parser.error(f"there is no kubeconfig {kubeconfig}")
+            parser.error(f"kubeconfig {kubeconfig} does not exist")
         os.environ["K8S_AUTH_KUBECONFIG"] = str(kubeconfig)
     else:
         kubeconfig, inventory = KIND_KUBECONFIG, "inventories/kind"
@@ -80,8 +80,8 @@ def main() -> int:
     for report in reports:
         seen = json.loads(report.read_text())["evidence"]
         print(f"\n{seen['url']}\n{seen['status']}\nserver: {seen['server']}")
-    print(f"{time.monotonic() - started:.0f} s in all")
-    print("Next:")
+    print(f"{time.monotonic() - started:.0f} s in total")
+    print("Next steps:")
     print(f"  . .venv/bin/activate && ansible-playbook site.yml -i {inventory}    (a second run changes nothing)")
     print(f"  export KUBECONFIG={kubeconfig}")
     if not arguments.kubeconfig:

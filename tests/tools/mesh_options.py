@@ -148,10 +148,10 @@ def _is_template(value: Any) -> bool:
 def argument_specs() -> str:
     """The role's meta/argument_specs.yml."""
     main = {
-        "short_description": "The options that describe a mesh",
+        "short_description": "Options that describe a mesh",
         "description": [
-            "The variables by which roles preflight, crds and istio_helm know the mesh. They depend on this role, "
-            "which has no task, so that what is checked is what is installed."
+            "Defines the variables that describe the mesh. Roles preflight, crds and istio_helm depend on this role, "
+            "so the mesh that is checked is the mesh that is installed. It has no tasks."
         ],
         "options": {PREFIX + name: variable(row) for name, row in OPTIONS.items()},
     }
@@ -178,7 +178,7 @@ def mapping() -> str:
     """The role's vars/main.yml."""
     options = "".join(f'  {name}: "{given(name, row)}"\n' for name, row in OPTIONS.items())
     return (
-        f"{HEADER}{WRITTEN}\n---\n# What the roles hand to the modules of action group meshops.istio.mesh.\n"
+        f"{HEADER}{WRITTEN}\n---\n# Arguments that the roles pass to the modules of action group meshops.istio.mesh.\n"
         f"mesh_options_arguments:\n{options}"
     )
 

@@ -25,183 +25,181 @@ from ansible_collections.meshops.istio.plugins.module_utils.mesh import componen
 _GATEWAY: dict[str, dict[str, Any]] = {
     "name": {
         "description": [
-            "Name of the release, its Service and its Deployment. The label C(istio) is the name without C(istio-), "
-            "unless O(gateways[].labels) say otherwise."
+            "Name of the release, its Service and its Deployment. The pods' label C(istio) is this name without "
+            "C(istio-), unless O(gateways[].labels) sets it."
         ],
         "type": "str",
         "required": True,
     },
-    "namespace": {"description": ["Its namespace; Istio's if not given."], "type": "str"},
+    "namespace": {"description": ["Namespace of the gateway. Defaults to O(namespace)."], "type": "str"},
     "type": {
-        "description": ["Its Service type; O(exposure) if not given."],
+        "description": ["Type of the gateway's Service. Defaults to O(exposure)."],
         "type": "str",
         "choices": ["LoadBalancer", "NodePort", "ClusterIP"],
     },
     "ports": {
-        "description": ["Ports of its Service, instead of status-port (15021), http2 (80) and https (443)."],
+        "description": ["Ports of the Service, instead of status-port (15021), http2 (80) and https (443)."],
         "type": "list",
         "elements": "dict",
         "options": {
             "name": {"description": ["Name of the port."], "type": "str", "required": True},
             "port": {"description": ["Port of the Service."], "type": "int", "required": True},
-            "target_port": {
-                "description": ["Port of the pod; O(gateways[].ports[].port) if not given."],
-                "type": "int",
-            },
+            "target_port": {"description": ["Port of the pod. Defaults to O(gateways[].ports[].port)."], "type": "int"},
             "protocol": {"description": ["Protocol of the port."], "type": "str", "default": "TCP"},
         },
     },
-    "node_ports": {"description": ["Node ports to pin, by name of the port."], "type": "dict", "default": {}},
+    "node_ports": {"description": ["Node ports to pin, by port name."], "type": "dict", "default": {}},
     "replicas": {
-        "description": ["Number of its pods. The chart's autoscaler, which is on otherwise, is off then."],
+        "description": ["Number of pods. Setting it disables the chart's autoscaler, which is enabled otherwise."],
         "type": "int",
     },
     "labels": {
         "description": [
-            "Labels of all of its objects, its pods included. C(app) and C(istio) are those that select them."
+            "Labels of all objects of the gateway, including its pods. C(app) and C(istio) are also the pod selector."
         ],
         "type": "dict",
         "default": {},
     },
     "annotations": {
         "description": [
-            "Annotations of its Service, over those that O(provider) asks for. One that is null takes away what "
-            "would be set for the provider."
+            "Annotations of the Service. They override those that O(provider) adds; a null value removes one of these."
         ],
         "type": "dict",
         "default": {},
     },
     "external_traffic_policy": {
         "description": [
-            "With V(Local), the client's address is kept, and only nodes answer that run a pod of the gateway. With "
-            "V(Cluster), which is Kubernetes' default, all nodes do."
+            "V(Local) preserves the client's address, and only nodes that run a pod of the gateway answer. V(Cluster), "
+            "the default of Kubernetes, lets every node answer."
         ],
         "type": "str",
         "choices": ["Cluster", "Local"],
     },
     "load_balancer_class": {
         "description": [
-            "Class of the load balancer, where several providers serve the cluster. Kubernetes takes it only when "
-            "the Service is made, or becomes one of type LoadBalancer."
+            "Load balancer class, for clusters with several providers. Kubernetes accepts it only when the Service is "
+            "created or its type changes to LoadBalancer."
         ],
         "type": "str",
     },
     "load_balancer_ip": {
         "description": [
-            "Address that the load balancer is to have; where the provider can, one of IPv4 and one of IPv6 with a "
-            "comma. O(provider) says how it is asked for."
+            "Address to request for the load balancer. Providers that support it accept one IPv4 and one IPv6 address, "
+            "separated by a comma. O(provider) determines how the address is requested."
         ],
         "type": "str",
     },
     "load_balancer_source_ranges": {
-        "description": ["Ranges of addresses that the load balancer lets in, such as V(192.0.2.0/24)."],
+        "description": ["CIDR ranges that may connect to the load balancer, such as V(192.0.2.0/24)."],
         "type": "list",
         "elements": "str",
         "default": [],
     },
     "internal": {
-        "description": ["Whether the load balancer is to be one that the internet cannot reach. O(provider) says how."],
+        "description": ["Request an internal load balancer, which the internet cannot reach."],
         "type": "bool",
         "default": False,
     },
     "values": {
-        "description": ["Further values of the gateway chart, merged over all others."],
+        "description": ["Further Helm values of the gateway chart. They override all other values."],
         "type": "dict",
         "default": {},
     },
 }
 
 _CHART: dict[str, dict[str, Any]] = {
-    "component": {"description": ["Which component."], "type": "str", "required": True},
+    "component": {"description": ["Component that the chart installs."], "type": "str", "required": True},
     "repository": {
-        "description": ["As O(chart_repository). Required for Prometheus, Grafana, Jaeger and Kiali."],
+        "description": ["Like O(chart_repository). Required for Prometheus, Grafana, Jaeger and Kiali."],
         "type": "str",
     },
-    "name": {"description": ["The chart's name there; ours if not given."], "type": "str"},
+    "name": {
+        "description": ["Name of the chart in the repository. Defaults to the name that this collection uses."],
+        "type": "str",
+    },
     "version": {
-        "description": ["The chart's version; ours if not given. Required for Prometheus, Grafana, Jaeger and Kiali."],
+        "description": [
+            "Version of the chart. Defaults to the version that this collection uses. Required for Prometheus, "
+            "Grafana, Jaeger and Kiali."
+        ],
         "type": "str",
     },
     "digest": {
-        "description": ["SHA-256 of the packaged chart, as C(sha256:) and 64 digits; any is taken if not given."],
+        "description": [
+            "SHA-256 of the packaged chart, as C(sha256:) and 64 digits. If not set, any digest is accepted."
+        ],
         "type": "str",
     },
-    "repository_username": {"description": ["User of O(charts[].repository)."], "type": "str"},
+    "repository_username": {"description": ["User name for O(charts[].repository)."], "type": "str"},
     "repository_password": {
         "description": ["Password of O(charts[].repository_username)."],
         "type": "str",
         "no_log": True,
     },
     "repository_ca_file": {
-        "description": ["Certificates by which O(charts[].repository) is verified, in place of the system's."],
+        "description": ["CA certificates that verify the server of O(charts[].repository), instead of the system's."],
         "type": "path",
     },
     "repository_plain_http": {
-        "description": ["The OCI registry speaks no TLS."],
+        "description": ["Connect to the OCI registry without TLS."],
         "type": "bool",
         "default": False,
     },
-    "keyring": {
-        "description": ["Public keys by which the chart's provenance is verified."],
-        "type": "path",
-    },
+    "keyring": {"description": ["Public keys that verify the chart's provenance."], "type": "path"},
 }
 
 #: In the order in which people read them.
 OPTIONS: dict[str, dict[str, Any]] = {
     "chart_version": {
-        "description": ["Version of the charts, which is Istio's version."],
+        "description": ["Version of Istio's charts, which is the version of Istio."],
         "type": "str",
         "required": True,
         "variable_default": "1.31.1",
     },
     "chart_repository": {
         "description": [
-            "Where Istio's charts are.",
-            "A directory that holds them as C(NAME/) or C(NAME-VERSION.tgz), or the URL of an HTTP or OCI "
-            "(C(oci://)) repository.",
+            "Location of Istio's charts.",
+            "A directory with C(NAME/) or C(NAME-VERSION.tgz), or the URL of an HTTP or OCI (C(oci://)) repository.",
         ],
         "type": "str",
         "default": upstream.CHART_REPOSITORY,
     },
     "chart_repository_username": {
         "description": [
-            "User of the charts' repository. Goes with O(chart_repository_password).",
-            "Without, an OCI registry gets the login that C(helm registry login) has left for this user.",
+            "User name for the chart repository. Requires O(chart_repository_password).",
+            "If not set, an OCI registry gets the credentials that C(helm registry login) saved for the current user.",
         ],
         "type": "str",
     },
     "chart_repository_password": {
         "description": [
             "Password or token of O(chart_repository_username).",
-            "It is on no command line, and in no file that outlives the task or that others can read.",
+            "It never appears on a command line, nor in a file that outlives the task or that other users can read.",
         ],
         "type": "str",
         "no_log": True,
     },
     "chart_repository_ca_file": {
-        "description": [
-            "File with the certificates by which the repository's server is verified, in place of the system's."
-        ],
+        "description": ["File with the CA certificates that verify the repository's server, instead of the system's."],
         "type": "path",
     },
     "chart_repository_plain_http": {
-        "description": ["Speak to an OCI registry without TLS. Charts and password then travel in clear text."],
+        "description": ["Connect to an OCI registry without TLS. Charts and password are then sent in clear text."],
         "type": "bool",
         "default": False,
     },
     "chart_keyring": {
         "description": [
-            "File of public keys, as C(gpg --export) writes it. Each chart must then come with a provenance "
-            "(C(.prov)) that one of them has signed."
+            "File of public keys, as written by C(gpg --export). Each chart must then have a provenance file "
+            "(C(.prov)) signed by one of them."
         ],
         "type": "path",
     },
     "chart_digests": {
         "description": [
-            "SHA-256 of each chart as it is packaged, by the chart's name, as C(sha256:...). In an OCI registry that "
-            "is the digest of the layer that holds the chart.",
-            "A chart that has another digest, or none here, is refused before anything is written.",
+            "SHA-256 of each packaged chart, by chart name, as C(sha256:...). In an OCI registry, this is the digest "
+            "of the chart's layer.",
+            "If set, a chart with another digest, or with no digest here, is rejected before anything is written.",
         ],
         "type": "dict",
         "default": {},
@@ -219,55 +217,57 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "revision": {
         "description": [
-            "Revision of Istio, such as V(canary) or V(1-31-1), for istiod, gateways, the validation of Istio's "
-            "objects, ztunnel and istio-csr alike; the default one if empty. Istiod's release and objects have it in "
-            "their names, C(istiod-REVISION), so that Istio can be installed beside another.",
-            "One that O(values) give to istiod is taken for it.",
+            "Revision of Istio, such as V(canary) or V(1-31-1). It applies to istiod, gateways, the validation "
+            "webhook, ztunnel and istio-csr. If empty, the default revision.",
+            "The release and objects of istiod are then named C(istiod-REVISION), which allows several control planes "
+            "in one cluster.",
+            "A revision that O(values) sets for istiod is used here too.",
         ],
         "type": "str",
         "default": "",
         "reaches": {"base": "defaultRevision", "istiod": "revision", "ztunnel": "revision", "gateway": "revision"},
     },
     "exposure": {
-        "description": ["Service type of gateways that name none; the guide's cloud path or its KVM path."],
+        "description": ["Default Service type of gateways, for the guide's cloud path or its KVM path."],
         "type": "str",
         "choices": ["LoadBalancer", "NodePort"],
         "default": "LoadBalancer",
     },
     "preset": {
         "description": [
-            "What is installed when O(components) or O(gateways) list nothing.",
-            "V(lean) is base, istiod and one ingress gateway.",
-            "V(guide) is all that the guide of 2018 turns on. That is base, istiod, an ingress and an egress "
-            "gateway, Prometheus, Grafana, Jaeger and Kiali.",
-            "V(none) is nothing but what is listed.",
+            "What to install if O(components) or O(gateways) is empty.",
+            "V(lean) installs base, istiod and one ingress gateway.",
+            "V(guide) installs everything that the 2018 Giant Swarm guide enables, which is base, istiod, an ingress "
+            "and an egress gateway, Prometheus, Grafana, Jaeger and Kiali.",
+            "V(none) installs only what is listed.",
         ],
         "type": "str",
         "choices": list(components.PRESETS),
         "default": "lean",
     },
     "profile": {
-        "description": [
-            "The data plane; V(ambient) adds C(cni) and C(ztunnel) to the preset and tells Istio's charts."
-        ],
+        "description": ["Data plane mode. V(ambient) adds C(cni) and C(ztunnel) and sets Istio's ambient profile."],
         "type": "str",
         "choices": list(components.PROFILES),
         "default": "sidecar",
     },
     "components": {
         "description": [
-            "What to install beside the gateways; if empty, what O(preset) and O(profile) say.",
+            "Components to install in addition to the gateways. If empty, O(preset) and O(profile) determine them.",
             "V(base), V(istiod), V(cni), V(ztunnel), V(prometheus), V(grafana), V(jaeger), V(kiali), V(cert-manager) "
-            "and V(istio-csr), which signs by cert-manager instead of istiod and needs an issuer of yours.",
-            "Names of the chart of 2018, such as V(pilot) or V(tracing), are understood, with a warning that says "
-            "what they became.",
+            "and V(istio-csr). V(istio-csr) signs workload certificates through cert-manager instead of istiod, and "
+            "requires an issuer that you create.",
+            "Names from the chart of 2018, such as V(pilot) or V(tracing), are accepted. A warning says what replaced "
+            "them.",
         ],
         "type": "list",
         "elements": "str",
         "default": [],
     },
     "gateways": {
-        "description": ["Gateways to install, each a release of the gateway chart; if empty, those of O(preset)."],
+        "description": [
+            "Gateways to install. Each is a release of the gateway chart. If empty, O(preset) determines them."
+        ],
         "type": "list",
         "elements": "dict",
         "default": [],
@@ -275,11 +275,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "provider": {
         "description": [
-            "Who gives addresses to Services of type LoadBalancer; it decides how an internal one and a certain "
-            "address are asked for. On V(aws) every load balancer becomes a Network Load Balancer, unless its "
-            "Service exists already.",
-            "V(auto) looks at O(gateways[].load_balancer_class), else for MetalLB's API, else at the nodes' "
-            "C(providerID), and only where a gateway is of type LoadBalancer. V(none) adds nothing.",
+            "Provider of load balancers. It determines how an internal load balancer and a specific address are "
+            "requested. With V(aws), every new load balancer is a Network Load Balancer; Services that exist already "
+            "are not changed.",
+            "V(auto) detects it from O(gateways[].load_balancer_class), then MetalLB's API, then the nodes' "
+            "C(providerID), and only if a gateway is of type LoadBalancer. V(none) adds nothing.",
         ],
         "type": "str",
         "choices": list(providers.CHOICES),
@@ -287,7 +287,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "charts": {
         "description": [
-            "Components that come from charts of your own choice instead of ours, such as Prometheus for production."
+            "Charts to install components from, instead of the charts of this collection. Use it, for example, for a "
+            "production Prometheus."
         ],
         "type": "list",
         "elements": "dict",
@@ -296,9 +297,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "addons_repository": {
         "description": [
-            "Where Istio's manifests of Prometheus, Grafana, Jaeger and Kiali are, as C(NAME.yaml).",
-            "A directory, such as C(samples/addons) of an Istio release, or a URL, in which C({version}) stands for "
-            "O(chart_version).",
+            "Location of Istio's manifests of Prometheus, Grafana, Jaeger and Kiali, as C(NAME.yaml).",
+            "A directory, such as C(samples/addons) of an Istio release, or a URL. In a URL, C({version}) is replaced "
+            "by O(chart_version).",
         ],
         "type": "str",
         "default": upstream.ADDONS_REPOSITORY,
@@ -307,20 +308,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # (istio#57215).
     "hub": {
         "description": [
-            "Registry and path of Istio's images, in place of the charts' own. Reaches istiod and proxies alike."
+            "Registry and path of Istio's images, instead of the charts' default. It applies to istiod and proxies."
         ],
         "type": "str",
         "reaches": {"istiod": "global.hub", "cni": "global.hub", "ztunnel": "hub"},
     },
     "tag": {
-        "description": ["Tag of Istio's images, in place of the charts' own."],
+        "description": ["Tag of Istio's images, instead of the charts' default."],
         "type": "str",
         "reaches": {"istiod": "global.tag", "cni": "global.tag", "ztunnel": "tag"},
     },
     # A gateway is an injected proxy, but its own chart creates it: the pod's pull policy is defaulted to Always before
     # the injector puts an image in place of "auto".
     "image_pull_policy": {
-        "description": ["Pull policy of istiod, gateways and sidecars, in place of Kubernetes' own."],
+        "description": [
+            "Image pull policy of istiod, Istio CNI, ztunnel, gateways and sidecars. If not set, the default of "
+            "Kubernetes applies."
+        ],
         "type": "str",
         "choices": ["Always", "IfNotPresent", "Never"],
         "reaches": {
@@ -332,8 +336,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "image_pull_secrets": {
         "description": [
-            "Names of Secrets with which Istio's images are pulled, by istiod, Istio CNI, ztunnel, gateways and "
-            "sidecars.",
+            "Names of the image pull Secrets of istiod, Istio CNI, ztunnel, gateways and sidecars.",
             "The Secrets must exist in the namespace of each of these pods.",
         ],
         "type": "list",
@@ -349,8 +352,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "log_as_json": {
         "description": [
-            "Have istiod, Istio CNI, ztunnel, gateways and sidecars write their logs as JSON. Access logs have "
-            "a setting of their own, C(meshConfig.accessLogEncoding) in O(values) of istiod."
+            "Write the logs of istiod, Istio CNI, ztunnel, gateways and sidecars as JSON. For access logs, set "
+            "C(meshConfig.accessLogEncoding) in O(values) of istiod."
         ],
         "type": "bool",
         "default": False,
@@ -358,31 +361,33 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "platform": {
         "description": [
-            "Platform whose settings Istio's charts are to add (C(global.platform)), such as V(openshift), V(gke) or "
+            "Platform whose settings Istio's charts apply (C(global.platform)), such as V(openshift), V(gke) or "
             "V(k3s).",
-            "V(auto) finds V(openshift), whose settings expect Istio CNI, by the API groups that the cluster serves. "
-            "An empty text adds none.",
+            "V(auto) detects V(openshift), whose settings require Istio CNI, from the API groups that the cluster "
+            "serves. An empty string applies none.",
         ],
         "type": "str",
         "default": "auto",
     },
     "values": {
         "description": [
-            "Helm values to merge over ours, by component (V(istiod), V(gateway), V(cni)) or name of a gateway."
+            "Helm values by component (V(istiod), V(gateway), V(cni)) or by gateway name. They override the values "
+            "that this collection sets."
         ],
         "type": "dict",
         "default": {},
     },
     "adopt": {
         "description": [
-            "Make objects of the same name that istioctl, kubectl or another Helm release has made part of these "
-            "releases. Without it such objects stop the run. Nothing that the charts do not have is removed."
+            "Adopt existing objects of the same name, created by istioctl, kubectl or another Helm release, into the "
+            "releases of this run. If V(false), such objects stop the run. Objects that the charts do not contain are "
+            "never deleted."
         ],
         "type": "bool",
         "default": False,
     },
     "helm_binary": {
-        "description": ["Path of helm, in place of the one on E(PATH)."],
+        "description": ["Path of helm, instead of the one on E(PATH)."],
         "type": "path",
         "variable_default": (
             "{{ preflight_tools_directory ~ '/helm' if preflight_fetch_tools | default(false) else '' }}"

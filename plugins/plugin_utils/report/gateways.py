@@ -41,5 +41,5 @@ def in_words(others: list[dict[str, Any]]) -> str:
     """What the verdict says of those beside the application's; empty where there are none."""
     answered = sum(each["proof"] == BY_REQUEST for each in others)
     rest = [each["name"] for each in others if each["proof"] != BY_REQUEST]
-    text = f" {plural(answered, 'more gateway')} answered too." if answered else ""
+    text = f" {plural(answered, 'other gateway')} answered too." if answered else ""
     return text + (f" Not proven by a request: {', '.join(rest)}." if rest else "")

@@ -57,8 +57,8 @@ def run(task: Task) -> dict[str, Any]:
         written = _written(task, model) if params["directory"] else {}
     except Exception as error:  # the run is over, and its outcome is not a matter of its report
         task.say(traceback.format_exc())
-        task.warnings.append(f"There is no report, by a fault of meshops.istio.istio_report: {error!r}")
-        return {"files": {}, "summary": {}, "msg": f"No report: {error!r}"}
+        task.warnings.append(f"The report could not be made because of a bug in meshops.istio.istio_report: {error!r}")
+        return {"files": {}, "summary": {}, "msg": f"No report was written: {error!r}"}
     found = summary(model, written.get("html"))
     said = f"Report: {written['html']}" if written else "No report was written."
     return {"files": written, "summary": found, "msg": said}
@@ -101,9 +101,9 @@ def _pods(task: Task) -> tuple[list[dict[str, Any]], str, timedelta]:
     phases, namespaces = task.params["phases"], set(task.params["namespaces"])
     started = [phases[name] for name in STARTING if phases.get(name)]
     if task.check_mode:
-        return [], "A check starts no pod.", timedelta(0)
+        return [], "Check mode starts no pods.", timedelta(0)
     if not any(result.get("changed") or result.get("failed") for result in started):
-        why = "No pod was started by this run." if started else "This run did not come to starting pods."
+        why = "This run started no pods." if started else "This run did not reach a phase that starts pods."
         return [], why, timedelta(0)
     for result in started:
         namespaces |= {release["namespace"] for release in result.get("releases") or []}
@@ -112,7 +112,7 @@ def _pods(task: Task) -> tuple[list[dict[str, Any]], str, timedelta]:
         found = in_parallel(lambda namespace: cluster.list("v1", "Pod", namespace), sorted(namespaces))
         ahead = datetime.now(timezone.utc) - cluster.now()
     except (JobError, ApiError) as error:
-        return [], f"The pods could not be read: {error}", timedelta(0)
+        return [], f"The pods could not be listed: {error}", timedelta(0)
     return [pod for pods in found for pod in pods], "No pod became ready in this run.", ahead
 
 
@@ -148,8 +148,8 @@ def _written(task: Task, model: dict[str, Any]) -> dict[str, str]:
         for written in beside.values():
             written.unlink(missing_ok=True)
         task.warnings.append(
-            f"The report could not be written: {error}. Set istio_report_directory to a directory that can be written, "
-            "or to '' for none."
+            f"The report could not be written: {error}. Set istio_report_directory to a writable directory, or to '' "
+            "for no report."
         )
         return {}
     return {form: str(path) for form, path in paths.items()}

@@ -57,7 +57,7 @@ def render(model: dict[str, Any]) -> bytes:
 def _evidence(suite: ET.Element, evidence: dict[str, Any]) -> None:
     answer = _case(suite, "evidence", f"{evidence.get('url')} answers 200")
     if evidence.get("status") != 200:
-        words = f"It answered {evidence.get('status')}."
+        words = f"Got status {evidence.get('status')}, expected 200."
         _failure(answer, "status", words, words)
     if evidence.get("mtls"):
         case = _case(suite, "evidence", "mutual TLS between gateway and application")

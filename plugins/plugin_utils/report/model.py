@@ -136,14 +136,14 @@ def _text(time: datetime) -> str:
 def _objects(result: Result, check: bool) -> str:
     number = len(result.get("objects") or [])
     if not number:
-        return "nothing differs"
+        return "no changes"
     return f"{plural(number, 'object')} {'to change' if check else 'changed'}"
 
 
 def _preflight(result: Result, check: bool) -> str:
     counts = Counter(finding.get("severity") for finding in result.get("findings") or [])
     found = [plural(counts[severity], severity) for severity in (ERROR, WARNING) if counts[severity]]
-    return ", ".join(found) or "nothing stands in the way"
+    return ", ".join(found) or "no findings"
 
 
 def _pod_security(result: Result, check: bool) -> str:
@@ -151,7 +151,7 @@ def _pod_security(result: Result, check: bool) -> str:
 
 
 def _crds(result: Result, check: bool) -> str:
-    return f"{plural(len(result.get('crds') or []), 'kind')}; {_objects(result, check)}"
+    return f"{plural(len(result.get('crds') or []), 'CRD')}; {_objects(result, check)}"
 
 
 _DONE = {
@@ -172,7 +172,7 @@ def _releases(result: Result, check: bool) -> str:
         f"{number} to {action}" if check else f"{number} {_DONE.get(action, action)}"
         for action, number in counts.items()
     ]
-    return ", ".join(done + ([f"{unchanged} as wanted"] if unchanged else []))
+    return ", ".join(done + ([f"{unchanged} up to date"] if unchanged else []))
 
 
 def _liveness(result: Result, check: bool) -> str:
@@ -184,11 +184,11 @@ def _liveness(result: Result, check: bool) -> str:
 PHASES: dict[str, Phase] = {
     "variables": Phase("Variables", guard=True),
     "preflight": Phase("Preflight", _preflight),
-    "cluster_twice": Phase("One cluster a host", guard=True),
+    "cluster_twice": Phase("Distinct clusters", guard=True),
     "psp_rbac": Phase("Pod security", _pod_security),
-    "crds": Phase("Istio's kinds", _crds),
-    "istio_helm": Phase("The mesh", _releases),
-    "liveness_verify": Phase("Proof", _liveness),
+    "crds": Phase("CRDs", _crds),
+    "istio_helm": Phase("Helm releases", _releases),
+    "liveness_verify": Phase("Traffic verification", _liveness),
 }
 
 
@@ -286,9 +286,9 @@ def _says_cause(phase: str, found: dict[str, Result], cause: dict[str, Any] | No
 def _unknown(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A task failed that is no phase's own, such as the download of a program."""
     done = [row["name"] for row in rows if row["status"] in ("changed", "unchanged")]
-    where = f"after {done[-1]}" if done else "before its first phase had ended"
-    message = f"A task failed {where} that is none of this report's phases."
-    fix = "Read its message in what ansible-playbook printed, or in the job's output."
+    where = f"after {done[-1]}" if done else "before the first phase finished"
+    message = f"A task outside the phases of this report failed {where}."
+    fix = "Read its error message in the output of ansible-playbook or of the AWX job."
     return _finding(done[-1] if done else "", {"message": message, "fix": fix})
 
 
@@ -346,21 +346,21 @@ def _verdict(model: dict[str, Any], failed: bool) -> dict[str, str]:
     cause, evidence = model["cause"], model["evidence"]
     istio = " ".join(filter(None, ["Istio", model["versions"].get("istio")]))
     if failed:
-        where = f"in {cause['phase']}" if cause["phase"] else "at its beginning"
-        return {"status": FAILED, "text": f"The run stopped {where}: {brief(cause['object'], cause['message'])}"}
+        where = f"in {cause['phase']}" if cause["phase"] else "at the start"
+        return {"status": FAILED, "text": f"The run failed {where}: {brief(cause['object'], cause['message'])}"}
     if model["check"]:
         number = len(model["changes"])
-        would = f"would change {plural(number, 'thing')}" if number else "would change nothing"
-        return {"status": CHECKED, "text": f"A run {would}. This one only checked, and wrote nothing to the cluster."}
+        would = f"would make {plural(number, 'change')}" if number else "would change nothing"
+        return {"status": CHECKED, "text": f"A run {would}. Check mode wrote nothing to the cluster."}
     if evidence:
         times = len(evidence.get("latencies_ms") or [])
         by = ", over mutual TLS" if evidence.get("mtls") else ""
         row = f", {times} times in a row" if times > 1 else ""
         text = f"{istio} works: {evidence.get('url')} answered {evidence.get('status')} through the gateway{by}{row}."
         text += gateways.in_words(model["gateways"][1:])
-        return {"status": PROVEN, "text": text if model["changes"] else f"{text} Nothing had to be changed."}
+        return {"status": PROVEN, "text": text if model["changes"] else f"{text} No changes were needed."}
     ran = [row["name"] for row in model["phases"] if row["status"] in ("changed", "unchanged")]
     if not ran:
         return {"status": DONE, "text": "No phase ran."}
-    what = f"{plural(len(model['changes']), 'thing')} changed" if model["changes"] else "nothing had to be changed"
-    return {"status": DONE, "text": f"{', '.join(ran)} ended well: {what}. No request was sent through the mesh."}
+    what = plural(len(model["changes"]), "change") if model["changes"] else "no changes were needed"
+    return {"status": DONE, "text": f"{', '.join(ran)} succeeded: {what}. No request was sent through the mesh."}

@@ -37,8 +37,9 @@ NAMED = re.compile(
 ROLES = {path.name for path in (ROOT / "roles").iterdir()}
 #: How a fix begins, which has no business in a message.
 IMPERATIVE = re.compile(
-    r"[.!?;] (?:Add|Allow|Bind|Change|Check|Choose|Correct|Expose|Find out|Fix:|Give|Install|Leave|Let|List|Look|Make|"
-    r"Mend|Name|Put|Remove|Run|Set|Stop|Use|Wait|Write) "
+    r"[.!?;] (?:Add|Allow|Ask|Bind|Change|Check|Choose|Correct|Create|Delete|Expose|Find out|Fix:|Follow|Free|Give|Grant|"
+    r"Increase|Install|Leave|Let|List|Load|Look|Make|Match|Merge|Move|Name|Put|Raise|Remove|Rename|Renew|Replace|Restart|"
+    r"Run|Scale|Set|Stop|Uninstall|Update|Upgrade|Use|Wait|Write) "
 )
 
 #: An option, or a path to a value in one, before a colon.

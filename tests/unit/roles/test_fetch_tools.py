@@ -141,7 +141,7 @@ def test_failure_names_the_program_and_leaves_nothing(fleet: Fleet) -> None:
     }
     assert fleet.run(wanted) == dict.fromkeys(wanted), fleet.output
     for host, word in (("checksum", "checksum"), ("member", "linux-amd64/other")):
-        assert f"helm was not fetched from {tool['url']}" in fleet.failure(host)
+        assert f"helm could not be fetched from {tool['url']}" in fleet.failure(host)
         assert word in fleet.failure(host)
         assert list(fleet.directory(host).iterdir()) == []
     assert list(fleet.temporary.rglob("*.tar.gz")) == []
@@ -156,7 +156,7 @@ def test_check_mode_says_what_it_would_fetch_and_writes_nothing(fleet: Fleet) ->
     assert result["fresh"], fleet.output
     assert not fleet.directory("fresh").exists()
     assert result["unknown"] is None
-    assert re.search(r"No program is known for \w+-\w+: name your own in preflight_tools", fleet.output), fleet.output
+    assert re.search(r"No helm is pinned for \w+-\w+\. Fix: Set preflight_tools", fleet.output), fleet.output
 
 
 def test_released_programs_are_pinned_for_both_architectures() -> None:

@@ -48,7 +48,7 @@ def test_the_command_line_says_what_is_added():
     assert asked() == []
     assert asked("--load-balancer", "--air-gap") == ["load-balancer", "air-gap"]
     assert asked("--control-plane", "--load-balancer-hostname") == []
-    with pytest.raises(BedError, match="--istio-cni: only for a kind cluster"):
+    with pytest.raises(BedError, match="--istio-cni: only supported on a kind cluster"):
         asked("--control-plane", "--istio-cni")
 
 

@@ -59,7 +59,7 @@ def test_containerd_gets_the_pause_image_that_kubeadm_wants():
 
 @pytest.mark.parametrize("name", ["", "Upper", "a_b", "-a", "a" * 41])
 def test_names_that_kind_would_refuse_are_refused_first(name):
-    with pytest.raises(BedError, match="no name for a cluster"):
+    with pytest.raises(BedError, match="invalid cluster name"):
         Bed(name)
 
 

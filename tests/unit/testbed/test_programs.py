@@ -85,9 +85,9 @@ def test_a_load_balancer_is_played_where_it_is_asked_for_by_somebody_of_the_syst
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"version": "v1.2.3"}, "no Kubernetes v1.2.3 here"),
+        ({"version": "v1.2.3"}, "unknown Kubernetes v1.2.3"),
         ({"psp": True}, "has no PodSecurityPolicy"),
-        ({"nodes": 0}, "needs a node"),
+        ({"nodes": 0}, "at least one node"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_built(wrong, message):

@@ -24,7 +24,7 @@ def test_objects() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: [", "The manifests cannot be read: .*line 2"),
+        ("a: [", "The manifests are not valid YAML: .*line 2"),
         ("- kind: A", "which is not a Kubernetes object"),
         ("text", "text"),
     ],

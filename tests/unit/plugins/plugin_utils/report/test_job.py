@@ -171,8 +171,8 @@ def test_pods_are_listed_once_a_namespace(tmp_path: Path, cluster: type[FakeClus
 @pytest.mark.parametrize(
     ("phases", "note"),
     [
-        (samples.SECOND, "No pod was started by this run."),
-        (samples.REFUSED, "This run did not come to starting pods."),
+        (samples.SECOND, "This run started no pods."),
+        (samples.REFUSED, "This run did not reach a phase that starts pods."),
     ],
 )
 def test_run_that_started_no_pod_asks_for_none(
@@ -189,7 +189,7 @@ def test_pods_that_cannot_be_read(fault: Exception, tmp_path: Path, cluster: typ
     """Are missing, and the report says why."""
     cluster.fault = fault
     _result, task = run(samples.FAILED, tmp_path)
-    assert json.loads((tmp_path / "kvm.json").read_text())["pods_note"] == f"The pods could not be read: {fault}"
+    assert json.loads((tmp_path / "kvm.json").read_text())["pods_note"] == f"The pods could not be listed: {fault}"
     assert task.warnings == []
 
 

@@ -34,15 +34,15 @@ def rows(report: dict[str, Any]) -> dict[str, str]:
             "proven",
             f"Istio 1.31.1 works: {samples.URL} answered 200 through the gateway, over mutual TLS, 3 times in a row.",
         ),
-        (samples.SECOND, {}, "proven", "Nothing had to be changed."),
-        (samples.CHECK, {"check": True}, "checked", "A run would change 5 things."),
-        (samples.REFUSED, {}, "failed", "The run stopped in preflight: gateway istio-ingressgateway, port http2: node"),
-        (samples.FAILED, {}, "failed", "The run stopped in liveness_verify: Pod liveness/liveness-b7dd of"),
+        (samples.SECOND, {}, "proven", "No changes were needed."),
+        (samples.CHECK, {"check": True}, "checked", "A run would make 5 changes."),
+        (samples.REFUSED, {}, "failed", "The run failed in preflight: gateway istio-ingressgateway, port http2: node"),
+        (samples.FAILED, {}, "failed", "The run failed in liveness_verify: Pod liveness/liveness-b7dd of"),
         (samples.DIAGNOSED, {}, "failed", "The image localhost/nothing:1 cannot be pulled"),
         ({"preflight": samples.GREEN["preflight"]}, {}, "done", "No request was sent through the mesh."),
         ({"preflight": {}}, {}, "done", "No phase ran."),
-        ({"preflight": samples.GREEN["preflight"], "crds": {}}, {"failed": True}, "failed", "A task failed after pre"),
-        ({}, {"failed": True}, "failed", "The run stopped at its beginning: A task failed before its first phase"),
+        ({"preflight": samples.GREEN["preflight"], "crds": {}}, {"failed": True}, "failed", "failed after preflight."),
+        ({}, {"failed": True}, "failed", "The run failed at the start: A task outside the phases"),
     ],
 )
 def test_verdict(phases: dict[str, Any], more: dict[str, Any], status: str, text: str) -> None:
@@ -76,7 +76,7 @@ def test_each_gateway_is_told_of() -> None:
     assert (egress["proof"], "leaves the mesh" in egress["why"]) == ("readiness", True)
     assert (inner["proof"], inner["answer"], inner["why"]) == ("none", "", "its Service is of type ClusterIP")
     assert report["verdict"]["text"].endswith(
-        "1 more gateway answered too. Not proven by a request: istio-system/istio-egressgateway, edge/inner."
+        "1 other gateway answered too. Not proven by a request: istio-system/istio-egressgateway, edge/inner."
     )
 
 
@@ -126,10 +126,10 @@ def test_guard_that_stops(guard: str) -> None:
 @pytest.mark.parametrize(
     ("phases", "summary"),
     [
-        (samples.GREEN, ["1 warning", "PodSecurityAdmission; 2 objects changed", "15 kinds; 15 objects changed",
-                         "2 installed, 1 as wanted", f"200 from {samples.URL}; 1 object changed"]),
-        (samples.SECOND, ["1 warning", "PodSecurityAdmission; nothing differs", "15 kinds; nothing differs",
-                          "3 as wanted", f"200 from {samples.URL}; nothing differs"]),
+        (samples.GREEN, ["1 warning", "PodSecurityAdmission; 2 objects changed", "15 CRDs; 15 objects changed",
+                         "2 installed, 1 up to date", f"200 from {samples.URL}; 1 object changed"]),
+        (samples.SECOND, ["1 warning", "PodSecurityAdmission; no changes", "15 CRDs; no changes",
+                          "3 up to date", f"200 from {samples.URL}; no changes"]),
     ],
 )  # fmt: skip
 def test_summaries(phases: dict[str, Any], summary: list[str]) -> None:
@@ -140,8 +140,8 @@ def test_summaries(phases: dict[str, Any], summary: list[str]) -> None:
 def test_summaries_of_a_check() -> None:
     """Speak of what would be."""
     found = {row["name"]: row["summary"] for row in built(samples.CHECK, check=True)["phases"]}
-    assert found["istio_helm"] == "2 to install, 1 as wanted"
-    assert found["crds"] == "15 kinds; 15 objects to change"
+    assert found["istio_helm"] == "2 to install, 1 up to date"
+    assert found["crds"] == "15 CRDs; 15 objects to change"
 
 
 def test_cause_is_the_diagnosis() -> None:
@@ -149,7 +149,7 @@ def test_cause_is_the_diagnosis() -> None:
     report = built(samples.DIAGNOSED)
     assert (report["cause"]["code"], report["cause"]["fix"]) == ("image-pull", "Correct liveness_verify_image.")
     assert len(report["cause"]["evidence"]) == 2
-    assert report["not_looked_at"] == ["proxies: may not be read"]
+    assert report["not_looked_at"] == ["proxies: no permission to read"]
     assert [finding["code"] for finding in report["findings"]] == ["no-endpoints", "room-short"]
     assert "ImagePullBackOff" in report["phases"][-1]["message"]
 
@@ -202,7 +202,7 @@ def test_no_text_is_taken_apart(message: str, verdict: str, ours: bool) -> None:
     cause = report["cause"]
     expected = part if ours else {"code": "", "object": "", "message": message, "fix": ""}
     assert {key: cause[key] for key in expected} == expected
-    told = report["verdict"]["text"].removeprefix("The run stopped in crds: ")
+    told = report["verdict"]["text"].removeprefix("The run failed in crds: ")
     whole = " ".join(f"{'Thing a: ' if ours else ''}{message}".split())
     assert len(told) <= 160
     if verdict == "cut":
@@ -220,14 +220,14 @@ def test_phase_that_says_the_cause_itself() -> None:
 
 
 def test_changes() -> None:
-    """By release and set of objects; what is as wanted is none."""
+    """By release and set of objects; what is up to date is none."""
     changes = built(samples.GREEN)["changes"]
     assert [(change["name"], change["action"]) for change in changes] == [
         ("Pod security", "changed"),
-        ("Istio's kinds", "changed"),
+        ("CRDs", "changed"),
         ("istio-system/istiod", "installed"),
         ("istio-system/istio-ingressgateway", "installed"),
-        ("Proof", "changed"),
+        ("Traffic verification", "changed"),
     ]
     assert changes[2]["reasons"] == ["chart istiod 1.31.1", "not installed"]
     assert built(samples.SECOND)["changes"] == []
@@ -279,8 +279,8 @@ def test_time_is_that_of_the_run() -> None:
 
 def test_pods_of_a_check_are_nobodys() -> None:
     """Those that are there were not started by it."""
-    report = built(samples.CHECK, check=True, pods=samples.PODS, pods_note="A check starts no pod.")
-    assert (report["pods"], report["pods_note"]) == ([], "A check starts no pod.")
+    report = built(samples.CHECK, check=True, pods=samples.PODS, pods_note="Check mode starts no pods.")
+    assert (report["pods"], report["pods_note"]) == ([], "Check mode starts no pods.")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ansible_collections.meshops.istio.plugins.plugin_utils.report import model,
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 RUNS = {
     "a run that went well": (samples.GREEN, {"pods": samples.PODS}),
-    "a second run": (samples.SECOND, {"pods_note": "No pod was started by this run."}),
+    "a second run": (samples.SECOND, {"pods_note": "This run started no pods."}),
     "a check": (samples.CHECK, {"check": True}),
     "refused by preflight": (samples.REFUSED, {}),
     "failed": (samples.FAILED, {"pods": [samples.BROKEN_POD]}),
@@ -107,18 +107,18 @@ def test_hostile_texts_are_only_texts() -> None:
         (
             "a run that went well",
             ["Proven", "200", samples.URL, "istio-envoy", samples.GATEWAY, samples.APP, "18.2 ms", "median 4.2 ms",
-             "4 sent, 3 in a row", "counted by gateway: 4, sidecar: unknown", "forbidden", "TLSv1.3",
+             "4 sent, 3 consecutive responses", "counted by gateway: 4, sidecar: unknown", "forbidden", "TLSv1.3",
              "of tomorrow gateway requests 4 errors 0", "istiod-66f6", "room-short", "chart istiod 1.31.1",
              "kubernetes 1.37.2", "15 objects", "kvm", "2026-11-26 14:14:40 UTC", "Drift detected"],
         ),
-        ("a second run", ["Proven", "Nothing had to be changed.", "No pod was started by this run."]),
-        ("a check", ["Checked", "What a run would change", "to install", "would change", "check mode"]),
-        ("refused by preflight", ["Failed", "The cause", "node-port-taken", samples.ERROR["fix"], "not reached"]),
-        ("failed", ["Failed", "ImagePullBackOff", "Check the image's name.", "app: ErrImagePull", "see the cause"]),
-        ("diagnosed", ["image-pull", "Correct liveness_verify_image.", "no other pod", "no-endpoints", "Also wrong",
-             "proxies: may not be read"]),
+        ("a second run", ["Proven", "No changes were needed.", "This run started no pods."]),
+        ("a check", ["Checked", "Planned changes", "to install", "would change", "check mode"]),
+        ("refused by preflight", ["Failed", "Root cause", "node-port-taken", samples.ERROR["fix"], "not reached"]),
+        ("failed", ["Failed", "ImagePullBackOff", "Check the image name.", "app: ErrImagePull", "see root cause"]),
+        ("diagnosed", ["image-pull", "Correct liveness_verify_image.", "no other pod", "no-endpoints", "Other errors",
+             "proxies: no permission to read"]),
         ("nothing ran", ["Done", "No phase ran."]),
-        ("failed at nothing", ["Failed", "The run stopped at its beginning.", "what ansible-playbook printed"]),
+        ("failed at nothing", ["Failed", "The run failed at the start.", "output of ansible-playbook"]),
     ],
 )  # fmt: skip
 def test_page_says_it(name: str, seen: list[str]) -> None:
@@ -130,7 +130,7 @@ def test_page_says_it(name: str, seen: list[str]) -> None:
 def test_cause_comes_first() -> None:
     """Before the other findings, the timeline and everything else."""
     text = rendered("diagnosed").text
-    places = [text.index(words) for words in ("image-pull", "no-endpoints", "When what happened", "room-short")]
+    places = [text.index(words) for words in ("image-pull", "no-endpoints", "Timeline", "room-short")]
     assert places == sorted(places)
 
 
