@@ -145,7 +145,7 @@ def test_failure_names_the_program_and_leaves_nothing(fleet: Fleet) -> None:
         assert word in fleet.failure(host)
         assert list(fleet.directory(host).iterdir()) == []
     assert list(fleet.temporary.rglob("*.tar.gz")) == []
-    assert "this role did not put it there" in fleet.failure("foreign")
+    assert "was not installed by this role" in fleet.failure("foreign")
     assert fleet.programs("foreign") == {"helm": "mine"}
 
 
