@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import ssl
 import time
 from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.faults import may_pass
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import json_for_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import THREADS
 from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import (
@@ -25,7 +27,6 @@ with contextlib.suppress(ImportError):  # connection says so
     import urllib3
 
 USER_AGENT = "meshops.istio"
-_RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
 class Transport:
@@ -45,6 +46,8 @@ class Transport:
             )
         self.connection = Connection(params, THREADS * 2)
         self._timeout = timeout
+        #: Whether the API server has ever answered: an address that was right may be without a server for seconds.
+        self._has_answered = False
 
     @property
     def host(self) -> str:
@@ -81,7 +84,7 @@ class Transport:
         headers: dict[str, str] | None = None,
         retry_for: float = 15.0,
     ) -> Any:
-        """Send one request; try again on 429, 5xx and dropped connections.
+        """Send one request; try again after what passes by itself: see `faults`, and dropped connections.
 
         Every request that is made here may be repeated: reads, server-side applies, deletes, and creates of objects
         whose second creation is a conflict.
@@ -92,29 +95,36 @@ class Transport:
         :raises Unreachable: there was no answer
         """
         deadline = time.monotonic() + retry_for
-        pause, renewed = 0.2, False
+        pause, renewed, has_arrived = 0.2, False, False
         while True:
             try:
                 response = self._send(
                     method, path, query, body, headers or {}, timeout=urllib3.Timeout(connect=10, read=self._timeout)
                 )
-            except urllib3.exceptions.SSLError as error:
-                raise self._unreachable(error) from error
             except urllib3.exceptions.HTTPError as error:
-                if time.monotonic() + pause > deadline or certainly_down(error):
-                    raise self._unreachable(error) from error
+                has_arrived |= not _never_arrived(error)
+                if time.monotonic() + pause > deadline or self._is_final(error):
+                    raise self._unreachable(error, has_arrived) from error
             else:
+                self._has_answered = True
                 if response.status < 300:
                     return self._decoded(response)
                 fault = ApiError.from_body(response.status, response.data)
                 if fault.status == 401 and not renewed and self.connection.renew():
                     renewed = True
                     continue
-                if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
+                if time.monotonic() + pause > deadline or not may_pass(fault, body):
+                    fault.maybe_done |= has_arrived
                     raise fault
                 pause = max(pause, _retry_after(response))
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, not a secret
             pause = min(pause * 2, 3.0)
+
+    def _is_final(self, error: Exception) -> bool:
+        """A fault that no second try within seconds changes: a certificate, or an address that never answered."""
+        if isinstance(error, urllib3.exceptions.SSLError):
+            return not isinstance(_cause(error), _CUT)
+        return _never_arrived(error) and not self._has_answered
 
     def _decoded(self, response: Any) -> Any:
         try:
@@ -126,19 +136,21 @@ class Transport:
                 fix="Check the address in the kubeconfig (or host); a proxy's login page looks like this.",
             ) from error
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        cause = getattr(error, "reason", None) or error
+    def _unreachable(self, error: Exception, has_arrived: bool = False) -> Unreachable:
+        cause = _cause(error)
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return Unreachable(
                 f"is not trusted: {cause}.",
                 object=f"The certificate of the API server {self.host}",
                 fix="Give its CA by ca_cert or in the kubeconfig.",
+                maybe_done=has_arrived,
             )
         return Unreachable(
             f"cannot be reached: {cause}.",
             object=f"The API server {self.host}",
             fix="Check the address in the kubeconfig (or host), the network between this machine and the cluster, and "
             "proxy settings.",
+            maybe_done=has_arrived,
         )
 
     def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:
@@ -161,12 +173,16 @@ def _retry_after(response: Any) -> float:
         return 0.0
 
 
-def certainly_down(error: Exception) -> bool:
-    """Faults that no second try within seconds mends: a name that does not resolve, a port where nothing listens."""
-    cause = getattr(error, "reason", None) or error
-    return isinstance(cause, urllib3.exceptions.NewConnectionError)
+def _cause(error: Exception) -> Any:
+    """What urllib3 wraps."""
+    first = error.args[0] if error.args else None
+    return getattr(error, "reason", None) or (first if isinstance(first, ssl.SSLError) else error)
 
 
-def _certainly_refused(fault: ApiError) -> bool:
-    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet may pass."""
-    return fault.status == 500 and "denied the request" in fault.message
+#: A connection that ended within TLS's own words.
+_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+
+def _never_arrived(error: Exception) -> bool:
+    """Whether a request cannot have reached a server: a name that does not resolve, a port where nothing listens."""
+    return isinstance(_cause(error), urllib3.exceptions.NewConnectionError)
