@@ -31,6 +31,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _END_OF_DOCUMENT = re.compile(rb"^---[ \t\r]*(?:#.*)?$\n?", re.MULTILINE)
 #: What helm reads of Chart.yaml as text, whatever it looks like.
 _TEXTS = ("name", "version", "appVersion")
+#: Bytes that a packaged chart may unpack to: helm's ``MaxDecompressedChartSize``.
+MOST_UNPACKED = 100 << 20
 
 
 class Chart:
@@ -55,14 +57,27 @@ class Chart:
             return {str(path.relative_to(self.path)): path.read_bytes() for path in _files_below(self.path)}
         try:
             with tarfile.open(self.path) as archive:
-                members = [member for member in archive.getmembers() if member.isfile()]
                 # Every path in a packaged chart begins with the chart's name.
                 return {
                     member.name.partition("/")[2]: archive.extractfile(member).read()  # type: ignore[union-attr]
-                    for member in members
+                    for member in self._members(archive)
                 }
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:  # EOFError: a download that was cut short
             raise JobError(f"is not a packaged chart: {str(error).rstrip('.')}.", object=str(self.path)) from error
+
+    def _members(self, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        """Its files, each before the next is unpacked. :raises JobError: there is more in it than helm takes"""
+        size = 0
+        for member in archive:
+            size += member.size
+            if size > MOST_UNPACKED:
+                raise JobError(
+                    f"unpacks to more than {MOST_UNPACKED >> 20} MiB, which Helm does not load.",
+                    object=str(self.path),
+                    fix="Package the chart without what is none of it (.helmignore).",
+                )
+            if member.isfile():
+                yield member
 
     @cached_property
     def metadata(self) -> dict[str, Any]:

@@ -44,6 +44,12 @@ def check(params: dict[str, Any]) -> None:
             object="scheme",
             fix="Set one of liveness_verify_scheme: https and liveness_verify_from: cluster.",
         )
+    if params["host_header"] and not endpoints.is_host(params["host_header"]):
+        raise ErrorAbout(
+            f"{params['host_header']} is not a host name.",
+            object="host_header",
+            fix="Set liveness_verify_host to a DNS name: labels of at most 63 characters, 253 in all.",
+        )
     if over_tls and not params["host_header"]:
         raise ErrorAbout(
             "https needs the name that the certificate is for, which is also sent as server name (SNI).",
@@ -115,7 +121,8 @@ def given_address(params: dict[str, Any], target: Target) -> endpoints.Endpoint 
         return None
     found = endpoints.at_address(params["address"], params["scheme"])
     if found is None:
-        raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address")
+        fix = "Set liveness_verify_address to an IP address or a DNS name, a colon and a port; IPv6 in brackets."
+        raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address", fix=fix)
     return found
 
 

@@ -454,6 +454,15 @@ def test_fetch(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
     assert clock.slept == []
 
 
+def test_fetch_of_what_does_not_end(api: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning, and the connection is no one else's."""
+    monkeypatch.setattr(transport, "MOST_FETCHED", 10)
+    api.answers(Reply(chunks=[b"x" * 8] * 1000), {"gitVersion": "v1"})
+    _status, _headers, body = cluster.fetch("/", {}, 5.0)
+    assert body.startswith(b"x" * 16)
+    assert cluster.version() == {"gitVersion": "v1"}
+
+
 def test_fetch_without_a_server(clock: Clock) -> None:
     """Is not tried again."""
     with pytest.raises(Unreachable):
