@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,3 +35,12 @@ def _stays_on_this_machine(_notes: Path) -> Iterator[None]:
         stream.seek(before)
         stopped = "".join(dict.fromkeys(stream))
     assert not stopped, f"This test would have left the machine:\n{stopped}"
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """What chance begins with: MESHOPS_TEST_SEED, or another each time. It is printed, to repeat what failed."""
+    number = int(os.environ.get("MESHOPS_TEST_SEED") or secrets.randbelow(2**32))
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nMESHOPS_TEST_SEED={number}", flush=True)
+    return number

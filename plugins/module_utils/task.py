@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
@@ -43,6 +45,11 @@ class Task:
 def argument_spec(own: dict[str, Any]) -> dict[str, Any]:
     """A job's own options beside kubernetes.core's authentication options."""
     return {**copy.deepcopy(AUTH_ARG_SPEC), **copy.deepcopy(own)}
+
+
+def expanded(path: str) -> Path:
+    """A path without ``~``, which stays where a user has no home directory: ``Path.expanduser`` raises there."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def namespace_and_name(option: str, text: str) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +37,7 @@ LONG = (
     "taken_over",
     "threads",
     "two_runs",
+    "unsteady",
 )
 
 
@@ -48,15 +48,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.apiserver)
             if item.path.stem.removeprefix("test_") in LONG:
                 item.add_marker(pytest.mark.long)
-
-
-@pytest.fixture(scope="session")
-def seed(pytestconfig: pytest.Config) -> int:
-    """What chance begins with: MESHOPS_TEST_SEED, or another each time. It is printed, to repeat what failed."""
-    number = int(os.environ.get("MESHOPS_TEST_SEED") or secrets.randbelow(2**32))
-    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\nMESHOPS_TEST_SEED={number}", flush=True)
-    return number
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ ORDER = (
     "rights",
     "interrupted",
     "adoption",
+    "unsteady",
 )
 NAME = "meshops-test"
 

@@ -18,6 +18,7 @@ class ApiError(Exception):
     :ivar str reason: the machine-readable reason of the ``Status`` object, such as ``NotFound``
     :ivar str message: the server's own words
     :ivar dict details: ``details`` of the ``Status`` object
+    :ivar bool maybe_done: whether the request may have been carried out all the same
     """
 
     def __init__(self, status: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
@@ -26,6 +27,7 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.details = details or {}
+        self.maybe_done = status in (502, 504) or "request timed out" in message
 
     @classmethod
     def from_body(cls, status: int, body: bytes) -> ApiError:
@@ -42,10 +44,14 @@ class ApiError(Exception):
 
 
 class Unreachable(JobError):
-    """No connection to the API server, or none that its certificate allows."""
+    """No connection to the API server, or none that its certificate allows.
 
-    def __init__(self, message: str, *, object: str = "", fix: str = "") -> None:
+    :ivar bool maybe_done: whether the request may have been carried out all the same
+    """
+
+    def __init__(self, message: str, *, object: str = "", fix: str = "", maybe_done: bool = True) -> None:
         super().__init__(message, object=object, fix=fix, code="api-unreachable")
+        self.maybe_done = maybe_done
 
 
 class NotServed(JobError):

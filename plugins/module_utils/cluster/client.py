@@ -21,7 +21,7 @@ from typing import Any
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, NotServed, Unreachable
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.kinds import Resource, known_resource, path_of
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import reference
-from ansible_collections.meshops.istio.plugins.module_utils.cluster.transport import Transport, certainly_down
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.transport import Transport
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.writes import NOTES
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
 
@@ -182,6 +182,11 @@ class Cluster(Transport):
             except ApiError as error:
                 if error.status == 404:
                     return [], "0"
+                if error.status == 410 and "continue" in query:
+                    # What the pages are of is compacted: all at once then, as client-go's pager does.
+                    items = []
+                    del query["limit"], query["continue"]
+                    continue
                 raise
             found = map(keep, page.get("items") or []) if keep else page.get("items") or []
             items += [{**item, "apiVersion": api_version, "kind": kind} for item in found]
@@ -238,8 +243,8 @@ class Cluster(Transport):
         headers = {"Content-Type": form} if body is not None else {}
         try:
             answer = self.request(method, path, query, body, headers)
-        except Unreachable as error:
-            if not certainly_down(error.__cause__):
+        except (ApiError, Unreachable) as error:
+            if error.maybe_done:
                 self._note(query, obj)
             raise
         self._note(query, obj)

@@ -18,17 +18,20 @@ class Cause(NamedTuple):
 
     :ivar bool certain: no waiting mends it
     :ivar str code: of the finding that it is
+    :ivar float patience: seconds for which it may pass all the same
     """
 
     message: str
     fix: str
     certain: bool = False
     code: str = ""
+    patience: float = 0.0
 
 
 _IMAGE, _CONFIG = "image-pull", "container-misconfigured"
 #: States of a waiting container that no waiting mends without somebody's help -> code, and what to do.
 _HOPELESS_WAITING = {
+    "ErrImagePull": (_IMAGE, "check the image name and tag, the registry, and imagePullSecrets"),
     "ImagePullBackOff": (_IMAGE, "check the image name and tag, the registry, and imagePullSecrets"),
     "ErrImageNeverPull": (_IMAGE, "load the image onto the node, or change its pull policy, which is Never"),
     "InvalidImageName": (_IMAGE, "correct the image name"),
@@ -37,6 +40,14 @@ _HOPELESS_WAITING = {
         "create the ConfigMap or Secret that the container refers to, or set the user that it runs as",
     ),
 }
+
+#: What a registry says that no further pull changes; all else, as a registry that is busy or out of reach, may pass.
+_NO_IMAGE = re.compile(
+    r"not found|manifest unknown|name unknown|does not exist|access denied|no basic auth credentials"
+    r"|\b40[13] |[Uu]nauthorized|[Ff]orbidden|authorization failed|no match for platform|invalid reference"
+)
+#: Seconds for which a pull may go on failing: the kubelet tries after 10, 30 and 70.
+_PULLING = 90.0
 
 #: Restarts after which a crash loop is what it looks like; istiod and proxies may crash once or twice while others
 #: start.
@@ -132,7 +143,8 @@ def service_ready(obj: dict[str, Any]) -> bool:
     """A LoadBalancer has an address; every other type is ready when it exists."""
     if obj.get("spec", {}).get("type") != "LoadBalancer":
         return True
-    return bool(obj.get("status", {}).get("loadBalancer", {}).get("ingress"))
+    ingress = obj.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    return any(entry.get("ip") or entry.get("hostname") for entry in ingress)
 
 
 READY: dict[str, Callable[[dict[str, Any]], bool]] = {
@@ -220,7 +232,10 @@ def pod_hopeless(pod: dict[str, Any]) -> Cause | None:
         reason, restarts = waiting.get("reason", ""), container.get("restartCount", 0)
         if reason in _HOPELESS_WAITING:
             code, fix = _HOPELESS_WAITING[reason]
-            return Cause(f"container {container['name']}: {reason}: {waiting.get('message', '')}", fix, True, code)
+            words = waiting.get("message", "")
+            may_pass = reason in ("ErrImagePull", "ImagePullBackOff") and not _NO_IMAGE.search(words)
+            message = f"container {container['name']}: {reason}: {words}"
+            return Cause(message, fix, True, code, _PULLING if may_pass else 0.0)
         if reason == "CrashLoopBackOff" and restarts >= HOPELESS_RESTARTS:
             message = f"container {container['name']} has restarted {restarts} times ({last_end(container)})"
             fix = f"read its log (kubectl logs --previous -c {container['name']})"

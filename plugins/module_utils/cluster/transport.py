@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import ssl
 import time
 from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.api_errors import ApiError, Unreachable
+from ansible_collections.meshops.istio.plugins.module_utils.cluster.faults import may_pass
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import json_for_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.parallel import THREADS
 from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import (
@@ -25,7 +27,8 @@ with contextlib.suppress(ImportError):  # connection says so
     import urllib3
 
 USER_AGENT = "meshops.istio"
-_RETRIED = frozenset({429, 500, 502, 503, 504})
+#: Bytes of an answer that is not the API server's own: all counters of a proxy in a large mesh take a tenth of it.
+MOST_FETCHED = 32 << 20
 
 
 class Transport:
@@ -45,6 +48,8 @@ class Transport:
             )
         self.connection = Connection(params, THREADS * 2)
         self._timeout = timeout
+        #: Whether the API server has ever answered: an address that was right may be without a server for seconds.
+        self._has_answered = False
 
     @property
     def host(self) -> str:
@@ -81,7 +86,7 @@ class Transport:
         headers: dict[str, str] | None = None,
         retry_for: float = 15.0,
     ) -> Any:
-        """Send one request; try again on 429, 5xx and dropped connections.
+        """Send one request; try again after what passes by itself: see `faults`, and dropped connections.
 
         Every request that is made here may be repeated: reads, server-side applies, deletes, and creates of objects
         whose second creation is a conflict.
@@ -92,29 +97,36 @@ class Transport:
         :raises Unreachable: there was no answer
         """
         deadline = time.monotonic() + retry_for
-        pause, renewed = 0.2, False
+        pause, renewed, has_arrived = 0.2, False, False
         while True:
             try:
                 response = self._send(
                     method, path, query, body, headers or {}, timeout=urllib3.Timeout(connect=10, read=self._timeout)
                 )
-            except urllib3.exceptions.SSLError as error:
-                raise self._unreachable(error) from error
             except urllib3.exceptions.HTTPError as error:
-                if time.monotonic() + pause > deadline or certainly_down(error):
-                    raise self._unreachable(error) from error
+                has_arrived |= not _never_arrived(error)
+                if time.monotonic() + pause > deadline or self._is_final(error):
+                    raise self._unreachable(error, has_arrived) from error
             else:
+                self._has_answered = True
                 if response.status < 300:
                     return self._decoded(response)
                 fault = ApiError.from_body(response.status, response.data)
                 if fault.status == 401 and not renewed and self.connection.renew():
                     renewed = True
                     continue
-                if fault.status not in _RETRIED or time.monotonic() + pause > deadline or _certainly_refused(fault):
+                if time.monotonic() + pause > deadline or not may_pass(fault, body):
+                    fault.maybe_done |= has_arrived
                     raise fault
                 pause = max(pause, _retry_after(response))
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 -- jitter, not a secret
             pause = min(pause * 2, 3.0)
+
+    def _is_final(self, error: Exception) -> bool:
+        """A fault that no second try within seconds changes: a certificate, or an address that never answered."""
+        if isinstance(error, urllib3.exceptions.SSLError):
+            return not isinstance(_cause(error), _CUT)
+        return _never_arrived(error) and not self._has_answered
 
     def _decoded(self, response: Any) -> Any:
         try:
@@ -126,32 +138,51 @@ class Transport:
                 fix="Check the address in the kubeconfig (or host). A proxy's login page is a common cause.",
             ) from error
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        cause = getattr(error, "reason", None) or error
+    def _unreachable(self, error: Exception, has_arrived: bool = False) -> Unreachable:
+        cause = _cause(error)
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return Unreachable(
                 f"is not trusted: {cause}.",
                 object=f"The certificate of the API server {self.host}",
                 fix="Set its CA in ca_cert or in the kubeconfig.",
+                maybe_done=has_arrived,
             )
         return Unreachable(
             f"cannot be reached: {cause}.",
             object=f"The API server {self.host}",
             fix="Check the address in the kubeconfig (or host), the network between this host and the cluster, and the "
             "proxy settings.",
+            maybe_done=has_arrived,
         )
 
     def fetch(self, path: str, headers: dict[str, str], timeout: float) -> tuple[int, dict[str, str], bytes]:
         """One GET whose answer need not be the API server's own, as through its proxy. It is not repeated.
 
+        :arg float timeout: seconds without a byte; a body ends after ``MOST_FETCHED`` bytes, or four times as long
         :returns: status, headers by their names in lower case, and body
         :raises Unreachable: there was no answer
         """
+        limit = urllib3.Timeout(connect=10, read=timeout)
         try:
-            response = self._send("GET", path, None, None, headers, timeout=urllib3.Timeout(connect=10, read=timeout))
+            response = self._send("GET", path, None, None, headers, timeout=limit, preload_content=False)
+            body = _read(response, 4 * timeout)
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from error
-        return response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
+        return response.status, {name.lower(): value for name, value in response.headers.items()}, body
+
+
+def _read(response: Any, seconds: float) -> bytes:
+    """The body of an answer that need not end: its beginning is enough."""
+    parts, length, deadline = [], 0, time.monotonic() + seconds
+    for part in response.stream(65536, decode_content=True):
+        parts.append(part)
+        length += len(part)
+        if length > MOST_FETCHED or time.monotonic() > deadline:
+            response.close()  # the connection is of no use to others
+            break
+    else:
+        response.release_conn()
+    return b"".join(parts)
 
 
 def _retry_after(response: Any) -> float:
@@ -161,12 +192,16 @@ def _retry_after(response: Any) -> float:
         return 0.0
 
 
-def certainly_down(error: Exception) -> bool:
-    """Faults that no second try within seconds mends: a name that does not resolve, a port where nothing listens."""
-    cause = getattr(error, "reason", None) or error
-    return isinstance(cause, urllib3.exceptions.NewConnectionError)
+def _cause(error: Exception) -> Any:
+    """What urllib3 wraps."""
+    first = error.args[0] if error.args else None
+    return getattr(error, "reason", None) or (first if isinstance(first, ssl.SSLError) else error)
 
 
-def _certainly_refused(fault: ApiError) -> bool:
-    """A 500 that an admission webhook's own answer caused is final; one from a webhook not up yet may pass."""
-    return fault.status == 500 and "denied the request" in fault.message
+#: A connection that ended within TLS's own words.
+_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+
+def _never_arrived(error: Exception) -> bool:
+    """Whether a request cannot have reached a server: a name that does not resolve, a port where nothing listens."""
+    return isinstance(_cause(error), urllib3.exceptions.NewConnectionError)

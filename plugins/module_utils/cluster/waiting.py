@@ -237,7 +237,8 @@ class Waiter:
                 raise _certain(reference(obj), "cannot start its pods", certain)
             for pod in readiness.current_pods(obj, self._pods_of(obj)):
                 certain = readiness.pod_hopeless(pod)
-                if self._counts(("broken", *identity(pod)), certain is not None, SETTLING):
+                patience = max(SETTLING, certain.patience) if certain else SETTLING
+                if self._counts(("broken", *identity(pod)), certain is not None, patience):
                     raise _certain(f"{reference(pod)} of {reference(obj)}", "cannot start", certain)
                 words = readiness.pod_unschedulable(pod)
                 if self._counts(identity(pod), words is not None, GRACE):

@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import re
 from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.readiness import is_true
+
+#: A DNS label; underscores are not in RFC 1123, and are in names that resolve.
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class Place(Protocol):
@@ -38,10 +44,19 @@ class Endpoint(NamedTuple):
         return f"{self.scheme}://{self.authority}{path}"
 
 
+def is_host(text: str) -> bool:
+    """Whether a text is an IP address or a DNS name: labels of at most 63 characters, 253 in all (RFC 1123)."""
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(text))
+    return len(text) <= 253 and all(map(_LABEL.fullmatch, text.removesuffix(".").split(".")))
+
+
 def at_address(text: str, scheme: str = "http") -> Endpoint | None:
     """Of ``HOST:PORT``, IPv6 in brackets; None where it is something else."""
     host, _colon, port = text.rpartition(":")
-    return Endpoint(host.strip("[]"), int(port), scheme) if host and port.isdigit() else None
+    host = host.removeprefix("[").removesuffix("]")
+    is_one = is_host(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    return Endpoint(host, int(port), scheme) if is_one else None
 
 
 class Proxied(NamedTuple):
@@ -111,12 +126,13 @@ def node_endpoints(
 
 
 def load_balancer_endpoints(service: dict[str, Any], port_name: str) -> list[Endpoint]:
-    """The addresses that a provider gave a Service: host names (AWS) or IPs (Azure, MetalLB); [] while pending."""
+    """Addresses that a provider gave a Service: host names (AWS), IPs (Azure, MetalLB) or both; [] while pending."""
     port = _port(service, port_name)
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     if not port:
         return []
-    return [Endpoint(entry.get("hostname") or entry["ip"], port["port"]) for entry in ingress]
+    addresses = [entry[kind] for kind in ("hostname", "ip") for entry in ingress if entry.get(kind)]
+    return [Endpoint(address, port["port"]) for address in addresses]
 
 
 def endpoints(

@@ -16,6 +16,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.meshops.istio.plugins.module_utils.errors import ErrorAbout
 from ansible_collections.meshops.istio.plugins.module_utils.helm.chart_cache import cache_directory, cached
 from ansible_collections.meshops.istio.plugins.module_utils.helm.charts import Chart
+from ansible_collections.meshops.istio.plugins.module_utils.task import expanded
 
 #: A manifest as a chart: Helm hands its text on as it is, braces of dashboards included. Istio's manifests name its
 #: namespace, which may be another.
@@ -53,7 +54,7 @@ def manifest_chart(repository: str, name: str, version: str) -> Chart:
 def _manifest(repository: str, name: str, version: str) -> str:
     """The text of a manifest: from a directory, or fetched once for each version."""
     if not repository.startswith(("http://", "https://")):
-        path = Path(repository).expanduser() / f"{name}.yaml"
+        path = expanded(repository) / f"{name}.yaml"
         try:
             return path.read_text(encoding="utf-8")
         except OSError as error:

@@ -21,10 +21,10 @@ from ansible_collections.meshops.istio.plugins.module_utils.secrets.hiding impor
 def cache_directory() -> Path:
     """Where fetched charts and what is derived from charts are kept: ``$XDG_CACHE_HOME/meshops-istio/charts``."""
     base = os.environ.get("XDG_CACHE_HOME")
-    path = (Path(base) if base else Path.home() / ".cache") / "meshops-istio" / "charts"
     try:
+        path = (Path(base) if base else Path.home() / ".cache") / "meshops-istio" / "charts"
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:  # a read-only home: slower, not broken
+    except (OSError, RuntimeError):  # a read-only home, or a user without one: slower, not broken
         path = Path(tempfile.gettempdir()) / f"meshops-istio-cache-{os.getuid()}"
         path.mkdir(mode=0o700, exist_ok=True)
         if path.lstat().st_uid != os.getuid():

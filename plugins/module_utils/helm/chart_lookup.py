@@ -24,6 +24,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import 
     Source,
     pinned,
 )
+from ansible_collections.meshops.istio.plugins.module_utils.task import expanded
 
 
 def locate(helm: Callable[[], Helm], source: Source | str, name: str, version: str, digest: str | None = None) -> Chart:
@@ -110,7 +111,7 @@ class _Lookup:
 
     def on_disk(self) -> Chart:
         """From a directory that holds charts, or a packaged chart that is named itself."""
-        place = Path(self.source.repository).expanduser()
+        place = expanded(self.source.repository)
         if place.is_file():
             return self._named(self._verified(place))
         archive = place / f"{self.name}-{self.version}.tgz"

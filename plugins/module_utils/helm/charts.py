@@ -33,6 +33,8 @@ _END_OF_DOCUMENT = re.compile(rb"^---[ \t\r]*(?:#.*)?$\n?", re.MULTILINE)
 _TEXTS = ("name", "version", "appVersion")
 _NO_CHART = "Correct the path, or replace it with a chart."
 _BROKEN = "Correct the file, or get the chart from its publisher."
+#: Bytes that a packaged chart may unpack to: helm's ``MaxDecompressedChartSize``.
+MOST_UNPACKED = 100 << 20
 
 
 class Chart:
@@ -57,11 +59,10 @@ class Chart:
             return {str(path.relative_to(self.path)): path.read_bytes() for path in _files_below(self.path)}
         try:
             with tarfile.open(self.path) as archive:
-                members = [member for member in archive.getmembers() if member.isfile()]
                 # Every path in a packaged chart begins with the chart's name.
                 return {
                     member.name.partition("/")[2]: archive.extractfile(member).read()  # type: ignore[union-attr]
-                    for member in members
+                    for member in self._members(archive)
                 }
         except (tarfile.TarError, OSError, EOFError, zlib.error) as error:  # EOFError: a download that was cut short
             raise JobError(
@@ -69,6 +70,20 @@ class Chart:
                 object=str(self.path),
                 fix="Replace it with an archive that helm package makes, or delete it if it is in the chart cache.",
             ) from error
+
+    def _members(self, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        """Its files, each before the next is unpacked. :raises JobError: there is more in it than helm takes"""
+        size = 0
+        for member in archive:
+            size += member.size
+            if size > MOST_UNPACKED:
+                raise JobError(
+                    f"unpacks to more than {MOST_UNPACKED >> 20} MiB, which helm does not load.",
+                    object=str(self.path),
+                    fix="List files that do not belong to the chart in its .helmignore, and package it again.",
+                )
+            if member.isfile():
+                yield member
 
     @cached_property
     def metadata(self) -> dict[str, Any]:

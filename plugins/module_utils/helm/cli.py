@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.cluster.client impor
 from ansible_collections.meshops.istio.plugins.module_utils.cluster.objects import json_for_yaml
 from ansible_collections.meshops.istio.plugins.module_utils.connection.connection import program_environment
 from ansible_collections.meshops.istio.plugins.module_utils.errors import JobError
-from ansible_collections.meshops.istio.plugins.module_utils.helm import sources
+from ansible_collections.meshops.istio.plugins.module_utils.helm import faults, sources
 from ansible_collections.meshops.istio.plugins.module_utils.version_numbers import numbers
 
 #: The name by which helm is told of an HTTP repository for the length of one fetch.
@@ -39,6 +40,8 @@ _CODES = {"template": "chart-refused"}
 _FIXES = {"template": "Correct the values of the chart in istio_helm_values."}
 _ANOTHER = "Set istio_helm_helm_binary to a helm that runs here."
 _DIRECTORY = "meshops-istio-private-"
+#: Seconds before each further try of what writes nothing.
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
 #: Helm 4 names each field of a conflict, and each manager after the first, on a line of its own; both majors each value
 #: that a chart's schema refuses, below a line with the chart's name.
 _GOES_ON = re.compile(r"\n(- |conflicts? with |[\w.-]+:$)", re.MULTILINE)
@@ -61,6 +64,11 @@ class HelmError(JobError):
             code=code,
             quotes=[self.words],
         )
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed within seconds, of a cluster that has answered before."""
+        return faults.may_pass(self.words, has_answered=True)
 
 
 class Helm:
@@ -129,6 +137,23 @@ class Helm:
             raise HelmError(arguments, (errors or [words])[-1][:2000])
         return done.stdout
 
+    def _read(
+        self, arguments: list[str], environment: dict[str, str], timeout: float, stdin: str = "", cluster: bool = True
+    ) -> str:
+        """Run what writes nothing; try again after what passes by itself.
+
+        :arg cluster: the API server is asked, which has answered before, and not a chart repository
+        """
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                return self._run(arguments, environment, timeout, stdin)
+            except HelmError as error:
+                pause = next(pauses, None)
+                if pause is None or not faults.may_pass(error.words, has_answered=cluster):
+                    raise
+            time.sleep(pause)
+
     def template(
         self,
         name: str,
@@ -158,7 +183,7 @@ class Helm:
             arguments += ["--is-upgrade"] if is_upgrade else []
             arguments += ["--dry-run=server"] if environment is not None else []
             arguments += [part for each in api_versions for part in ("--api-versions", each)]
-            return self._run([*arguments, "--kube-version", kube_version], environment or dict(os.environ), 120)
+            return self._read([*arguments, "--kube-version", kube_version], environment or dict(os.environ), 120)
 
     def pull(self, source: sources.Source, name: str, version: str, into: Path) -> None:
         """Fetch a chart from an HTTP or OCI repository into a directory, where there is a keyring with its provenance.
@@ -175,7 +200,7 @@ class Helm:
             try:
                 if not source.oci:
                     self._add_repository(source, environment)
-                self._run(["pull", *chart, *flags], environment, 300)
+                self._read(["pull", *chart, *flags], environment, 300, cluster=False)
             except HelmError as error:
                 absent = sources.is_absent(error.words)
                 versions = self._versions(source, chart, environment) if absent else []
@@ -185,7 +210,7 @@ class Helm:
         """Fetch an HTTP repository's index, and note the login for what is fetched next."""
         login = ["--username", source.username, "--password-stdin"] if source.username else []
         arguments = ["repo", "add", _REPOSITORY, source.repository, *source.connection, *login]
-        self._run(arguments, environment, 300, source.password)
+        self._read(arguments, environment, 300, source.password, cluster=False)
 
     def _versions(self, source: sources.Source, chart: list[str], environment: dict[str, str]) -> list[str]:
         """Versions of a chart in a repository, newest first; of an OCI registry helm tells only the newest."""
@@ -210,8 +235,8 @@ class Helm:
         """
         arguments = [name, "--namespace", namespace, "--output", "json"]
         try:
-            document = json.loads(self._run(["status", *arguments], environment, 60))
-            metadata = json.loads(self._run(["get", "metadata", *arguments], environment, 60))
+            document = json.loads(self._read(["status", *arguments], environment, 60))
+            metadata = json.loads(self._read(["get", "metadata", *arguments], environment, 60))
         except HelmError as error:
             if "not found" in error.words:
                 return None
@@ -256,7 +281,7 @@ class Helm:
         flags = ["--take-ownership", "--disable-openapi-validation", "--dry-run=server", "--output", "json"]
         with values_file(values) as path:
             arguments = ["upgrade", name, str(chart), "--namespace", namespace, "--reset-values", "--values", path]
-            return json.loads(self._run([*arguments, *flags], environment, 120))
+            return json.loads(self._read([*arguments, *flags], environment, 120))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.liveness.belongings 
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import revisions
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.istioctl import Istioctl
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.sidecars import INJECTION, REVISION
-from ansible_collections.meshops.istio.plugins.module_utils.task import Task
+from ansible_collections.meshops.istio.plugins.module_utils.task import Task, expanded
 
 #: Options of the application, for the job that applies it.
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -83,7 +83,7 @@ def prepare(task: Task, cluster: Cluster) -> Application:
     params = task.params
     found = flat(params["manifests"])
     if params["chart"]:
-        found = [*_rendered(task, cluster, Path(params["chart"]).expanduser()), *found]
+        found = [*_rendered(task, cluster, expanded(params["chart"])), *found]
     if params["chart_files"]:
         with private_directory() as directory:
             found = [*_rendered(task, cluster, _written(params["chart_files"], directory)), *found]

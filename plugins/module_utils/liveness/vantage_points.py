@@ -44,6 +44,12 @@ def check(params: dict[str, Any]) -> None:
             object="scheme",
             fix="Set either liveness_verify_scheme: https or liveness_verify_from: cluster, not both.",
         )
+    if params["host_header"] and not endpoints.is_host(params["host_header"]):
+        raise ErrorAbout(
+            f"{params['host_header']} is not a valid host name.",
+            object="host_header",
+            fix="Set liveness_verify_host to a DNS name of at most 253 characters, in labels of at most 63.",
+        )
     if over_tls and not params["host_header"]:
         raise ErrorAbout(
             "https requires the host name of the certificate, which is also sent as server name (SNI).",
@@ -116,7 +122,7 @@ def given_address(params: dict[str, Any], target: Target) -> endpoints.Endpoint 
         return None
     found = endpoints.at_address(params["address"], params["scheme"])
     if found is None:
-        fix = "Use that form in liveness_verify_address, for example 192.0.2.10:80."
+        fix = "Set liveness_verify_address to HOST:PORT, for example 192.0.2.10:80. Put IPv6 addresses in brackets."
         raise ErrorAbout(f"{params['address']} is not HOST:PORT.", object="address", fix=fix)
     return found
 

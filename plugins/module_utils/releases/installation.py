@@ -30,11 +30,12 @@ from ansible_collections.meshops.istio.plugins.module_utils.helm.dry_run import 
 from ansible_collections.meshops.istio.plugins.module_utils.mesh import composition
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.components import ADDON, CONTROL_PLANE, GATEWAY
 from ansible_collections.meshops.istio.plugins.module_utils.mesh.parsed import MeshOptions
-from ansible_collections.meshops.istio.plugins.module_utils.releases import adoption, earlier_gateways
+from ansible_collections.meshops.istio.plugins.module_utils.releases import earlier_gateways
 from ansible_collections.meshops.istio.plugins.module_utils.releases.adopted_ports import ports_kept
 from ansible_collections.meshops.istio.plugins.module_utils.releases.obstacles import Examination
-from ansible_collections.meshops.istio.plugins.module_utils.releases.preview import drifted, set_back
+from ansible_collections.meshops.istio.plugins.module_utils.releases.preview import drifted
 from ansible_collections.meshops.istio.plugins.module_utils.releases.steps import Step, drift_words, judge
+from ansible_collections.meshops.istio.plugins.module_utils.releases.writer import Writer
 from ansible_collections.meshops.istio.plugins.module_utils.task import Scope, Task
 
 #: Kinds whose readiness is part of a release's success. A Service is not: an address may need a cloud minutes, and the
@@ -274,60 +275,8 @@ class Installation:
         ]
 
     def _write(self, step: Step) -> None:
-        release = step.release
-        if self.lease:
-            self.lease.still()
-        if step.action == "recover":
-            # The lease is ours and the run that left this behind is gone: without its record, helm starts over from
-            # the revision before it, and objects that it had created carry Helm's ownership already.
-            self.cluster.delete(step.stored.secret, as_read=True)
-        self.task.say(f"{step.action} {release.namespace}/{release.name}: {', '.join(step.reasons)}")
-        if self.helm.major >= 4:  # older ones know no fields of others
-            for live in step.adopted:
-                adoption.adopt(self.cluster, live)
-        for wanted in step.set_back:
-            set_back(self.cluster, wanted)
-        self._upgrade(step)
+        Writer(self.task, self.cluster, self.helm, self.environment, self.lease, self._stored).write(step)
         self.written.append(step)
-
-    def _upgrade(self, step: Step) -> None:
-        """Have helm write a release, and take note of it: also where it fails, unless not even its record is another.
-
-        :raises JobError: helm's own failure
-        """
-        release = step.release
-        try:
-            self._run_helm(step)
-        except JobError:
-            if self._is_recorded(step):
-                self.task.written.append(f"release {release.namespace}/{release.name}")
-            raise
-        self.task.written.append(f"release {release.namespace}/{release.name}")
-
-    def _is_recorded(self, step: Step) -> bool:
-        """Whether helm has begun a revision, which it does before it writes an object; so too where nobody can tell."""
-        key = (step.release.namespace, step.release.name)
-        try:
-            now = self._stored([key]).get(key)
-        except (JobError, ApiError):
-            return True
-        before = None if step.action == "recover" else step.stored  # whose record is deleted
-        return (now and now.revision) != (before and before.revision)
-
-    def _run_helm(self, step: Step) -> None:
-        release = step.release
-        self.helm.upgrade(
-            release.name,
-            release.namespace,
-            step.chart.path,
-            release.values,
-            self.environment,
-            self.params["wait_timeout"],
-            # A first revision may find objects of a run that was killed, of which istiod holds fields by now.
-            force_conflicts=self.helm.major >= 4 and (step.forces or step.is_first),
-            take_ownership=bool(step.adopted),
-            description=storage.description(step.chart, step.is_first),
-        )
 
     def _wait(self, steps: list[Step]) -> None:
         """Wait for what a stage's releases run: all of what was written, and of the rest what was not ready before."""

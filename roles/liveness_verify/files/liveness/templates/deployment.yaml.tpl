@@ -9,8 +9,9 @@ spec:
   {{- if not .Values.horizontalPodAutoscaler.enabled }}
   replicas: {{ .Values.replicas }}
   {{- end }}
+  # Without the version: a selector is immutable, and the version is not.
   selector:
-    matchLabels: {{- include "liveness.labels" . | nindent 6 }}
+    matchLabels: {app: {{ .Release.Name | quote }}}
   template:
     metadata:
       labels: {{- include "liveness.labels" . | nindent 8 }}

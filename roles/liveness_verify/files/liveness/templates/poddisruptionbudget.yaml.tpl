@@ -6,5 +6,5 @@ metadata:
 spec:
   maxUnavailable: {{ .Values.podDisruptionBudget.maxUnavailable }}
   selector:
-    matchLabels: {{- include "liveness.labels" . | nindent 6 }}
+    matchLabels: {app: {{ .Release.Name | quote }}}
 {{- end }}

@@ -344,6 +344,79 @@ def test_webhooks_refusal_is_final(api: ApiServer, cluster: Cluster, clock: Cloc
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        'Internal error occurred: failed calling webhook "v.istio.io": failed to call webhook: '
+        'Post "https://istiod.istio-system.svc:443/validate?timeout=10s": service "istiod" not found',
+        'Internal error occurred: failed calling webhook "v.example.com": failed to call webhook: '
+        'Post "https://v.example.svc:443/": x509: certificate has expired or is not yet valid',
+        'Internal error occurred: failed calling webhook "v.example.com": expected webhook response of '
+        "admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=",
+        "etcdserver: request is too large",
+    ],
+)
+def test_500_that_cannot_pass(message: str, api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """It is asked once, not nine times."""
+    api.answers(failure(500, message=message))
+    with pytest.raises(ApiError):
+        cluster.create(POD)
+    assert len(api.asked) == 1
+
+
+MODIFIED = 'Operation cannot be fulfilled on pods "web": the object has been modified; please apply your changes'
+
+
+def test_conflict_of_others_writers(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """A request that is about no version of the object is tried again; one that is can only be told."""
+    api.answers(failure(409, "Conflict", MODIFIED), POD)
+    assert cluster.apply(POD) == POD
+    versioned = {**POD, "metadata": {**POD["metadata"], "resourceVersion": "7"}}
+    api.answers(failure(409, "Conflict", MODIFIED))
+    for write in (cluster.replace, lambda obj: cluster.delete(obj, as_read=True)):
+        with pytest.raises(ApiError, match="has been modified"):
+            write(versioned)
+    assert len(clock.slept) == 1
+
+
+def test_server_that_restarts(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
+    """An address that has answered is right: nobody listens there for a while."""
+    api.answers({"gitVersion": "v1"})
+    cluster.version()
+    api.stop()
+    cluster.connection.pool.clear()  # the server's end of a connection outlives it here
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        cluster.version()
+    assert 10 < clock.now <= 15
+
+
+def test_tls_that_is_cut(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """A load balancer may drop a connection in the handshake too."""
+    answers = [urllib3.exceptions.SSLError(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))]
+
+    def send(*_arguments: Any, **_options: Any) -> Any:
+        if answers:
+            raise answers.pop()
+        return SimpleNamespace(status=200, data=b'{"gitVersion": "v1"}')
+
+    monkeypatch.setattr(cluster, "_send", send)
+    assert cluster.version() == {"gitVersion": "v1"}
+    assert len(clock.slept) == 1
+
+
+@pytest.mark.parametrize(
+    "last", [failure(403, "Forbidden", "no"), failure(503), Reply(headers={"Content-Length": "9"})]
+)
+def test_write_whose_answer_was_lost(last: Reply, api: ApiServer, clock: Clock) -> None:
+    """It may have been carried out, whatever the server says next, so that it is noted."""
+    cut = Reply(headers={"Content-Length": "9"}, chunks=[None])
+    api.answers(cut, cut if last.status == 200 else last)
+    told: list[str] = []
+    with noted(told), pytest.raises((ApiError, Unreachable)):
+        Cluster({"host": api.url, "api_key": "x"}).create(POD)
+    assert told == ["Pod shop/web"]
+
+
+@pytest.mark.parametrize(
     ("value", "pause"), [("2", 2.0), ("0", 0.2), ("99", 10.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.2)]
 )
 def test_retry_after(value: str, pause: float, api: ApiServer, cluster: Cluster, clock: Clock) -> None:
@@ -379,6 +452,15 @@ def test_fetch(api: ApiServer, cluster: Cluster, clock: Clock) -> None:
     assert asked.header("Host") == ["www.example.com"]
     assert asked.header("Authorization") == ["Bearer token-1"]
     assert clock.slept == []
+
+
+def test_fetch_of_what_does_not_end(api: ApiServer, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning, and the connection is no one else's."""
+    monkeypatch.setattr(transport, "MOST_FETCHED", 10)
+    api.answers(Reply(chunks=[b"x" * 8] * 1000), {"gitVersion": "v1"})
+    _status, _headers, body = cluster.fetch("/", {}, 5.0)
+    assert body.startswith(b"x" * 16)
+    assert cluster.version() == {"gitVersion": "v1"}
 
 
 def test_fetch_without_a_server(clock: Clock) -> None:
@@ -501,6 +583,16 @@ def test_list_goes_on_to_the_last_page(api: ApiServer, cluster: Cluster) -> None
         {**selectors, "continue": "c2"},
     ]
     assert api.paths == ["GET /api/v1/namespaces/shop/pods"] * 3
+
+
+def test_list_whose_pages_are_compacted(api: ApiServer, cluster: Cluster) -> None:
+    """All at once then, and nothing twice: status 410 of a continue token can pass."""
+    first = {"items": [POD], "metadata": {"continue": "more"}}
+    everything = {"items": [POD, {"metadata": {"name": "api", "namespace": "shop"}}], "metadata": {}}
+    api.answers(first, failure(410, "Expired", "The provided continue parameter is too old"), everything)
+    found = cluster.list("v1", "Pod", "shop")
+    assert [obj["metadata"]["name"] for obj in found] == ["web", "api"]
+    assert [sorted(asked.query) for asked in api.asked] == [["limit"], ["continue", "limit"], []]
 
 
 def test_list_of_all_namespaces(api: ApiServer, cluster: Cluster) -> None:

@@ -306,9 +306,38 @@ def test_hopeless_init_container() -> None:
     assert found[0].startswith("container istio-init: ImagePullBackOff")
 
 
-@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "ErrImagePull", "CrashLoopBackOff"])
+BACK_OFF = 'Back-off pulling image "r.example.com/a:1": ErrImagePull: failed to pull and unpack image: '
+CERTAIN = (
+    "rpc error: code = NotFound desc = failed to resolve reference: r.example.com/a:1: not found",
+    BACK_OFF + "pull access denied, repository does not exist or may require authorization",
+    BACK_OFF + "unexpected status from HEAD request to https://r.example.com/v2/a/manifests/1: 403 Forbidden",
+    BACK_OFF + "failed to authorize: failed to fetch anonymous token: 401 Unauthorized",
+    BACK_OFF + "no match for platform in manifest",
+    "Error response from daemon: manifest for a:1 not found: manifest unknown",
+    "no basic auth credentials",
+)
+PASSING = (
+    'Back-off pulling image "r.example.com/a:1"',
+    BACK_OFF + "dial tcp 192.0.2.1:443: i/o timeout",
+    BACK_OFF + "dial tcp 192.0.2.1:443: connect: connection refused",
+    BACK_OFF + "toomanyrequests: You have reached your pull rate limit",
+    BACK_OFF + "unexpected status from HEAD request: 503 Service Unavailable",
+    BACK_OFF + "unexpected EOF",
+)
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
+@pytest.mark.parametrize("words", [*CERTAIN, *PASSING])
+def test_pulls(words: str, reason: str) -> None:
+    """No waiting changes what a registry has said; one that is busy or out of reach gets the time of several pulls."""
+    found = pod_hopeless(pod(waiting(reason, words)))
+    assert found is not None
+    assert found.patience == (0 if words in CERTAIN else 90)
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", "CrashLoopBackOff"])
 def test_states_that_pass(reason: str) -> None:
-    """A first pull may fail, and a first start too."""
+    """A first start may fail."""
     assert pod_hopeless(pod(waiting(reason))) is None
 
 

@@ -51,9 +51,9 @@ def pod(app: str = "istiod", namespace: str = "istio-system", **status: Any) -> 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}
 
 
-def waits(reason: str, restarts: int = 0, **more: Any) -> dict[str, Any]:
+def waits(reason: str, restarts: int = 0, message: str = "it was not found", **more: Any) -> dict[str, Any]:
     """The status of a pod whose only container waits."""
-    state = {"waiting": {"reason": reason, "message": "the kubelet's words"}}
+    state = {"waiting": {"reason": reason, "message": message}}
     return {"containerStatuses": [{"name": "discovery", "state": state, "restartCount": restarts, **more}]}
 
 
@@ -232,8 +232,14 @@ def test_image_that_cannot_be_pulled() -> None:
     message = failure(cluster, ISTIOD)
     assert message.startswith(
         "Pod istio-system/istiod-5f0c of Deployment istio-system/istiod cannot start: "
-        "container discovery: ImagePullBackOff: the kubelet's words. Check the image name"
+        "container discovery: ImagePullBackOff: it was not found. Check the image name"
     )
+
+
+def test_pull_that_succeeds_in_the_end() -> None:
+    """A registry that was busy: ten seconds later the image is there."""
+    busy = pod(**waits("ImagePullBackOff", message="503 Service Unavailable"))
+    assert wait(FakeCluster(Deployment=[[deployment(0)]] * 4 + [[deployment(1)]], Pod=[[busy]]), ISTIOD)
 
 
 def test_hopeless_by_an_event() -> None:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.meshops.istio.plugins.module_utils.exposure.endpoints import (
     Endpoint,
     Proxied,
+    at_address,
     endpoints,
     keeps_local,
     load_balancer_endpoints,
@@ -95,17 +96,45 @@ def test_port_without_a_node_port() -> None:
     [
         ([{"ip": "192.0.2.1"}], [Endpoint("192.0.2.1", 80)]),
         ([{"hostname": "a.elb.example.com"}], [Endpoint("a.elb.example.com", 80)]),
-        ([{"hostname": "a.example.com", "ip": "192.0.2.1"}], [Endpoint("a.example.com", 80)]),
+        (
+            [{"hostname": "a.example.com", "ip": "192.0.2.1"}],
+            [Endpoint("a.example.com", 80), Endpoint("192.0.2.1", 80)],
+        ),
+        ([{"ports": [{"port": 80}]}, {"ip": ""}], []),
         ([{"hostname": "", "ip": "192.0.2.1"}], [Endpoint("192.0.2.1", 80)]),
         ([{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}], [Endpoint("192.0.2.1", 80), Endpoint("192.0.2.2", 80)]),
         ([], []),
         (None, []),
     ],
-    ids=["ip", "host name", "both", "empty host name", "several", "pending", "pending, no list"],
+    ids=["ip", "host name", "both", "neither", "empty host name", "several", "pending", "pending, no list"],
 )
 def test_load_balancer(ingress: Any, expected: list[Endpoint]) -> None:
     """The provider's addresses, at the Service's port and not the node's."""
     assert load_balancer_endpoints(service("LoadBalancer", ingress), "http2") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.1:80", Endpoint("192.0.2.1", 80)),
+        ("[2001:db8::1]:80", Endpoint("2001:db8::1", 80)),
+        ("gw.example.com:30010", Endpoint("gw.example.com", 30010)),
+        (f"{'a' * 63}.example.com:80", Endpoint(f"{'a' * 63}.example.com", 80)),
+        (f"{'a' * 64}.example.com:80", None),
+        (f"{'a.' * 130}com:80", None),
+        ("a..b:80", None),
+        ("-a.example.com:80", None),
+        ("a b:80", None),
+        (":80", None),
+        ("192.0.2.1", None),
+        ("192.0.2.1:0", None),
+        ("192.0.2.1:65536", None),
+        ("192.0.2.1:\u0663", None),
+    ],
+)
+def test_address(text: str, expected: Endpoint | None) -> None:
+    """What no DNS query could be made of is told before it is tried."""
+    assert at_address(text) == expected
 
 
 def test_load_balancer_without_the_port() -> None:

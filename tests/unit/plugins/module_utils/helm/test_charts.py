@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -20,6 +21,7 @@ from ansible_collections.meshops.istio.plugins.module_utils.errors import JobErr
 from ansible_collections.meshops.istio.plugins.module_utils.helm import addon_charts, chart_cache, chart_lookup, charts
 from ansible_collections.meshops.istio.plugins.module_utils.helm.cli import HelmError
 from ansible_collections.meshops.istio.plugins.module_utils.helm.sources import ChartError, ChartReference, Source
+from ansible_collections.meshops.istio.plugins.module_utils.task import expanded
 
 FILES = {
     "Chart.yaml": "apiVersion: v2\nname: base\nversion: 1.31.0\n",
@@ -518,6 +520,30 @@ def test_cache_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert chart_cache.cache_directory() == tmp_path / ".cache/meshops-istio/charts"
+
+
+def test_archive_that_unpacks_to_a_multiple(tmp_path: Path) -> None:
+    """Helm takes 100 MiB; what is more is not even unpacked."""
+    path = tmp_path / "bomb-1.0.0.tgz"
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for number in range(3):
+            member = tarfile.TarInfo(f"bomb/{number}")
+            member.size = 40 << 20
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(JobError, match="unpacks to more than 100 MiB"):
+        assert charts.Chart(path).files
+
+
+def test_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's may have neither HOME nor an entry in passwd: ``~`` is a name then, and the cache elsewhere."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(chart_cache.tempfile, "tempdir", None)
+    with mock.patch("pwd.getpwuid", side_effect=KeyError("getpwuid(): uid not found")):
+        assert chart_cache.cache_directory() == tmp_path / f"meshops-istio-cache-{os.getuid()}"
+        assert expanded("~/charts") == Path("~/charts")
 
 
 def test_home_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,9 @@ def test_helm_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(JobError) as caught:
         Helm()
-    assert str(caught.value).startswith("helm was not found on PATH. Install it, set istio_helm_helm_binary to its path, ")
+    assert str(caught.value).startswith(
+        "helm was not found on PATH. Install it, set istio_helm_helm_binary to its path, "
+    )
     assert "preflight_fetch_tools: true" in str(caught.value)
     with pytest.raises(JobError, match=f"^helm was not found at {tmp_path}/helm"):
         Helm(f"{tmp_path}/helm")
@@ -432,6 +434,23 @@ def test_upgrade(how: dict[str, Any], words: list[str], program: Program, helm: 
         *("--values", values, "--timeout", "300s"),
     ]
     assert program.environment["KUBECONFIG"] == "/private/kubeconfig"
+
+
+def test_reading_is_tried_again(program: Program, helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passes by itself, five times at most; what writes is the business of who knows what was written."""
+    slept: list[float] = []
+    monkeypatch.setattr(helm_module.time, "sleep", slept.append)
+    program.says(stderr="Error: Get https://192.0.2.1:6443/version: EOF", code=1)
+    with pytest.raises(HelmError, match="EOF"):
+        helm.dry_run("istiod", "istio-system", CHART, {}, dict(os.environ))
+    assert slept == [0.5, 1.0, 2.0, 4.0]
+    with pytest.raises(HelmError, match="EOF"):
+        helm.upgrade("istiod", "istio-system", CHART, {}, dict(os.environ), 300)
+    assert len(slept) == 4
+    program.says(stderr="Error: chart requires kubeVersion", code=1)
+    with pytest.raises(HelmError, match="kubeVersion"):
+        helm.dry_run("istiod", "istio-system", CHART, {}, dict(os.environ))
+    assert len(slept) == 4
 
 
 def test_dry_run(program: Program, helm: Helm) -> None:

@@ -353,7 +353,7 @@ def test_address_that_is_given(address: str, expected: Endpoint, world: World) -
 @pytest.mark.parametrize("address", ["mesh.example.com", ":80", "mesh.example.com:http"])
 def test_address_that_is_none(address: str, world: World) -> None:
     """The message says how one looks."""
-    with pytest.raises(JobError, match=f"^address: {address} is not HOST:PORT\\. Use that form"):
+    with pytest.raises(JobError, match=f"^address: {address} is not HOST:PORT\\. Set liveness_verify_address"):
         run(address=address)
 
 

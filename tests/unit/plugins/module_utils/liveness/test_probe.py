@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import threading
@@ -230,6 +231,73 @@ def test_get_past_a_proxy(here: Endpoint, monkeypatch: pytest.MonkeyPatch) -> No
     """The proxy of the environment is for the internet."""
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:1")
     assert get(here, "/x").status == 200
+
+
+class Endless(Handler):
+    """An answer that does not end: a byte now and then, or as much as the connection takes."""
+
+    def do_GET(self) -> None:
+        """Begin to answer."""
+        if self.path == "/headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        else:
+            self.send_response(200)
+            self.end_headers()
+        with contextlib.suppress(OSError):
+            for _time in range(10_000):
+                self.wfile.write(b"x" * 65536 if self.path == "/fast" else b"x")
+                time.sleep(0 if self.path == "/fast" else 0.05)
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """Such a server, and less patience."""
+    monkeypatch.setattr(probe, "REQUEST_TIMEOUT", 0.5)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield Endpoint("127.0.0.1", server.server_port)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("path", ["/slow", "/headers"])
+def test_answer_without_end(path: str, endless: Endpoint) -> None:
+    """Each byte comes in time, and all of them never."""
+    started = time.monotonic()
+    with pytest.raises(OSError, match="no complete response within"):
+        get(endless, path)
+    assert time.monotonic() - started < 5
+
+
+def test_answer_that_is_too_long(endless: Endpoint) -> None:
+    """Its beginning is enough."""
+    assert len(get(endless, "/fast").body) == 1 << 20
+
+
+def test_many_addresses_that_drop_packets(here: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty ExternalIPs take the time of one, so that InternalIPs have their turn."""
+    monkeypatch.setattr(probe, "REQUEST_TIMEOUT", 0.5)
+    dropping = [Endpoint(f"127.0.1.{n}", here.port) for n in range(60)]
+    connected = probe._connected
+
+    def connect(endpoint: Endpoint) -> Any:
+        if endpoint in dropping:
+            time.sleep(0.5)
+            raise TimeoutError("timed out")
+        return connected(endpoint)
+
+    monkeypatch.setattr(probe, "_connected", connect)
+    place, evidence = in_a_row([*dropping, here], "/", None, 3, 5.0, lambda line: None, get)
+    assert (place, evidence.tries) == (here, 3)
+    with pytest.raises(JobError) as caught:
+        in_a_row(dropping[:2], "/", None, 3, 1.0, lambda line: None, get)
+    assert str(caught.value).count("timed out") == 2
+
+
+def test_name_of_which_no_query_can_be_made() -> None:
+    """It is told as what it is; no traceback of the codec."""
+    with pytest.raises(OSError, match="is not a DNS name"):
+        get(Endpoint(f"{'a' * 64}.example", 80), "/")
 
 
 def test_no_answer_is_an_os_error() -> None:
