@@ -212,7 +212,7 @@ DIAGNOSED: dict[str, dict[str, Any]] = {
                     "evidence": [],
                 }
             ],
-            "skipped": ["proxies: no permission to read them"],
+            "skipped": ["proxies: no permission to read"],
         },
     },
 }

@@ -19,11 +19,11 @@ _PASSING = (
     r"the server is currently unable to handle the request|503 Service Unavailable",
     r"the server has received too many requests|[Tt]oo many requests|429 Too Many Requests",
     r"the server was unable to return a response in the time allotted|504 Gateway Time-?out|502 Bad Gateway",
-    r"an error on the server \(.*\) has prevented the request from succeeding|500 Internal Server Error",
+    r"has prevented the request from succeeding|500 Internal Server Error",
     r"etcdserver: (leader changed|request timed out|no leader)|apiserver not ready|the object has been modified",
-    r"Internal error occurred: .*(connection refused|context deadline exceeded|no endpoints available)",
+    r"context deadline exceeded|no endpoints available for service",
 )
-_MAY_PASS = re.compile("|".join(_PASSING), re.DOTALL)
+_MAY_PASS = re.compile("|".join(_PASSING))
 #: What a webhook answered, and a server that is not where helm looks for it.
 _FINAL = re.compile(r"denied the request|no such host|server gave HTTP response to HTTPS client")
 #: Nobody listens there, or nobody is there.

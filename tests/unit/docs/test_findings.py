@@ -37,9 +37,9 @@ NAMED = re.compile(
 ROLES = {path.name for path in (ROOT / "roles").iterdir()}
 #: How a fix begins, which has no business in a message.
 IMPERATIVE = re.compile(
-    r"[.!?;] (?:Add|Allow|Ask|Bind|Change|Check|Choose|Correct|Create|Delete|Expose|Find out|Fix:|Follow|Free|Give|Grant|"
-    r"Increase|Install|Leave|Let|List|Load|Look|Make|Match|Merge|Move|Name|Put|Raise|Remove|Rename|Renew|Replace|Restart|"
-    r"Run|Scale|Set|Stop|Uninstall|Update|Upgrade|Use|Wait|Write) "
+    r"[.!?;] (?:Add|Allow|Ask|Bind|Change|Check|Choose|Correct|Create|Delete|Expose|Find out|Fix:|Follow|Free|Give|"
+    r"Grant|Increase|Install|Leave|Let|List|Load|Look|Make|Match|Merge|Move|Name|Put|Raise|Remove|Rename|Renew|Replace|"
+    r"Restart|Run|Scale|Set|Stop|Uninstall|Update|Upgrade|Use|Wait|Write) "
 )
 
 #: An option, or a path to a value in one, before a colon.
