@@ -363,7 +363,7 @@ def test_beds_live_side_by_side_and_end_without_a_trace(today, tmp_path):
         pids = [pid for _name, pid in controlplane.processes(other)]
         assert all(daemons.identity(pid) for pid in pids)
 
-        assert "first" in bed_command("up", "--control-plane", "--nodes=2", "--name", other.name).stderr
+        assert "Run `down --name" in bed_command("up", "--control-plane", "--nodes=2", "--name", other.name).stderr
     finally:
         assert bed_command("down", "--name", other.name).returncode == 0
     assert not any(daemons.identity(pid) for pid in pids)

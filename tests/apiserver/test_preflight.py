@@ -681,7 +681,7 @@ def test_operators(bench: Bench) -> None:
         resource = {"apiVersion": "sailoperator.io/v1", "kind": "Istio", "metadata": {"name": "default"}}
         with bench.with_objects({**resource, "spec": {"namespace": "istio-system", "version": "v1.30.2"}}):
             message = bench.found(**BASE)["istio-by-operator", "Istio default"]
-            assert "install Istio v1.30.2 into istio-system" in message
+            assert "install Istio v1.30.2 in istio-system" in message
         other = {**resource, "metadata": {"name": "canary"}, "spec": {"namespace": "istio-canary"}}
         with bench.with_objects(other):
             assert "istio-by-operator" not in bench.codes(**BASE)

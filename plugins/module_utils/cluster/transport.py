@@ -124,8 +124,11 @@ class Transport:
 
     def _is_final(self, error: Exception) -> bool:
         """A fault that no second try within seconds changes: a certificate, or an address that never answered."""
-        if isinstance(error, urllib3.exceptions.SSLError):
-            return not isinstance(_cause(error), _CUT)
+        cause = _cause(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
+        if isinstance(error, urllib3.exceptions.SSLError) and not isinstance(cause, _CUT):
+            return not self._has_answered
         return _never_arrived(error) and not self._has_answered
 
     def _decoded(self, response: Any) -> Any:
