@@ -24,8 +24,11 @@ _PASSING = (
     r"context deadline exceeded|no endpoints available for service",
 )
 _MAY_PASS = re.compile("|".join(_PASSING))
-#: What a webhook answered, and a server that is not where helm looks for it.
-_FINAL = re.compile(r"denied the request|no such host|server gave HTTP response to HTTPS client")
+#: What a webhook answered, a server that is not where helm looks for it, and templates and values that end too early.
+_FINAL = re.compile(
+    r"denied the request|no such host|server gave HTTP response to HTTPS client"
+    r"|parse error|failed to parse|error converting YAML"
+)
 #: Nobody listens there, or nobody is there.
 _NO_SERVER = re.compile(r"\bdial tcp\b")
 

@@ -30,6 +30,8 @@ PASSING = (
 )
 FINAL = (
     'admission webhook "policy.example.com" denied the request: EOF is no name',
+    "parse error at (istiod/templates/deployment.yaml:3): unexpected EOF",
+    "failed to parse values.json: error converting YAML to JSON: unexpected EOF",
     'Deployment.apps "istiod" is invalid: spec.template.spec.containers[0].image: Required value',
     "conflict occurred while applying object istio-system/istiod apps/v1, Kind=Deployment",
     'chart "base" version "1.99.0" not found in https://charts.example.com repository',
