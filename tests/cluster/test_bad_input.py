@@ -68,7 +68,10 @@ CASES = {
     "a certificate that is not checked": Bad(
         {"istio_kubeconfig": "{insecure}"}, ("[tls-unverified]", "{server}", "ca_cert", "preflight_ignore")
     ),
-    "no helm": Bad({"istio_helm_helm_binary": "{home}/no-helm"}, ("[helm-missing]", "{home}/no-helm", "Install helm")),
+    "no helm": Bad(
+        {"istio_helm_helm_binary": "{home}/no-helm"},
+        ("[helm-missing]", "{home}/no-helm", "Set istio_helm_helm_binary"),
+    ),
     "an old helm": Bad(
         {"istio_helm_helm_binary": "{old_helm}"},
         ("[helm-unsupported]", "{old_helm}", "3.10.0", "istio_helm_helm_binary"),
