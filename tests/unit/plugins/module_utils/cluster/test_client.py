@@ -403,6 +403,33 @@ def test_tls_that_is_cut(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, cloc
     assert len(clock.slept) == 1
 
 
+ALERT = ssl.SSLError(1, "[SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert internal error")
+UNTRUSTED = ssl.SSLCertVerificationError("certificate verify failed: self-signed")
+
+
+@pytest.mark.parametrize(
+    ("cause", "has_answered", "is_tried_again"), [(ALERT, True, True), (ALERT, False, False), (UNTRUSTED, True, False)]
+)
+def test_tls_that_fails(
+    cause: Exception,
+    has_answered: bool,
+    is_tried_again: bool,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+) -> None:
+    """A server that has answered speaks TLS; a certificate that is not trusted stays so."""
+
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise urllib3.exceptions.SSLError(cause)
+
+    monkeypatch.setattr(cluster, "_send", refuse)
+    monkeypatch.setattr(cluster, "_has_answered", has_answered)
+    with pytest.raises(Unreachable):
+        cluster.version()
+    assert bool(clock.slept) == is_tried_again
+
+
 @pytest.mark.parametrize(
     "last", [failure(403, "Forbidden", "no"), failure(503), Reply(headers={"Content-Length": "9"})]
 )
